@@ -1,0 +1,9 @@
+"""The one kind of error that a user is meant to see."""
+
+
+class RestoreError(ValueError):
+    """Something the user can put right: a bad file, option, mask or scheme.
+
+    The message is one line that names the file or option and the way out. The command line prints it and exits with
+    status 2, without a traceback.
+    """
