@@ -1,0 +1,90 @@
+"""Any image size: a network evaluated whole, or in tiles that give the same pixels."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .networks import ConvUNet
+
+# Peak memory of ConvUNet's activations on CPU, for each channel of its finest resolution and each pixel of the image:
+# measured with benchmarks/memory.py, rounded up.
+BYTES_PER_PIXEL_AND_CHANNEL = 8
+MEMORY_BUDGET = 2**30
+
+
+class Canvas(nn.Module):
+    """A network with the same call, for any height and width from one pixel up, in bounded memory.
+
+    The image is padded to the network's multiple, and evaluated whole where its activations fit the budget. Else it is
+    cut into tiles, each evaluated with a halo that covers the network's receptive field and cropped back, so that the
+    pixels do not depend on the tile size.
+
+    Args:
+        network: a ConvUNet.
+        tile: side of the tiles in pixels, halo not counted; rounded up to the network's multiple. None: chosen from
+            `budget`.
+        budget: bytes that the activations of one evaluation may take.
+    """
+
+    def __init__(self, network: ConvUNet, tile: int | None = None, budget: int = MEMORY_BUDGET) -> None:
+        super().__init__()
+        self.network = network
+        self.tile = tile
+        channels = network.entrance.out_channels
+        self.pixels = budget // (BYTES_PER_PIXEL_AND_CHANNEL * channels)
+
+    def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
+        """F for x (B, 3, H, W), t and u (B,), maps (B, 2, H, W) or None; see the network's own forward."""
+        height, width = x.shape[2:]
+        tile = self._tile(x)
+        if tile is None:
+            return self._evaluate(x, t, u, maps)[:, :, :height, :width]
+        out = torch.empty_like(x)
+        for i in range(len(x)):
+            level = slice(i, i + 1)
+            for rows, outer_rows, inner_rows in _spans(height, tile, self.network.halo):
+                for columns, outer_columns, inner_columns in _spans(width, tile, self.network.halo):
+                    window = (level, slice(None), outer_rows, outer_columns)
+                    result = self._evaluate(x[window], t[level], u[level], None if maps is None else maps[window])
+                    out[level, :, rows, columns] = result[:, :, inner_rows, inner_columns]
+        return out
+
+    def _tile(self, x: Tensor) -> int | None:
+        """Side of the tiles; None to run whole."""
+        multiple, halo = self.network.multiple, self.network.halo
+        if self.tile is not None:
+            return math.ceil(self.tile / multiple) * multiple
+        if x.shape[0] * x.shape[2] * x.shape[3] <= self.pixels:
+            return None
+        side = math.isqrt(self.pixels) - 2 * halo
+        return max(side // multiple, 2 * halo // multiple) * multiple
+
+    def _evaluate(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None) -> Tensor:
+        x = _pad(x, self.network.multiple)
+        maps = None if maps is None else _pad(maps, self.network.multiple)
+        return self.network(x.contiguous(memory_format=torch.channels_last), t, u, maps)
+
+
+def _pad(x: Tensor, multiple: int) -> Tensor:
+    """Extends the right and bottom edges to the next multiple, by reflection where the image is large enough."""
+    for dimension in (3, 2):
+        size = x.shape[dimension]
+        missing = -size % multiple
+        if missing:
+            pad = (0, missing, 0, 0) if dimension == 3 else (0, 0, 0, missing)
+            x = F.pad(x, pad, mode="reflect" if missing < size else "replicate")
+    return x
+
+
+def _spans(size: int, tile: int, halo: int) -> list[tuple[slice, slice, slice]]:
+    """The tiles along one side: where each lies, where it lies with its halo, and where it lies inside the latter."""
+    spans = []
+    for start in range(0, size, tile):
+        stop = min(start + tile, size)
+        outer = max(start - halo, 0)
+        spans.append(
+            (slice(start, stop), slice(outer, min(stop + halo, size)), slice(start - outer, stop - outer)),
+        )
+    return spans

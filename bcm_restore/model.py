@@ -1,0 +1,196 @@
+"""The bidirectional consistency model: one network that moves images along the probability-flow ODE, both ways.
+
+Notation of arXiv 2403.18035 and of EDM (arXiv 2206.00364): an image x_0 in [-1, 1], a level t that is the standard
+deviation of the noise in x_t = x_0 + t n, and a level u to go to.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Union
+
+import torch
+from torch import Tensor, nn
+
+from .errors import RestoreError
+
+Level = Union[float, Tensor]  # one level for the batch, or a (B,) tensor of levels
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class BCM:
+    """f(x, t, u) = c_skip x + c_out F(c_in x, t, u) and the posterior mean, with every evaluation of F counted.
+
+    Args:
+        network: F(c_in x, t, u, maps), usually behind a `Canvas`.
+        name: what default schemes are looked up under.
+        sigma_min, sigma_max: the ends of the ODE.
+        sigma_data: standard deviation of the images that the network was trained on.
+        diagonal: F(., t, t) was trained, so that `mean` is defined.
+        level_maps: the network was trained with levels that differ between pixels.
+        device: "auto" (CUDA if there is one), or what `torch.device` takes.
+        dtype: of the network's arithmetic: "auto" (float32 on CPU, bfloat16 or else float16 on CUDA), "fp32", "bf16",
+            "fp16" or a torch dtype. Images stay in float32.
+
+    Attributes:
+        nfe: number of function evaluations so far: each call of F on a batch is one, however many tiles it takes.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        name: str = "unnamed",
+        sigma_min: float = 0.002,
+        sigma_max: float = 80.0,
+        sigma_data: float = 0.5,
+        diagonal: bool = True,
+        level_maps: bool = False,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+    ) -> None:
+        self.name = name
+        self.sigma_min, self.sigma_max, self.sigma_data = sigma_min, sigma_max, sigma_data
+        self.diagonal, self.level_maps = diagonal, level_maps
+        self.device = choose_device(device)
+        self.dtype = choose_dtype(dtype, self.device)
+        self.network = network.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        self.nfe = 0
+
+    def traverse(self, x: Tensor, t: Level, u: Level, known: Tensor | None = None) -> Tensor:
+        """Follows the ODE through x at level t to level u, forwards or backwards; 1 NFE (arXiv 2403.18035, eq. 8).
+
+        Args:
+            x: (B, 3, H, W) at level t.
+            t: level that x is at.
+            u: level to go to.
+            known: (B, 1, H, W) bool, pixels that are clean (at sigma_min) and stay so; needs level maps.
+
+        Returns:
+            (B, 3, H, W) at level u; known pixels are x's own.
+        """
+        t, u = self._per_image(t, x), self._per_image(u, x)
+        variance = t**2 + self.sigma_data**2
+        c_skip = (t * u + self.sigma_data**2) / variance
+        c_out = self.sigma_data * (t - u) * variance.rsqrt()
+        return self._evaluate(x, t, u, c_skip, c_out, known)
+
+    def mean(self, x: Tensor, t: Level, known: Tensor | None = None) -> Tensor:
+        """The posterior mean E[x_0 | x_t = x], the estimate of least squared error, from the diagonal F(., t, t); 1 NFE.
+
+        Takes and returns what `traverse` does, at u = 0.
+
+        Raises:
+            RestoreError: the network was trained by the consistency objective alone, which never sees the diagonal.
+        """
+        if not self.diagonal:
+            raise RestoreError(f"model '{self.name}' has no posterior mean (its training never saw t = u); use 'to 0'")
+        t = self._per_image(t, x)
+        variance = t**2 + self.sigma_data**2
+        c_skip = self.sigma_data**2 / variance
+        c_out = t * self.sigma_data * variance.rsqrt()
+        return self._evaluate(x, t, t, c_skip, c_out, known)
+
+    def denoise(self, x: Tensor, t: Level) -> Tensor:
+        """A clean image from x at level t in one evaluation."""
+        return self.traverse(x, t, self.sigma_min)
+
+    def invert(self, x: Tensor, t: Level, u: Level | None = None) -> Tensor:
+        """The noise at level u (sigma_max if None) that the ODE turns into x at level t, in one evaluation."""
+        return self.traverse(x, t, self.sigma_max if u is None else u)
+
+    def _evaluate(
+        self, x: Tensor, t: Tensor, u: Tensor, c_skip: Tensor, c_out: Tensor, known: Tensor | None
+    ) -> Tensor:
+        """c_skip x + c_out F(c_in x, t, u), with known pixels at sigma_min throughout."""
+        if known is not None and not self.level_maps:
+            raise RestoreError(f"model '{self.name}' was not trained with level maps; use a scheme without 'hole'")
+        c_in = (t**2 + self.sigma_data**2).rsqrt()
+        maps = None
+        if known is not None:
+            known = known.to(x.device)
+            c_skip, c_out = _where(known, 1.0, c_skip), _where(known, 0.0, c_out)
+            c_in = _where(known, (self.sigma_min**2 + self.sigma_data**2) ** -0.5, c_in)
+            maps = torch.cat([_where(known, torch.log(self.sigma_min / level), 0.0) for level in (t, u)], 1)
+        self.nfe += 1
+        with torch.no_grad(), self._autocast():
+            raw = self.network(x * _pixelwise(c_in), t.float(), u.float(), maps).float()
+        return raw.mul_(_pixelwise(c_out)).addcmul_(x, _pixelwise(c_skip))
+
+    def _per_image(self, level: Level, x: Tensor) -> Tensor:
+        """(B,) in float64: the scalings cancel badly in float32."""
+        return torch.as_tensor(level, dtype=torch.float64, device=x.device).expand(len(x))
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
+
+
+def _pixelwise(coefficient: Tensor) -> Tensor:
+    """(B,) or (B, 1, H, W) in float64 to what multiplies (B, 3, H, W) in float32."""
+    return coefficient.view(-1, 1, 1, 1).float() if coefficient.ndim == 1 else coefficient.float()
+
+
+def _where(known: Tensor, value: Tensor | float, other: Tensor | float) -> Tensor:
+    """(B, 1, H, W): `value` where known, else `other`, each a number or (B,)."""
+    a, b = (torch.as_tensor(v, dtype=torch.float32, device=known.device).view(-1, 1, 1, 1) for v in (value, other))
+    return torch.where(known, a, b)
+
+
+def choose_device(device: str | torch.device = "auto") -> torch.device:
+    """The device of that name; "auto" is CUDA if there is one, else CPU.
+
+    Raises:
+        RestoreError: the name is not a device, or is one that is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise RestoreError(f"device '{device}' is not known; use auto, cpu, cuda or cuda:0") from error
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise RestoreError(f"device '{device}' is not there ({torch.cuda.device_count()} CUDA devices); use auto or cpu")
+    return chosen
+
+
+def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """The dtype of the network's arithmetic; "auto" is float32 on CPU, bfloat16 or else float16 on CUDA.
+
+    Raises:
+        RestoreError: the name is not a precision.
+    """
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if dtype not in PRECISIONS:
+        raise RestoreError(f"precision '{dtype}' is not known; use auto, {', '.join(PRECISIONS)}")
+    return PRECISIONS[dtype]
+
+
+class Noise:
+    """Standard Gaussian noise, one generator per image, drawn on CPU: the same for any batch size and device.
+
+    Args:
+        seeds: one for each image of the batch.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self, like: Tensor) -> Tensor:
+        """Noise of the shape, dtype and device of `like` (B, 3, H, W); the generators move on.
+
+        Raises:
+            RestoreError: the batch has not as many images as there were seeds.
+        """
+        if len(like) != len(self.generators):
+            raise RestoreError(f"{len(like)} images for {len(self.generators)} seeds; give each image its own")
+        noise = torch.empty(like.shape, dtype=torch.float32)
+        for image, generator in zip(noise, self.generators):
+            image.normal_(generator=generator)
+        return noise.to(like.device, like.dtype)

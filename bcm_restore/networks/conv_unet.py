@@ -1,0 +1,138 @@
+"""ConvUNet: a fully convolutional network for images of any size."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FREQUENCIES = 32
+
+
+class ConvUNet(nn.Module):
+    """U-Net of residual blocks without attention and without normalisation.
+
+    Nothing in it is a statistic over the image, so an output pixel depends on the input within `halo` pixels of it and
+    on nothing else: an image gives the same pixels whole and in tiles. Without normalisation layers restoration
+    networks do better (EDSR, arXiv 1707.02921).
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (64, 128, 192),  # of each resolution, finest first
+        blocks: tuple[int, ...] = (1, 1, 1),  # residual blocks a resolution, in the encoder and again in the decoder
+        middle: int = 1,  # residual blocks between encoder and decoder
+        embedding: int = 192,  # width of the embedding of t and u
+        unshuffle: int = 2,  # the finest resolution is the image's divided by this
+    ) -> None:
+        super().__init__()
+        image, maps = 3 * unshuffle**2, 2 * unshuffle**2
+        levels = range(len(channels))
+        self.unshuffle, self.blocks, self.middle_blocks = unshuffle, tuple(blocks), middle
+        self.register_buffer(
+            "frequencies", torch.exp(torch.linspace(math.log(0.5), math.log(64.0), FREQUENCIES)), persistent=False
+        )
+        self.t_embedding = _embedding(embedding)
+        self.u_embedding = _embedding(embedding)
+        nn.init.zeros_(self.u_embedding[2].weight)
+        nn.init.zeros_(self.u_embedding[2].bias)
+        self.entrance = nn.Conv2d(image + maps, channels[0], 3, padding=1)
+        with torch.no_grad():  # a network that has not met level maps yet is the same function with and without them
+            self.entrance.weight[:, image:] = 0
+        self.encoder = nn.ModuleList([_stage(channels[i], embedding, blocks[i]) for i in levels])
+        self.down = nn.ModuleList([nn.Conv2d(channels[i], channels[i + 1], 2, stride=2) for i in levels[:-1]])
+        self.middle = _stage(channels[-1], embedding, middle)
+        self.up = nn.ModuleList([nn.Conv2d(channels[i + 1], 4 * channels[i], 1) for i in levels[:-1]])
+        self.decoder = nn.ModuleList([_stage(channels[i], embedding, blocks[i]) for i in levels[:-1]])
+        self.exit = nn.Conv2d(channels[0], image, 3, padding=1)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)
+
+    @property
+    def multiple(self) -> int:
+        """Height and width of the input must be multiples of this."""
+        return self.unshuffle * 2 ** len(self.down)
+
+    @property
+    def halo(self) -> int:
+        """How far, in pixels, an output pixel sees; a multiple of `multiple`."""
+        cell, reach = self.unshuffle, 0
+        cells = [cell * 2**i for i in range(len(self.blocks))]
+        convolutions = [2 * n for n in self.blocks]
+        # From the exit back to the entrance: each convolution adds a cell, and a change of resolution rounds up to one.
+        reach = 1 + convolutions[0] * (len(cells) > 1)
+        reach *= cells[0]
+        for i in range(1, len(cells) - 1):
+            reach = (math.ceil(reach / cells[i]) + convolutions[i]) * cells[i]
+        last = convolutions[-1] + 2 * self.middle_blocks
+        reach = (math.ceil(reach / cells[-1]) + last) * cells[-1]
+        for i in reversed(range(len(cells) - 1)):
+            reach += convolutions[i] * cells[i]
+        reach += cells[0]
+        return math.ceil(reach / self.multiple) * self.multiple
+
+    def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
+        """The raw network F(c_in x, t, u).
+
+        Args:
+            x: (B, 3, H, W), already scaled by c_in; H and W multiples of `multiple`.
+            t: (B,) level of each image.
+            u: (B,) level it goes to.
+            maps: (B, 2, H, W), log t and log u of each pixel relative to the image's; None where they are uniform.
+
+        Returns:
+            (B, 3, H, W).
+        """
+        e = F.silu(self.t_embedding(self._waves(t)) + self.u_embedding(self._waves(u)))
+        h = self._enter(x, maps)
+        skips = []
+        for i, stage in enumerate(self.encoder):
+            for block in stage:
+                h = block(h, e)
+            if i < len(self.down):
+                skips.append(h)
+                h = self.down[i](h)
+        for block in self.middle:
+            h = block(h, e)
+        for i in reversed(range(len(self.decoder))):
+            h = F.pixel_shuffle(self.up[i](h), 2) + skips.pop()
+            for block in self.decoder[i]:
+                h = block(h, e)
+        return F.pixel_shuffle(self.exit(h), self.unshuffle)
+
+    def _enter(self, x: Tensor, maps: Tensor | None) -> Tensor:
+        if maps is not None:
+            return self.entrance(F.pixel_unshuffle(torch.cat([x, maps / 4], 1), self.unshuffle))
+        x = F.pixel_unshuffle(x, self.unshuffle)  # planes of zeros would add nothing: leave their weights out
+        return F.conv2d(x, self.entrance.weight[:, : x.shape[1]], self.entrance.bias, padding=1)
+
+    def _waves(self, level: Tensor) -> Tensor:
+        angle = torch.log(level)[:, None] * self.frequencies / 4
+        return torch.cat([angle.sin(), angle.cos()], 1)
+
+
+class Block(nn.Module):
+    """x + conv(silu(conv(x) (1 + a) + b)), a and b from the embedding; the identity at the start of training."""
+
+    def __init__(self, channels: int, embedding: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.modulation = nn.Linear(embedding, 2 * channels)
+        for layer in (self.conv2, self.modulation):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        """x (B, C, H, W) and embedding e (B, E) to (B, C, H, W)."""
+        scale, shift = self.modulation(e)[:, :, None, None].chunk(2, 1)
+        h = torch.addcmul(shift, self.conv1(x), 1 + scale)
+        return x + self.conv2(F.silu(h, inplace=not torch.is_grad_enabled()))
+
+
+def _stage(channels: int, embedding: int, blocks: int) -> nn.ModuleList:
+    return nn.ModuleList([Block(channels, embedding) for _ in range(blocks)])
+
+
+def _embedding(width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))

@@ -1,0 +1,323 @@
+"""Schemes: a restoration written down as a short list of moves, e.g. "noise 0.07, to 80, to 0, fit".
+
+The state is an image estimate x at a level t. The moves:
+
+    level s          x counts as being at level s: what is wrong with it is taken for noise (0 NFE)
+    noise s [hole]   adds fresh Gaussian noise until the level is s; `hole`: only where pixels are unknown, the rest
+                     stays clean from there on (networks with level maps) (0 NFE)
+    renoise s eta    noise until the level is s: eta of it fresh, sqrt(1 - eta^2) of it what the last evaluation removed
+                     (0 NFE)
+    to u             follows the ODE to level u, forwards or backwards; `to 0` stops at sigma_min (1 NFE)
+    mean             goes to level zero by the posterior mean (1 NFE)
+    fit              data consistency: what was measured replaces what was guessed (0 NFE)
+
+A level is a number, or a number of times the level t0 that the task gives its first estimate: "1.1t0".
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .errors import RestoreError
+from .model import BCM, Noise
+from .operators import Operator
+
+Progress = Callable[[int, int], None]  # called with (evaluations done, evaluations in all) after each evaluation
+
+WORDS = ("level", "noise", "renoise", "to", "mean", "fit")
+
+
+@dataclass(frozen=True)
+class Level:
+    """A noise level: a number, or a number of times the level t0 of the first estimate."""
+
+    value: float
+    relative: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.value:.6g}" + "t0" * self.relative
+
+    def at(self, t0: float) -> float:
+        """The level as a number."""
+        return self.value * t0 if self.relative else self.value
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move: its word, the level it goes to (None: `mean` and `fit` have none) and what else stands after it."""
+
+    word: str
+    level: Level | None = None
+    eta: float | None = None
+    hole: bool = False
+
+    def __str__(self) -> str:
+        parts = [self.word, self.level, self.eta if self.eta is None else f"{self.eta:.6g}", "hole" if self.hole else None]
+        return " ".join(str(part) for part in parts if part is not None)
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations: 1 for `to` and `mean`."""
+        return int(self.word in ("to", "mean"))
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A list of moves. `str` gives the text that `parse` takes."""
+
+    moves: tuple[Move, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.moves))
+
+    @property
+    def nfe(self) -> int:
+        """Network evaluations that running it takes."""
+        return sum(move.nfe for move in self.moves)
+
+    @property
+    def ends_clean(self) -> bool:
+        """Whether the last level is zero, so that what comes out is a picture."""
+        last = next((move for move in reversed(self.moves) if move.word != "fit"), None)
+        return last is not None and (last.level is None or last.level.value == 0)
+
+
+def parse(text: str) -> Scheme:
+    """Reads a scheme.
+
+    Raises:
+        RestoreError: with the position (characters, from 1) of what makes no sense.
+    """
+    moves: list[Move] = []
+    for match in re.finditer(r"[^,]+|(?<=,)(?=\s*(?:,|$))|^$", text):
+        position = match.start() + len(match[0]) - len(match[0].lstrip()) + 1
+        try:
+            moves.append(_parse_move(match[0].split()))
+            _check(moves)
+        except _MoveError as error:
+            raise RestoreError(f'scheme "{text}", character {position}: {error}') from None
+    return Scheme(tuple(moves))
+
+
+class _MoveError(Exception):
+    """What is wrong with a move, without saying where it stands."""
+
+
+def _parse_move(words: list[str]) -> Move:
+    if not words:
+        raise _MoveError(f"a move is missing; the moves are {', '.join(WORDS)}")
+    word, arguments = words[0], words[1:]
+    if word not in WORDS:
+        close = difflib.get_close_matches(word, WORDS, 1)
+        hint = f"did you mean '{close[0]}'?" if close else f"the moves are {', '.join(WORDS)}"
+        raise _MoveError(f"'{word}' is not a move; {hint}")
+    usage = {"noise": "noise LEVEL [hole]", "renoise": "renoise LEVEL ETA", "mean": "mean", "fit": "fit"}
+    wrong = _MoveError(f"write '{usage.get(word, word + ' LEVEL')}', not '{' '.join(words)}'")
+    if word in ("mean", "fit"):
+        if arguments:
+            raise wrong
+        return Move(word)
+    hole = word == "noise" and arguments[1:] == ["hole"]
+    if len(arguments) != (2 if hole or word == "renoise" else 1):
+        raise wrong
+    level = _parse_level(arguments[0])
+    if word == "renoise":
+        eta = _parse_number(arguments[1])
+        if eta > 1:
+            raise _MoveError(f"the fresh part of 'renoise' lies between 0 and 1, not at {eta:g}")
+        return Move(word, level, eta=eta)
+    return Move(word, level, hole=hole)
+
+
+def _parse_level(text: str) -> Level:
+    return Level(_parse_number(text.removesuffix("t0")), relative=text.endswith("t0"))
+
+
+def _parse_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise _MoveError(f"'{text}' is not a number") from None
+    if not math.isfinite(number) or number < 0:
+        raise _MoveError(f"'{text}' is not a level: levels are finite and not negative")
+    return number
+
+
+def _check(moves: list[Move], t0: float | None = None) -> None:
+    """Refuses the last move where it can't follow those before it, as far as is known without t0.
+
+    Raises:
+        _MoveError: with the reason.
+    """
+    *before, move = moves
+    start = Level(1.0, relative=True)
+    now = next((m.level or Level(0.0) for m in reversed(before) if m.word != "fit"), start)
+
+    def compare(a: Level, b: Level) -> float | None:
+        if t0 is not None:
+            return a.at(t0) - b.at(t0)
+        return a.value - b.value if a.relative == b.relative else None
+
+    change = None if move.level is None else compare(move.level, now)
+    if move.nfe and compare(now, Level(0.0)) == 0 and (move.level is None or move.level.value == 0):
+        raise _MoveError(f"'{move}' has nothing to do at level 0; put 'noise LEVEL' or 'level LEVEL' before it")
+    if move.word == "to" and change == 0:
+        raise _MoveError(f"'{move}' stays where it is, at level {now}")
+    if move.word in ("noise", "renoise") and change is not None and change < 0:
+        raise _MoveError(f"'{move}' can't go down from level {now}; noise only adds up, use 'to {move.level}'")
+    if move.word == "renoise" and not any(m.nfe for m in before):
+        raise _MoveError("'renoise' puts back noise that an evaluation removed; there is none before it")
+
+
+@dataclass
+class State:
+    """What the moves work on: estimate x (B, 3, H, W) at a level, and what later moves need to remember."""
+
+    x: Tensor
+    level: float
+    known: Tensor | None = None  # (B, 1, H, W), pixels that are clean while the rest is at `level`
+    removed: Tensor | None = None  # the standard noise that the last evaluation took out
+    remember: bool = False  # whether a later move will ask for it
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What stays the same from move to move: see `run`."""
+
+    model: BCM
+    operator: Operator
+    y: object
+    noise: Noise
+    t0: float = 0.0
+
+
+def run(
+    scheme: Scheme,
+    model: BCM,
+    x: Tensor,
+    operator: Operator,
+    y: object,
+    noise: Noise,
+    *,
+    t0: float = 0.0,
+    progress: Progress | None = None,
+) -> Tensor:
+    """Runs the moves, one after the other.
+
+    Args:
+        scheme: what to do.
+        model: the network; its `nfe` grows by `scheme.nfe`.
+        x: (B, 3, H, W), the first estimate, in [-1, 1] and noise.
+        operator, y: the degradation and what was measured, for `fit`.
+        noise: one generator per image.
+        t0: level of the first estimate: how wrong it is, as the standard deviation of noise; 0: nothing is assumed.
+        progress: called after each evaluation.
+
+    Returns:
+        (B, 3, H, W).
+
+    Raises:
+        RestoreError: a move can't be made at its place with this t0, or the model or the operator lacks what it needs.
+    """
+    check(scheme, model, t0)
+    state = State(x, t0)
+    advance(state, scheme, Setting(model, operator, y, noise, t0), progress)
+    return state.x
+
+
+def advance(state: State, scheme: Scheme, setting: Setting, progress: Progress | None = None) -> None:
+    """Takes the state through the moves: `run` without its checks, for schemes that are run in parts."""
+    done, evaluations = 0, scheme.nfe
+    for position, move in enumerate(scheme.moves):
+        state.remember = any(later.word == "renoise" for later in scheme.moves[position:])
+        _STEPS[move.word](state, move, setting)
+        done += move.nfe
+        if move.nfe and progress:
+            progress(done, evaluations)
+
+
+def check(scheme: Scheme, model: BCM, t0: float = 0.0) -> None:
+    """Refuses what can't be run, before anything is.
+
+    Raises:
+        RestoreError: names the move.
+    """
+    for n, move in enumerate(scheme.moves, 1):
+        try:
+            _check(list(scheme.moves[:n]), t0)
+        except _MoveError as error:
+            raise RestoreError(f'scheme "{scheme}", move {n}: {error}') from None
+        if move.level and move.level.at(t0) > model.sigma_max:
+            raise RestoreError(f'scheme "{scheme}", move {n}: levels end at {model.sigma_max:g} for {model.name}')
+        if move.word == "mean" and not model.diagonal:
+            raise RestoreError(f"model '{model.name}' has no posterior mean; use a scheme with 'to 0' for 'mean'")
+        if move.hole and not model.level_maps:
+            raise RestoreError(f"model '{model.name}' was not trained with level maps; use a scheme without 'hole'")
+
+
+def _level(state: State, move: Move, setting: Setting) -> None:
+    state.level = _target(move, setting)
+
+
+def _noise(state: State, move: Move, setting: Setting) -> None:
+    """x + sqrt(s^2 - t^2) n."""
+    level = _target(move, setting)
+    amount = math.sqrt(max(level**2 - state.level**2, 0.0))
+    n = setting.noise(state.x).mul_(amount)
+    if move.hole:
+        known = getattr(setting.operator, "known", None)
+        if known is None:
+            raise RestoreError(f"'{move}' needs a task with known pixels, as inpaint is; write it without 'hole'")
+        state.known = known.to(n.device)
+    if state.known is not None:
+        n.masked_fill_(state.known, 0.0)
+    state.x, state.level = n.add_(state.x), level
+
+
+def _renoise(state: State, move: Move, setting: Setting) -> None:
+    """x + sqrt(s^2 - t^2) (eta n + sqrt(1 - eta^2) n_removed)."""
+    assert state.removed is not None and move.eta is not None
+    level = _target(move, setting)
+    n = setting.noise(state.x).mul_(move.eta).add_(state.removed, alpha=math.sqrt(1 - move.eta**2))
+    state.x = n.mul_(math.sqrt(max(level**2 - state.level**2, 0.0))).add_(state.x)
+    state.level = level
+
+
+def _to(state: State, move: Move, setting: Setting) -> None:
+    level, sigma_min = _target(move, setting), setting.model.sigma_min
+    t, u = max(state.level, sigma_min), max(level, sigma_min)
+    _land(state, setting.model.traverse(state.x, t, u, state.known), level, setting)
+
+
+def _mean(state: State, move: Move, setting: Setting) -> None:
+    t = max(state.level, setting.model.sigma_min)
+    _land(state, setting.model.mean(state.x, t, state.known), 0.0, setting)
+
+
+def _land(state: State, x: Tensor, level: float, setting: Setting) -> None:
+    if state.remember and state.level > level:
+        state.removed = (state.x - x) / math.sqrt(state.level**2 - level**2)
+    state.x, state.level = x, level
+
+
+def _fit(state: State, move: Move, setting: Setting) -> None:
+    state.x = setting.operator.fit(state.x, setting.y)
+
+
+def _target(move: Move, setting: Setting) -> float:
+    assert move.level is not None
+    return move.level.at(setting.t0)
+
+
+_STEPS: dict[str, Callable[[State, Move, Setting], None]] = {
+    "level": _level,
+    "noise": _noise,
+    "renoise": _renoise,
+    "to": _to,
+    "mean": _mean,
+    "fit": _fit,
+}

@@ -1,0 +1,49 @@
+"""The tasks: what damage can be undone, by name.
+
+    from bcm_restore import tasks
+    restored = tasks.get("super-resolve").restore(image, scale=4)
+
+Other packages add tasks through the entry-point group `bcm_restore.tasks`: a name and a subclass of `Task`.
+"""
+
+import difflib
+import functools
+from importlib.metadata import entry_points
+
+from ..errors import RestoreError
+from .base import NFES, Problem, Restoration, Task
+from .inpaint import Inpaint
+from .interpolate import Interpolate
+from .jpeg import Jpeg
+from .super_resolve import SuperResolve
+
+_OWN: tuple[type[Task], ...] = (Inpaint, Jpeg, SuperResolve, Interpolate)
+
+
+def names() -> list[str]:
+    """Names of all tasks, those of other packages included, in alphabetical order."""
+    return sorted({task.name for task in _OWN} | {point.name for point in _foreign()})
+
+
+@functools.cache
+def get(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        RestoreError: there is none; close names are offered.
+    """
+    for task in _OWN:
+        if task.name == name:
+            return task()
+    for point in _foreign():
+        if point.name == name:
+            return point.load()()
+    close = difflib.get_close_matches(name, names(), 1) or names()
+    raise RestoreError(f"task '{name}' is not known; did you mean {', '.join(close)}?")
+
+
+def _foreign() -> list:
+    return list(entry_points(group="bcm_restore.tasks"))
+
+
+__all__ = ["NFES", "Inpaint", "Interpolate", "Jpeg", "Problem", "Restoration", "SuperResolve", "Task", "get", "names"]

@@ -1,0 +1,177 @@
+"""What a task is: a degradation operator, a first estimate, and default schemes."""
+
+import functools
+import sys
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from .. import schemes, shipped, weights
+from ..errors import RestoreError
+from ..model import BCM, Noise
+from ..operators import Operator
+from ..schemes import Progress, Scheme
+from .arrays import AnyImage, to_tensor
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+NFES = (1, 2, 3, 4, 8)  # what tasks have default schemes for
+
+
+@dataclass
+class Problem:
+    """One damaged batch, ready for a scheme.
+
+    Attributes:
+        operator: the degradation.
+        y: what was measured, in the operator's own shape.
+        x: (B, 3, H, W) in [-1, 1], the first estimate.
+        t0: level of the first estimate: how wrong it is, as the standard deviation of noise.
+        case: which of the task's default schemes suit it.
+    """
+
+    operator: Operator
+    y: Any
+    x: Tensor
+    t0: float = 0.0
+    case: str = "any"
+
+
+@dataclass
+class Restoration:
+    """A restored picture and how it came about.
+
+    Attributes:
+        image: the restored picture, of the kind that was given.
+        scheme: what was run.
+        nfe: network evaluations that it took.
+        case: which of the task's default schemes suited it.
+        model: name of the model.
+    """
+
+    image: Any
+    scheme: Scheme
+    nfe: int
+    case: str
+    model: str
+
+
+class Task(ABC):
+    """A kind of damage and how to undo it. Subclasses say what their `problem` needs.
+
+    Attributes:
+        name: what the registry, the TOML file and the command line call it.
+        summary: one line that says what it does.
+    """
+
+    name: str
+    summary: str
+
+    @abstractmethod
+    def problem(self, image: Tensor, **inputs: Any) -> Problem:
+        """The problem that a damaged batch (B, 3, H, W) in [-1, 1] poses, with the inputs that `restore` was given.
+
+        Raises:
+            RestoreError: an input is missing or does not fit the image.
+        """
+
+    def restore(self, image: AnyImage, **options: Any) -> Any:
+        """Restores a picture; takes what `run` takes and returns its `image` alone."""
+        return self.run(image, **options).image
+
+    def run(
+        self,
+        image: AnyImage,
+        *,
+        nfe: int = 4,
+        scheme: str | Scheme | None = None,
+        model: BCM | str | Path | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+        **inputs: Any,
+    ) -> Restoration:
+        """Restores a picture and says how.
+
+        Args:
+            image: a PIL image, a NumPy array (H, W[, 3]) of uint8, uint16 or floats in [0, 1], or a torch tensor
+                ([B,] 1 or 3, H, W) of uint8 or floats in [0, 1].
+            nfe: number of network evaluations: picks the default scheme.
+            scheme: a scheme of one's own instead; see `bcm_restore.schemes`.
+            model: a loaded model, or what `load_model` takes; None: the model inside the package.
+            seed: of the noise. The same seed gives an image the same noise in any batch.
+            progress: called with (evaluations done, evaluations in all) after each one.
+            **inputs: what the task needs besides: see its `problem`.
+
+        Raises:
+            RestoreError: an input or an option does not fit; says which and what to do.
+        """
+        tensor, back = to_tensor(image)
+        model = ready(model)
+        x = tensor.to(model.device)
+        before = model.nfe
+        problem = self.problem(x, **inputs)
+        chosen = self.choose(scheme, nfe, model.name, problem.case)
+        noise = Noise([seed] * len(problem.x))
+        result = self.solve(problem, chosen, model, noise, progress)
+        return Restoration(self.finish(back(result), image, **inputs), chosen, model.nfe - before, problem.case, model.name)
+
+    def solve(
+        self, problem: Problem, scheme: Scheme, model: BCM, noise: Noise, progress: Progress | None = None
+    ) -> Tensor:
+        """Runs the scheme on the problem: (B, 3, H, W) in about [-1, 1]."""
+        return schemes.run(
+            scheme, model, problem.x, problem.operator, problem.y, noise, t0=problem.t0, progress=progress
+        )
+
+    def finish(self, restored: Any, image: AnyImage, **inputs: Any) -> Any:
+        """A last touch in the caller's own kind of picture."""
+        return restored
+
+    def choose(self, scheme: str | Scheme | None, nfe: int, model: str, case: str) -> Scheme:
+        """The scheme given, or the default one for that NFE, model and case.
+
+        Raises:
+            RestoreError: the text is not a scheme or leaves noise in the picture, or no default has that NFE.
+        """
+        if scheme is not None:
+            chosen = schemes.parse(scheme) if isinstance(scheme, str) else scheme
+            if not chosen.ends_clean:
+                raise RestoreError(f'scheme "{chosen}" leaves noise in the picture; end it with "to 0" or "mean"')
+            return chosen
+        tables = self.schemes()
+        cases = tables.get(model) or tables[weights.DEFAULT]
+        if nfe not in cases[case]:
+            there = ", ".join(map(str, sorted(cases[case])))
+            raise RestoreError(f"{self.name} has no default scheme with NFE {nfe}; there are {there}, or give a scheme")
+        return cases[case][nfe]
+
+    def schemes(self) -> dict[str, dict[str, dict[int, Scheme]]]:
+        """The default schemes: model, then case, then NFE."""
+        return _read_schemes(self.schemes_file())
+
+    def schemes_file(self) -> Path:
+        """The TOML file of the default schemes; tasks of other packages bring their own."""
+        return shipped.folder("tasks") / f"{self.name}.toml"
+
+
+@functools.cache
+def _read_schemes(path: Path) -> dict[str, dict[str, dict[int, Scheme]]]:
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    return {
+        model: {case: {int(nfe): schemes.parse(text) for nfe, text in table.items()} for case, table in cases.items()}
+        for model, cases in tables.items()
+    }
+
+
+def ready(model: BCM | str | Path | None) -> BCM:
+    """A loaded model; those inside the package are loaded once."""
+    return model if isinstance(model, BCM) else _load(str(model or weights.DEFAULT))
+
+
+_load = functools.lru_cache(maxsize=2)(weights.load_model)

@@ -1,0 +1,70 @@
+"""The first estimate of what a mask hides: the smoothest surface through the known pixels."""
+
+import cv2
+import numpy as np
+
+TENSION = 1.0
+TOLERANCE = 1e-3
+ITERATIONS = 60
+
+
+def smooth_fill(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Fills a hole with the spline under tension that continues the known pixels' values and slopes.
+
+    The fill minimises sum |laplace x|^2 + TENSION |gradient x|^2: biharmonic near the edge of the hole, where slopes
+    are worth continuing, harmonic in the depth of a large one, where they would overshoot. Solved coarse to fine by
+    conjugate gradients, so that the cost grows with the number of pixels and not with the size of the hole.
+
+    Args:
+        image: (H, W, 3) float32.
+        hole: (H, W) bool, True where unknown; at least one pixel is known.
+
+    Returns:
+        (H, W, 3) float32; known pixels as they were, the others within the range of the known ones.
+    """
+    known = image[~hole]
+    low, high = known.min(0), known.max(0)
+    return np.where(hole[..., None], np.clip(_fill(image, hole), low, high), image)
+
+
+def _fill(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    if not hole.any():
+        return image
+    coarse, coarse_hole = _halve(image, hole)
+    guess = coarse[~coarse_hole].mean(0) if coarse.shape[0] == coarse.shape[1] == 1 else _fill(coarse, coarse_hole)
+    if guess.ndim == 3:
+        guess = cv2.resize(guess, hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return _relax(np.where(hole[..., None], guess, image).astype(np.float32), hole)
+
+
+def _halve(image: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half the size, each cell the mean of its known pixels."""
+    size = ((hole.shape[1] + 1) // 2, (hole.shape[0] + 1) // 2)
+    weight = (~hole).astype(np.float32)
+    total = cv2.resize(image * weight[..., None], size, interpolation=cv2.INTER_AREA)
+    weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    return total / np.maximum(weight, 1e-6)[..., None], weight < 0.25
+
+
+def _relax(x: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """Conjugate gradients on the unknown pixels, from the guess that x holds there."""
+    free = hole[..., None].astype(np.float32)
+    r = -free * _energy_gradient(x)
+    p, rr = r, float(np.vdot(r, r))
+    stop = rr * TOLERANCE**2
+    for _ in range(ITERATIONS):
+        if rr <= stop or rr == 0:
+            break
+        q = free * _energy_gradient(p)
+        step = rr / float(np.vdot(p, q))
+        x = x + step * p
+        r = r - step * q
+        rr, before = float(np.vdot(r, r)), rr
+        p = r + (rr / before) * p
+    return x
+
+
+def _energy_gradient(x: np.ndarray) -> np.ndarray:
+    """(laplace^2 - TENSION laplace) x."""
+    laplacian = cv2.Laplacian(x, cv2.CV_32F, borderType=cv2.BORDER_REPLICATE)
+    return cv2.Laplacian(laplacian, cv2.CV_32F, borderType=cv2.BORDER_REPLICATE) - TENSION * laplacian

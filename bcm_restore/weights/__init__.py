@@ -1,0 +1,113 @@
+"""Model files: safetensors whose metadata say all that is needed to load them."""
+
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import networks, shipped
+from ..canvas import Canvas
+from ..errors import RestoreError
+from ..model import BCM
+
+DEFAULT = "bcm-photo-small"
+
+
+def names() -> list[str]:
+    """Names of the models inside the package."""
+    return sorted(path.stem for path in shipped.folder("weights").glob("*.safetensors"))
+
+
+def find(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a model: one inside the package by its name, or any .safetensors by its path.
+
+    Raises:
+        RestoreError: there is no such model; close names are offered.
+    """
+    if str(name_or_path) in names():
+        return shipped.folder("weights") / f"{name_or_path}.safetensors"
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    close = difflib.get_close_matches(str(name_or_path), names(), 1) or names()
+    raise RestoreError(f"model '{name_or_path}' is neither a model's name nor a file; did you mean {', '.join(close)}?")
+
+
+def load_model(
+    name_or_path: str | os.PathLike[str] = DEFAULT,
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    tile: int | None = None,
+) -> BCM:
+    """Loads a model, ready for images of any size.
+
+    Args:
+        name_or_path: a name out of `names()`, or the path of a .safetensors file.
+        device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", ...
+        dtype: "auto" (float32 on CPU, bfloat16 or else float16 on CUDA), "fp32", "bf16", "fp16" or a torch dtype.
+        tile: side of the tiles that large images are cut into; None: as the memory allows.
+
+    Raises:
+        RestoreError: there is no such file, or it is not a model of this package's.
+    """
+    path = find(name_or_path)
+    description, tensors = _read(path)
+    network = networks.build(description["architecture"], description["config"])
+    _fill(network, tensors, path)
+    return BCM(Canvas(network, tile), name=path.stem, device=device, dtype=dtype, **description["model"])
+
+
+def save_model(
+    path: str | os.PathLike[str],
+    network: torch.nn.Module,
+    config: Mapping[str, Any],
+    **model: Any,
+) -> None:
+    """Writes a network and what `load_model` needs to know of it into one .safetensors file.
+
+    Args:
+        path: the file.
+        network: its parameters are written.
+        config: the arguments that the network was built with.
+        **model: the arguments of `BCM` that belong to these weights: sigma_data, diagonal, level_maps, ...
+    """
+    from safetensors.torch import save_file
+
+    description = {"architecture": type(network).__name__, "config": dict(config), "model": model}
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    save_file(tensors, path, {"bcm_restore": json.dumps(description)})
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = (file.metadata() or {}).get("bcm_restore")
+            tensors = {} if metadata is None else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise RestoreError(f"{path}: not a readable .safetensors file ({error}); fetch it again") from error
+    if metadata is None:
+        raise RestoreError(f"{path}: holds tensors but not the description of a bcm-restore model; convert it first")
+    return json.loads(metadata), tensors
+
+
+def _fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Loads the tensors, naming the first that does not match."""
+    expected = network.state_dict()
+    for name in expected.keys() | tensors.keys():
+        if name not in tensors:
+            raise RestoreError(f"{path}: tensor '{name}' is missing; fetch the file again")
+        if name not in expected:
+            raise RestoreError(f"{path}: tensor '{name}' belongs to another network")
+        if tensors[name].shape != expected[name].shape:
+            raise RestoreError(
+                f"{path}: tensor '{name}' is {tuple(tensors[name].shape)}, not {tuple(expected[name].shape)}"
+            )
+    network.load_state_dict(tensors)

@@ -1,0 +1,75 @@
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import bcm_restore
+from bcm_restore.canvas import Canvas
+from bcm_restore.networks import ConvUNet
+
+LEVELS = torch.tensor([0.3]), torch.tensor([0.002])
+
+
+def network(**config):
+    """Random weights everywhere: a fresh network is zero at its exit."""
+    torch.manual_seed(0)
+    net = ConvUNet(**config).eval().requires_grad_(False)
+    for parameter in net.parameters():
+        parameter.copy_(torch.randn_like(parameter) / parameter[0].numel() ** 0.5 if parameter.ndim > 1 else parameter)
+    return net
+
+
+SMALL = network(channels=(8, 12), blocks=(1, 1), middle=1, embedding=16)
+DEEP = network(channels=(8, 12, 16), blocks=(1, 1, 1), middle=1, embedding=16)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(1, 120), st.integers(1, 120), st.integers(17, 120))
+def test_tiles_give_the_same_pixels_as_the_whole_image(height, width, tile):
+    x = torch.randn(1, 3, height, width)
+    whole, tiled = Canvas(SMALL)(x, *LEVELS), Canvas(SMALL, tile)(x, *LEVELS)
+    assert whole.shape == tiled.shape == x.shape
+    assert (whole - tiled).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize(("size", "tile"), [((128, 256), 128), ((251, 197), 96), ((131, 200), 72)])
+def test_tiles_of_the_default_depth(size, tile):
+    """In float64, where nothing but a wrong halo could make a difference."""
+    x, maps = torch.randn(2, 3, *size).double(), torch.randn(2, 2, *size).double()
+    levels = torch.tensor([0.3, 5.0]).double(), torch.tensor([0.002, 1.0]).double()
+    net = copy.deepcopy(DEEP).double()
+    for arguments in ((x, *levels), (x, *levels, maps)):
+        assert (Canvas(net)(*arguments) - Canvas(net, tile)(*arguments)).abs().max() <= 1e-12
+
+
+def test_tiles_of_the_default_model():
+    x = torch.rand(1, 3, 200, 296) * 2 - 1
+    whole, tiled = (bcm_restore.load_model(device="cpu", tile=tile).mean(x, 0.1) for tile in (None, 96))
+    assert (whole - tiled).abs().max() <= 1e-5
+
+
+def test_halo_covers_the_receptive_field_and_little_more():
+    """The gradient says exactly which inputs an output pixel depends on, past the border of an aligned tile."""
+    for net in (SMALL, DEEP, network(channels=(8,), blocks=(2,), middle=1, embedding=16)):
+        size = 4 * net.halo // net.multiple * net.multiple
+        x = torch.randn(1, 3, size, size, requires_grad=True)
+        border = size // 2 // net.multiple * net.multiple
+        row = net(x, *LEVELS)[:, :, border]
+        reach = border - torch.autograd.grad(row.sum(), x)[0].abs().sum((0, 1, 3)).nonzero().min().item()
+        assert net.halo - net.multiple < reach <= net.halo
+
+
+def test_the_budget_decides_on_tiles():
+    x = torch.zeros(1, 3, 512, 512)
+    assert Canvas(SMALL)._tile(x) is None
+    small = Canvas(SMALL, budget=300 * 300 * 8 * 8)
+    tile = small._tile(x)
+    assert tile is not None
+    assert tile % SMALL.multiple == 0
+    assert (tile + 2 * SMALL.halo) ** 2 <= 300 * 300
+
+
+def test_one_pixel():
+    assert Canvas(DEEP)(torch.zeros(1, 3, 1, 1), *LEVELS).isfinite().all()

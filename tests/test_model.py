@@ -1,0 +1,132 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from bcm_restore.errors import RestoreError
+from bcm_restore.model import BCM, Noise, choose_device, choose_dtype
+
+SIGMA_DATA = 0.5
+
+
+class Exact(nn.Module):
+    """F of the exact map and mean for Gaussian images of standard deviation s."""
+
+    def __init__(self, s: float = 0.3) -> None:
+        super().__init__()
+        self.s = s
+        self.levels: list[tuple[float, float]] = []
+
+    def forward(self, x, t, u, maps=None):
+        self.levels.append((t[0].item(), u[0].item()))
+        t, u = (v.double().view(-1, 1, 1, 1) for v in (t, u))
+        if maps is not None:
+            t, u = t * maps[:, :1].exp(), u * maps[:, 1:].exp()
+        variance = t**2 + SIGMA_DATA**2
+        z = x * variance.sqrt()  # x before c_in
+        diagonal = (z * self.s**2 / (self.s**2 + t**2) - SIGMA_DATA**2 / variance * z) * variance.sqrt() / (t * SIGMA_DATA)
+        f = z * ((self.s**2 + u**2) / (self.s**2 + t**2)).sqrt()
+        off = (f - (t * u + SIGMA_DATA**2) / variance * z) * variance.sqrt() / (SIGMA_DATA * (t - u))
+        return torch.where(t == u, diagonal, off).float()
+
+
+def make(**options):
+    return BCM(Exact(), device="cpu", **options)
+
+
+@pytest.mark.parametrize(("t", "u"), [(80.0, 0.002), (3.0, 0.4), (0.07, 80.0), (0.5, 15.0)])
+def test_traverse_follows_the_exact_trajectory_of_gaussian_images(t, u):
+    x = torch.randn(2, 3, 8, 8) * math.hypot(0.3, t)
+    expected = x * math.sqrt((0.09 + u**2) / (0.09 + t**2))
+    torch.testing.assert_close(make().traverse(x, t, u), expected, rtol=2e-4, atol=1e-6)
+
+
+def test_traverse_to_the_same_level_is_the_identity():
+    x = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(make().traverse(x, 0.7, 0.7), x, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("t", [0.01, 0.5, 20.0])
+def test_mean_is_the_posterior_mean_of_gaussian_images(t):
+    x = torch.randn(2, 3, 8, 8) * math.hypot(0.3, t)
+    torch.testing.assert_close(make().mean(x, t), x * 0.09 / (0.09 + t**2), rtol=2e-4, atol=1e-5)
+
+
+def test_levels_may_differ_between_the_images_of_a_batch():
+    x, t = torch.randn(2, 3, 4, 4), torch.tensor([0.2, 3.0])
+    together = make().denoise(x, t)
+    apart = torch.cat([make().denoise(x[i : i + 1], t[i].item()) for i in range(2)])
+    torch.testing.assert_close(together, apart)
+
+
+def test_denoise_and_invert_are_traverses_to_the_ends():
+    model = make()
+    x = torch.randn(1, 3, 4, 4)
+    model.denoise(x, 2.0)
+    model.invert(x, 0.07)
+    model.invert(x, 0.07, 15.0)
+    expected = torch.tensor([(2.0, 0.002), (0.07, 80.0), (0.07, 15.0)])
+    torch.testing.assert_close(torch.tensor(model.network.levels), expected)
+
+
+def test_every_evaluation_is_counted_and_nothing_else():
+    model = make()
+    x = torch.randn(4, 3, 4, 4)
+    for evaluate in (model.denoise, model.mean, model.invert):
+        evaluate(x, 0.5)
+    assert model.nfe == 3 == len(model.network.levels)
+
+
+def test_known_pixels_stay_and_the_rest_is_moved_by_its_own_level():
+    model = make(level_maps=True)
+    x = torch.randn(1, 3, 6, 6)
+    known = torch.rand(1, 1, 6, 6) < 0.5
+    for result, plain in ((model.traverse(x, 3.0, 0.5, known), model.traverse(x, 3.0, 0.5)),
+                          (model.mean(x, 3.0, known), model.mean(x, 3.0))):
+        assert torch.equal(result[known.expand_as(x)], x[known.expand_as(x)])
+        hole = ~known.expand_as(x)
+        torch.testing.assert_close(result[hole], plain[hole])
+
+
+def test_level_maps_are_refused_by_a_model_without_them():
+    with pytest.raises(RestoreError, match="level maps"):
+        make().traverse(torch.zeros(1, 3, 4, 4), 1.0, 0.1, torch.ones(1, 1, 4, 4, dtype=torch.bool))
+
+
+def test_mean_is_refused_by_a_model_that_never_saw_the_diagonal():
+    model = make(diagonal=False, name="published")
+    with pytest.raises(RestoreError, match="'published' has no posterior mean"):
+        model.mean(torch.zeros(1, 3, 4, 4), 1.0)
+    assert model.nfe == 0
+
+
+def test_noise_is_the_same_in_any_batch():
+    alone = [Noise([seed])(torch.empty(1, 3, 5, 7)) for seed in (3, 4)]
+    assert torch.equal(Noise([3, 4])(torch.empty(2, 3, 5, 7)), torch.cat(alone))
+    assert not torch.equal(*alone)
+
+
+def test_noise_moves_on_and_can_be_drawn_again():
+    noise, like = Noise([0]), torch.empty(1, 3, 64, 64)
+    first, second = noise(like), noise(like)
+    assert abs(torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1]) < 0.05
+    assert torch.equal(Noise([0])(like), first)
+    assert abs(first.std() - 1) < 0.02
+
+
+def test_noise_needs_a_seed_for_each_image():
+    with pytest.raises(RestoreError, match="2 images for 1 seeds"):
+        Noise([0])(torch.empty(2, 3, 4, 4))
+
+
+def test_device_and_precision_policy():
+    assert choose_dtype("auto", torch.device("cpu")) == torch.float32
+    assert choose_dtype("bf16", torch.device("cpu")) == torch.bfloat16
+    assert choose_device("cpu") == torch.device("cpu")
+    with pytest.raises(RestoreError, match="device 'gpu' is not known; use auto"):
+        choose_device("gpu")
+    with pytest.raises(RestoreError, match="precision 'double' is not known; use auto, fp32"):
+        choose_dtype("double", torch.device("cpu"))
+    with pytest.raises(RestoreError, match="is not there"):
+        choose_device("cuda:99")

@@ -1,0 +1,63 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+import bcm_restore
+from bcm_restore.errors import RestoreError
+from bcm_restore.networks import ConvUNet, build
+
+LAB = Path(__file__).parents[2] / "shared" / "lab"
+
+
+def test_a_fresh_network_is_zero_and_its_blocks_are_identities():
+    torch.manual_seed(0)
+    net = ConvUNet(channels=(8, 12), blocks=(2, 1), embedding=16)
+    assert torch.equal(net(torch.randn(1, 3, 16, 16), torch.ones(1), torch.ones(1)), torch.zeros(1, 3, 16, 16))
+    h, e = torch.randn(1, 8, 8, 8), torch.randn(1, 16)
+    assert torch.equal(net.encoder[0][0](h, e), h)
+
+
+def test_uniform_level_maps_change_nothing():
+    model = bcm_restore.load_model(device="cpu")
+    x, t = torch.randn(2, 3, 64, 64), torch.tensor([0.1, 4.0])
+    network = model.network.network
+    torch.testing.assert_close(network(x, t, t), network(x, t, t, torch.zeros(2, 2, 64, 64)), rtol=0, atol=1e-5)
+
+
+def test_level_maps_are_heard_once_trained():
+    torch.manual_seed(0)
+    net = ConvUNet(channels=(8, 12), blocks=(1, 1), embedding=16)
+    torch.nn.init.normal_(net.entrance.weight)
+    torch.nn.init.normal_(net.exit.weight)
+    x, t = torch.randn(1, 3, 16, 16), torch.ones(1)
+    assert (net(x, t, t, torch.ones(1, 2, 16, 16)) - net(x, t, t)).abs().max() > 0.1
+
+
+def test_unknown_architectures_and_configurations_are_named():
+    with pytest.raises(RestoreError, match="network 'Transformer' is not known; there are: ConvUNet"):
+        build("Transformer", {})
+    with pytest.raises(RestoreError, match="ConvUNet can't be built from the configuration"):
+        build("ConvUNet", {"colour": "blue"})
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not LAB.is_dir(), reason="the lab's files are not beside this checkout")
+def test_the_default_weights_are_the_labs_seed_exactly():
+    from safetensors.torch import load_file
+
+    spec = importlib.util.spec_from_file_location("lab_net", LAB / "net.py")
+    lab = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(lab)
+    seed = load_file(LAB / "seed.safetensors")
+    seed["inp.weight"] = seed["inp.weight"][:, :12]  # the planes of the level maps are zero
+    reference = lab.UNet(norm="none")
+    reference.load_state_dict(seed)
+    model = bcm_restore.load_model(device="cpu")
+    x = torch.randn(2, 3, 96, 64)
+    for t, u in ((80.0, 0.002), (0.07, 15.0), (0.3, 0.3)):
+        levels = torch.full((2,), t), torch.full((2,), u)
+        torch.testing.assert_close(
+            model.traverse(x, t, u), lab.bcm(reference, x, *levels), rtol=1e-5, atol=1e-5 * max(1, u)
+        )
