@@ -94,7 +94,7 @@ def _scale(dtype: np.dtype) -> float:
 
 
 def _normalise(planes: Tensor, scale: float) -> Tensor:
-    return planes.float().div_(scale / 2).sub_(1).expand(-1, 3, -1, -1).contiguous()
+    return planes.float().div(scale / 2).sub_(1).expand(-1, 3, -1, -1).contiguous()
 
 
 def _denormalise(x: Tensor, channels: int, scale: float) -> Tensor:

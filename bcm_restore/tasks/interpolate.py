@@ -20,8 +20,8 @@ from .base import Problem, Restoration, Task, ready
 class Interpolate(Task):
     """Both pictures follow the scheme up to its highest level with the same noise, are mixed there, and come back.
 
-    What the round trip loses of the two pictures is added back, weighted as they are mixed, so that the first and the
-    last frame are the two pictures themselves.
+    What the round trip loses of a picture is added back in the frames that are nearer to it, so that the first and the
+    last frame are the two pictures themselves and none jumps.
     """
 
     name = "interpolate"
@@ -101,7 +101,10 @@ class Interpolate(Task):
 
         lost = pair - torch.cat([come_back(latents[:1]), come_back(latents[1:])])
         weights = [n / (frames - 1) for n in range(1, frames - 1)]
-        between = [come_back(slerp(latents[:1], latents[1:], w)) + torch.lerp(lost[:1], lost[1:], w) for w in weights]
+        between = [
+            come_back(slerp(latents[:1], latents[1:], w)) + max(1 - 2 * w, 0) * lost[:1] + max(2 * w - 1, 0) * lost[1:]
+            for w in weights
+        ]
         return [pair[:1], *between, pair[1:]]
 
 

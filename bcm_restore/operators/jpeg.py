@@ -1,0 +1,300 @@
+"""JPEG compression: the operator of JPEG restoration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from bcm_restore.errors import RestoreError
+from bcm_restore.operators.base import Operator, check_image
+from bcm_restore.operators.dct import (
+    LEVELS,
+    YCC_TO_RGB,
+    averaged,
+    from_blocks,
+    inverse_transform,
+    luma,
+    standard_tables,
+    to_blocks,
+    to_rgb,
+    to_ycc,
+    transform,
+)
+from bcm_restore.operators.jpeg_history import chroma, find_sampling
+
+# A coefficient counts as k when it is within k -+ 1/2 steps; `fit` stays this much inside, so that rounding the pixels
+# to float32 afterwards cannot carry it over the edge.
+SLACK = 0.499
+STRIP = 32  # image rows at a time: what is worked on stays in the processor's cache, and memory stays low
+ROUNDS = 4  # of correcting the blocks at the right and lower edge: then less than 0.2 of a grey level moves any more
+
+Measurement = Sequence[Tensor]  # quantised coefficients (B or 1, m, n, 8, 8) of Y, Cb, Cr or of Y alone
+
+
+class Coefficients(NamedTuple):
+    """What a JPEG file holds; but for the size, a thing each for Y, Cb and Cr, or for Y alone."""
+
+    size: tuple[int, int]  # (H, W) of the image
+    planes: Sequence[
+        Any
+    ]  # quantised coefficients, (blocks down, across, 8, 8) integers [row frequency, column frequency]
+    tables: Sequence[Any]  # quantisation steps, (8, 8)
+    sampling: Sequence[tuple[int, int]]  # factors (vertical, horizontal): ((2, 2), (1, 1), (1, 1)) is 4:2:0
+
+
+class Component(NamedTuple):
+    """Y, Cb or Cr: how coarsely it is quantised, and where its blocks lie."""
+
+    table: Tensor  # (8, 8)
+    factor: tuple[int, int]  # image rows and columns a sample
+    size: tuple[int, int]  # samples down and across that show image
+    blocks: tuple[int, int]  # ceil(size / 8)
+
+
+class Jpeg(Operator):
+    """A x = round(T x / q): JPEG's colour space, chroma averaging, cosine transform T and quantisation by q.
+
+    Args:
+        coefficients: of a file: anything with the fields of `Coefficients`. Blocks that only pad the file are left out.
+        grey: the picture has no colour. That is so where there is no chroma, unless said otherwise: with `grey=False`
+            and luma alone, chroma is unknown and `fit` leaves it as it is.
+
+    y is a tuple of quantised coefficients, (B or 1, blocks down, across, 8, 8) int16, for Y, Cb, Cr or Y alone.
+    `operator.y` are the file's own.
+
+    `fit(x, y)` moves every coefficient of x into the interval that is rounded to y, and no further. With T^+ the way
+    back (T T^+ = I, as averaging undoes repetition):
+
+        fit(x, y) = x + T^+ (clamp(T x, (y - 1/2) q, (y + 1/2) q) - T x)
+
+    so the result compresses to exactly y, and pixels that agree with y already are not touched, bit for bit.
+
+    Where the size is no multiple of the blocks', pixels outside the image matter too. A repeats the border pixels, as
+    libjpeg does. Other writers do otherwise, so `fit` takes what the file says is there. In these blocks it is exact
+    only in the limit (`_correct_edges`), and A(fit(x, y)) is y up to what was outside.
+
+        >>> operator = Jpeg.from_pixels(torch.zeros(1, 3, 16, 16), quality=50)
+        >>> x = torch.rand(1, 3, 16, 16) * 2 - 1
+        >>> all(map(torch.equal, operator.A(operator.fit(x, operator.y)), operator.y))
+        True
+
+    Raises RestoreError for coefficients that are no JPEG's in grey or YCbCr, and for images of another size.
+    """
+
+    def __init__(self, coefficients: Coefficients | Any, grey: bool | None = None) -> None:
+        planes, tables, sampling = coefficients.planes, coefficients.tables, coefficients.sampling
+        if len(planes) not in (1, 3) or not len(planes) == len(tables) == len(sampling):
+            raise RestoreError(f"JPEG with {len(planes)} components: convert it to grey or RGB first")
+        self.size = int(coefficients.size[0]), int(coefficients.size[1])
+        self.grey = len(planes) == 1 if grey is None else grey
+        self.components = [
+            _component(self.size, table, own, sampling) for table, own in zip(tables, sampling, strict=True)
+        ]
+        self.y = tuple(_checked(plane, c) for plane, c in zip(planes, self.components, strict=True))
+
+    @classmethod
+    def from_pixels(cls, x: Tensor, quality: int, sampling: tuple[int, int] | None = None) -> Jpeg:
+        """The operator of the JPEG that the pixels x were once: its coefficients are those of x, rounded.
+
+        Args:
+            x: (1, 3, H, W), as decoded by libjpeg; where R = G = B everywhere, the JPEG is taken to be grey.
+            quality: of libjpeg's standard tables, from `estimate_quality`.
+            sampling: of luma (vertical, horizontal), (2, 2) for 4:2:0; found out if not given, and if it is unclear
+                only luma is constrained.
+        """
+        grey = bool((x == x[:, :1]).all())
+        factor = sampling or (None if grey else find_sampling(x, quality))
+        samples = [to_ycc(x, 1)[0], *(chroma(x, factor).split(1) if factor else [])]
+        tables = [standard_tables(quality)[min(i, 1)] for i in range(len(samples))]
+        planes = []
+        for plane, table in zip(samples, tables, strict=True):
+            plane = pad(plane[None], (0, -plane.shape[2] % 8, 0, -plane.shape[1] % 8), mode="replicate")[0]
+            planes.append((to_blocks(transform(plane))[0] / table.to(x.device)).round().short())
+        factors = [factor or (1, 1), (1, 1), (1, 1)][: len(planes)]
+        return cls(Coefficients((x.shape[2], x.shape[3]), planes, tables, factors), grey)
+
+    def A(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The encoder: the quantised coefficients of x."""
+        check_image(x, self.size)
+        y = [x.new_empty(len(x), 8 * c.blocks[0], 8 * c.blocks[1], dtype=torch.int16) for c in self.components]
+        for rows in self._strips():
+            for c, k, plane in zip(self.components, y, self._analyse(x[:, :, rows]), strict=True):
+                steps = transform(plane).div_(_steps(c, plane)).round_().clamp_(-(2**15), 2**15 - 1)
+                k[:, _samples(c, rows)] = steps
+        return tuple(to_blocks(k) for k in y)
+
+    def pinv(self, y: Measurement) -> Tensor:
+        """The decoder: the middle of every interval, back to RGB, chroma repeated; grey if there is luma alone.
+
+        It is not clamped to [-1, 1], so A(pinv(y)) = y. Decoders that smooth chroma give a nicer picture, not this one.
+        """
+        self._check(y, len(y[0]))
+        x = torch.empty(len(y[0]), 3, *self.size, device=y[0].device)
+        for rows in self._strips():
+            planes = []
+            for c, blocks in zip(self.components, y, strict=True):
+                k = _cut(blocks, c, rows)
+                planes.append(inverse_transform(k * _steps(c, k)))
+            planes[0] += 0.5  # the encoder subtracts 128 from 0..255, the middle is 127.5
+            x[:, :, rows] = self._synthesise(planes, rows)
+        return x
+
+    def fit(self, x: Tensor, y: Measurement) -> Tensor:
+        """x + T^+ (clamp(T x, (y - 1/2) q, (y + 1/2) q) - T x)."""
+        check_image(x, self.size)
+        self._check(y, len(x))
+        fitted = x.clone()
+        for rows in self._strips():
+            strip = fitted[:, :, rows]
+            planes = self._analyse(strip)
+            if self.grey:
+                strip[:] = luma(strip)
+            corrections = []
+            for c, plane, blocks in zip(self.components, planes, y, strict=True):
+                k = _cut(blocks, c, rows).to(plane.device)
+                corrections.append(_correction(c, plane, k))
+                _correct_edges(corrections[-1], c, plane, k, rows)
+            strip += self._synthesise(corrections, rows)
+        return fitted
+
+    def level(self) -> float:
+        """How far the decoded picture is from the original: the expected RMS error of RGB, images in [-1, 1].
+
+        From the file's own coefficients, within about a quarter. The averaging of chroma and the rounding of pixels to
+        8 bits come on top; they matter at qualities above 90. See `_quantisation_error`.
+        """
+        errors = [_quantisation_error(k, c.table) for k, c in zip(self.y, self.components, strict=True)]
+        gains = (YCC_TO_RGB**2).mean(0)  # of the error of Y, Cb, Cr on its way to RGB
+        return math.sqrt(sum(gain * error for gain, error in zip(gains, errors, strict=False))) / LEVELS
+
+    def _check(self, y: Measurement, batch: int) -> None:
+        """Raises RestoreError unless y are coefficients of such a file, for one image or for the batch."""
+        shapes = [tuple(k.shape) for k in y]
+        if shapes not in ([(n, *k.shape[1:]) for k in self.y] for n in (1, batch)):
+            raise RestoreError(f"coefficients {shapes} are not of this JPEG and {batch} images: pass operator.y")
+
+    def _strips(self) -> Iterator[slice]:
+        """Image rows, some blocks of every component at a time."""
+        unit = 8 * max(c.factor[0] for c in self.components)
+        height = unit * -(-STRIP // unit)
+        for start in range(0, self.size[0], height):
+            yield slice(start, min(start + height, self.size[0]))
+
+    def _analyse(self, strip: Tensor) -> list[Tensor]:
+        """The planes of whole blocks that the encoder transforms, (B, 8m, 8n) each, in steps of 8 bits around zero."""
+        strip = strip.float()
+        *_, height, width = strip.shape
+        down = max(c.factor[0] for c in self.components)
+        right = max(8 * c.blocks[1] * c.factor[1] for c in self.components) - width
+        if right or height % down:
+            strip = pad(strip, (0, right, 0, -height % down), mode="replicate")
+        ycc = to_ycc(strip, len(self.components))
+        planes = []
+        for c, plane in zip(self.components, ycc.unbind(1), strict=True):
+            plane = averaged(plane, c.factor)[:, :, : 8 * c.blocks[1]]
+            planes.append(pad(plane, (0, 0, 0, -plane.shape[1] % 8), mode="replicate"))
+        return planes
+
+    def _synthesise(self, planes: Sequence[Tensor], rows: slice) -> Tensor:
+        """RGB of the planes, without the offset of luma: T^+."""
+        height, width = rows.stop - rows.start, self.size[1]
+        ycc = planes[0].new_empty(len(planes[0]), len(planes), height, width)
+        for i, (c, plane) in enumerate(zip(self.components, planes, strict=True)):
+            for row, column in product(*map(range, c.factor)):
+                place = ycc[:, i, row :: c.factor[0], column :: c.factor[1]]
+                place[:] = plane[:, : place.shape[1], : place.shape[2]]
+        return to_rgb(ycc)
+
+
+def _correction(c: Component, plane: Tensor, k: Tensor) -> Tensor:
+    """T^-1 (clamp(T p, (k - 1/2) q, (k + 1/2) q) - T p) of a plane p of blocks."""
+    steps = _steps(c, plane)
+    off = transform(plane).div_(steps).sub_(k)
+    return inverse_transform(off.clamp(-SLACK, SLACK).sub_(off).mul_(steps))
+
+
+def _correct_edges(correction: Tensor, c: Component, plane: Tensor, k: Tensor, rows: slice) -> None:
+    """Does again, in place, the correction of the blocks that reach over the image's right and lower edge.
+
+    Outside the image the plane gets the samples that the decoder has there. The correction would change those as well,
+    so it is made ROUNDS times, and each time they are put back. It converges, as there is a plane that keeps them and
+    needs no correction: the decoded one.
+    """
+    height, width = c.size[0] - rows.start // c.factor[0], c.size[1]
+    edges = []  # the first row and column of their blocks
+    if width < plane.shape[2]:
+        edges.append((0, width // 8 * 8))
+    if height < plane.shape[1]:
+        edges.append((height // 8 * 8, 0))
+    for top, left in edges:
+        part, wanted, inside = plane[:, top:, left:], k[:, top:, left:], (..., slice(height - top), slice(width - left))
+        known = inverse_transform(wanted * _steps(c, wanted)).repeat(len(part) // len(wanted), 1, 1)
+        known[inside] = part[inside]
+        total = torch.zeros_like(known)
+        for _ in range(ROUNDS):
+            total[inside] += _correction(c, known + total, wanted)[inside]
+        correction[:, top:, left:] = total
+
+
+def _quantisation_error(k: Tensor, table: Tensor) -> float:
+    """The expected squared error, a sample, of coefficients that were rounded to k steps; k is (1, m, n, 8, 8).
+
+    Where k is not zero the error is even within the interval: q^2 / 12. Around zero it is less, how much less is read
+    off the share of zeros. The coefficients of one frequency over all blocks, of sky and grass alike, have a density
+    with a sharper peak and longer tails than Laplace's; exp(-sqrt(|c| / b)) was found to predict best. For it, with
+    z = sqrt(q / 2b) and the incomplete gamma function P,
+
+        share of other than zeros = (1 + z) exp(-z)
+        E[c^2; zero] = b^2 5! P(6, z) = (q / 2)^2 5! P(6, z) / z^4
+    """
+    blocks = k.shape[1] * k.shape[2]
+    # Where all are zero a thousandth of a coefficient counts as not: the true share is not zero either.
+    share = (k != 0).sum((0, 1, 2)).double().cpu().clamp(1e-3, blocks - 1e-3) / blocks
+    z = -share.log()
+    for _ in range(200):  # converges, the slower the smaller z; but there z hardly matters
+        z = torch.log1p(z) - share.log()
+    zeros = math.factorial(5) * torch.special.gammainc(torch.full_like(z, 6), z) / z**4
+    return float(((table.double().cpu() / 2) ** 2 * (zeros + share / 3)).mean())
+
+
+def _steps(c: Component, plane: Tensor) -> Tensor:
+    """The quantisation steps at the place of every coefficient of a plane of blocks."""
+    return c.table.to(plane).repeat(plane.shape[1] // 8, plane.shape[2] // 8)
+
+
+def _samples(c: Component, rows: slice) -> slice:
+    """The rows of a component's plane of whole blocks that belong to these image rows."""
+    start, stop = rows.start // c.factor[0], -(-rows.stop // c.factor[0])
+    return slice(start, -(-stop // 8) * 8)
+
+
+def _cut(blocks: Tensor, c: Component, rows: slice) -> Tensor:
+    """The quantised coefficients of a strip, in the places that `transform` gives them."""
+    samples = _samples(c, rows)
+    return from_blocks(blocks[:, samples.start // 8 : samples.stop // 8]).float()
+
+
+def _component(size: tuple[int, int], table: Any, own: Sequence[int], sampling: Sequence[Sequence[int]]) -> Component:
+    largest = [max(factors[axis] for factors in sampling) for axis in (0, 1)]
+    if any(most % one for most, one in zip(largest, own, strict=True)):
+        raise RestoreError(
+            f"JPEG with sampling factors {tuple(map(tuple, sampling))}: save it again with 4:2:0 or 4:4:4"
+        )
+    down, across = (most // one for most, one in zip(largest, own, strict=True))
+    samples = -(-size[0] // down), -(-size[1] // across)
+    blocks = -(-samples[0] // 8), -(-samples[1] // 8)
+    return Component(torch.as_tensor(table).float(), (down, across), samples, blocks)
+
+
+def _checked(plane: Any, c: Component) -> Tensor:
+    """The coefficients of the blocks that show image, (1, m, n, 8, 8), laid out as `fit` reads them."""
+    plane = torch.as_tensor(plane)
+    if plane.ndim != 4 or plane.shape[2:] != (8, 8) or plane.shape[0] < c.blocks[0] or plane.shape[1] < c.blocks[1]:
+        raise RestoreError(f"JPEG plane {tuple(plane.shape)} for {c.blocks} blocks of 8 x 8: the file is damaged")
+    return to_blocks(from_blocks(plane[None, : c.blocks[0], : c.blocks[1]]).contiguous())

@@ -1,0 +1,200 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bcm_restore import schemes
+from bcm_restore.errors import RestoreError
+from bcm_restore.model import BCM, Noise
+from bcm_restore.operators import Mask
+from bcm_restore.schemes import Level, Move, Scheme, parse
+
+
+class Tracing(torch.nn.Module):
+    """Remembers what it is asked, answers F = 0: then f = c_skip x and D = sigma_data^2 / (t^2 + sigma_data^2) x."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[float, float]] = []
+
+    def forward(self, x, t, u, maps=None):
+        self.asked.append((round(t[0].item(), 5), round(u[0].item(), 5)))
+        return torch.zeros_like(x)
+
+
+@pytest.fixture
+def model():
+    return BCM(Tracing(), device="cpu", level_maps=True)
+
+
+KNOWN = torch.zeros(1, 1, 16, 16, dtype=torch.bool)
+KNOWN[..., :8] = True
+
+
+def execute(text, model, x, **options):
+    return schemes.run(parse(text), model, x, Mask(KNOWN), torch.full_like(x, 0.25), Noise([0] * len(x)), **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "nfe"),
+    [
+        ("noise 0.07, to 80, to 0, fit, noise 0.1, to 1.5, to 0, fit", 4),
+        ("level 0.3, mean, fit", 1),
+        ("noise 1.1t0, to 0, fit", 1),
+        ("noise 3 hole, to 0", 1),
+        ("noise 0.5, mean, renoise 0.2 0.3, mean, fit", 2),
+        ("fit", 0),
+    ],
+)
+def test_schemes_print_themselves_and_know_their_nfe(text, nfe):
+    scheme = parse(text)
+    assert str(scheme) == text
+    assert scheme.nfe == nfe
+
+
+numbers = st.floats(0.003, 79).map(lambda v: float(f"{v:.6g}"))
+levels = st.builds(Level, numbers, st.booleans())
+moves = st.one_of(
+    st.builds(lambda v: Move("level", v), levels),
+    st.builds(lambda v, h: Move("noise", v, hole=h), levels, st.booleans()),
+    st.builds(lambda v, e: Move("renoise", v, eta=float(f"{e:.6g}")), levels, st.floats(0, 1)),
+    st.builds(lambda v: Move("to", v), levels),
+    st.sampled_from([Move("mean"), Move("fit")]),
+)
+
+
+@given(st.lists(moves, min_size=1, max_size=6).map(tuple).map(Scheme))
+def test_what_parses_parses_back_to_itself(scheme):
+    try:
+        parsed = parse(str(scheme))
+    except RestoreError as error:
+        assert "character" in str(error)
+    else:
+        assert parsed == scheme
+
+
+@given(st.text(alphabet="leve noise to mean fit,0.12t80 hole", max_size=40))
+def test_any_text_is_a_scheme_or_one_line_of_error(text):
+    try:
+        assert parse(str(parse(text))) == parse(text)
+    except RestoreError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "reason"),
+    [
+        ("", 1, "a move is missing"),
+        ("mean 3", 1, "write 'mean'"),
+        ("noise 0.1, , fit", 12, "a move is missing"),
+        ("noise 0.1, mean,", 17, "a move is missing"),
+        ("noise 0.1, men", 12, "did you mean 'mean'?"),
+        ("noise 0.1, sharpen", 12, "the moves are level, noise"),
+        ("noise", 1, "write 'noise LEVEL [hole]'"),
+        ("to 1 2", 1, "write 'to LEVEL'"),
+        ("noise a", 1, "'a' is not a number"),
+        ("noise -1", 1, "not negative"),
+        ("noise nan", 1, "finite"),
+        ("noise 0.5, noise 0.2, mean", 12, "can't go down from level 0.5"),
+        ("noise 0.5, to 0.5", 12, "stays where it is"),
+        ("noise 0.5, mean, mean", 18, "nothing to do at level 0"),
+        ("noise 0.5, to 0, to 0", 18, "nothing to do at level 0"),
+        ("renoise 0.5 0.5", 1, "none before it"),
+        ("noise 1, mean, renoise 0.5 2", 16, "between 0 and 1"),
+    ],
+)
+def test_nonsense_is_refused_at_its_place(text, position, reason):
+    with pytest.raises(RestoreError) as caught:
+        parse(text)
+    assert f'scheme "{text}", character {position}: ' in str(caught.value)
+    assert reason in str(caught.value)
+
+
+def test_what_depends_on_t0_is_refused_before_anything_is_evaluated(model):
+    for text, reason in (("mean", "move 1: 'mean' has nothing to do"), ("noise 0.1, mean, noise 90, to 0", "end at 80")):
+        with pytest.raises(RestoreError, match=reason):
+            execute(text, model, torch.zeros(1, 3, 16, 16))
+    with pytest.raises(RestoreError, match="can't go down from level 1t0"):
+        execute("noise 0.1, to 0", model, torch.zeros(1, 3, 16, 16), t0=0.2)
+    assert model.nfe == 0
+
+
+def test_the_levels_of_each_evaluation(model):
+    text = "noise 0.07, to 80, to 0, fit, noise 0.1, to 1.5, mean, level 0.3, mean"
+    execute(text, model, torch.zeros(1, 3, 16, 16))
+    assert model.network.asked == [(0.07, 80), (80, 0.002), (0.1, 1.5), (1.5, 1.5), (0.3, 0.3)]
+    assert model.nfe == parse(text).nfe == 5
+
+
+def test_levels_in_units_of_t0(model):
+    execute("noise 1.5t0, to 0.5t0, mean", model, torch.zeros(1, 3, 16, 16), t0=0.2)
+    assert model.network.asked == [(0.3, 0.1), (0.1, 0.1)]
+
+
+def test_noise_adds_up_to_its_level(model):
+    x = torch.zeros(1, 3, 256, 256)
+    known = torch.zeros(1, 1, 256, 256, dtype=torch.bool)
+    out = schemes.run(parse("noise 0.3, noise 0.5"), model, x, Mask(known), x, Noise([0]))
+    assert out.std().item() == pytest.approx(0.5, rel=0.01)
+
+
+def test_the_first_estimate_at_t0_gets_only_the_missing_noise(model):
+    x = torch.zeros(1, 3, 16, 16)
+    assert torch.equal(execute("noise 1t0", model, x, t0=0.3), x)
+
+
+def test_noise_in_the_hole_leaves_known_pixels_clean_until_the_end(model):
+    x = torch.full((1, 3, 16, 16), 0.5)
+    noisy = execute("noise 3 hole", model, x)
+    assert torch.equal(noisy[..., :8], x[..., :8])
+    assert noisy[..., 8:].std() > 2
+    back = execute("noise 3 hole, to 1, to 0", model, x)
+    assert torch.equal(back[..., :8], x[..., :8])
+
+
+def test_renoise_without_fresh_noise_undoes_the_denoising(model):
+    x = torch.randn(1, 3, 16, 16)
+    noisy = execute("noise 0.5", model, x)
+    torch.testing.assert_close(execute("noise 0.5, mean, renoise 0.5 0", model, x), noisy)
+
+
+def test_renoise_all_fresh_is_noise(model):
+    x = torch.randn(1, 3, 16, 16)
+    a = execute("noise 0.5, mean, renoise 0.4 1", model, x)
+    torch.testing.assert_close(a, execute("noise 0.5, mean, noise 0.4", model, x))
+
+
+def test_fit_puts_back_what_was_measured(model):
+    out = execute("noise 0.5, mean, fit", model, torch.zeros(1, 3, 16, 16))
+    assert torch.equal(out[..., :8], torch.full((1, 3, 16, 8), 0.25))
+    assert (out[..., 8:] != 0.25).all()
+
+
+def test_progress_is_told_after_each_evaluation(model):
+    told = []
+    execute("noise 0.5, to 1, to 0, fit", model, torch.zeros(1, 3, 16, 16), progress=lambda *a: told.append(a))
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_a_batch_gives_each_image_what_it_gets_alone(model):
+    x = torch.randn(3, 3, 16, 16)
+    together = schemes.run(parse("noise 0.5, to 0"), model, x, Mask(KNOWN), x, Noise([5, 6, 7]))
+    alone = [schemes.run(parse("noise 0.5, to 0"), model, x[i : i + 1], Mask(KNOWN), x, Noise([5 + i])) for i in range(3)]
+    assert torch.equal(together, torch.cat(alone))
+
+
+def test_models_without_what_a_scheme_needs_are_named():
+    published = BCM(Tracing(), name="published", device="cpu", diagonal=False)
+    x = torch.zeros(1, 3, 16, 16)
+    with pytest.raises(RestoreError, match="'published' has no posterior mean; use a scheme with 'to 0'"):
+        execute("noise 0.5, mean", published, x)
+    with pytest.raises(RestoreError, match="'published' was not trained with level maps"):
+        execute("noise 0.5 hole, to 0", published, x)
+
+
+def test_which_schemes_end_in_a_picture():
+    for text, clean in (("noise 1, to 0, fit", True), ("noise 1, mean", True), ("noise 1, to 0.5", False), ("fit", False)):
+        assert parse(text).ends_clean is clean
+    assert math.isclose(parse("noise 0.25").moves[0].level.at(3), 0.25)

@@ -1,0 +1,361 @@
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from skimage import data
+
+import bcm_restore
+from bcm_restore import images, tasks, weights
+from bcm_restore.errors import RestoreError
+from bcm_restore.metrics import psnr
+from bcm_restore.operators import Resize
+from bcm_restore.tasks.arrays import to_tensor
+from bcm_restore.tasks.fill import smooth_fill
+from bcm_restore.tasks.interpolate import slerp, split
+
+
+@pytest.fixture(scope="module")
+def model():
+    return bcm_restore.load_model(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return np.ascontiguousarray(data.astronaut()[:128, 160:288])
+
+
+def lines(size):
+    mask = np.zeros(size, bool)
+    mask[::16] = mask[1::16] = True
+    return mask
+
+
+# Pictures of any kind
+
+
+def kinds(photo):
+    grey = photo[..., 0]
+    return {
+        "uint8": photo,
+        "grey": grey,
+        "grey, one channel": grey[..., None],
+        "uint16": photo.astype(np.uint16) * 257,
+        "float32": (photo / 255).astype(np.float32),
+        "float64": photo / 255,
+        "PIL": Image.fromarray(photo),
+        "PIL grey": Image.fromarray(grey),
+        "tensor": torch.from_numpy(photo).permute(2, 0, 1) / 255,
+        "uint8 tensor": torch.from_numpy(photo).permute(2, 0, 1),
+        "batch": torch.from_numpy(np.stack([photo, photo[::-1]])).permute(0, 3, 1, 2) / 255,
+        "grey tensor": torch.from_numpy(grey)[None] / 255,
+    }
+
+
+def as_array(image):
+    return np.asarray(image)
+
+
+def test_pictures_of_every_kind_go_to_a_tensor_and_come_back(photo):
+    for name, image in kinds(photo).items():
+        tensor, back = to_tensor(image)
+        assert tensor.shape[1:] == (3, 128, 128), name
+        assert tensor.dtype == torch.float32
+        assert tensor.min() >= -1
+        assert tensor.max() <= 1
+        result = back(tensor)
+        assert type(result) is type(image), name
+        assert as_array(result).dtype == as_array(image).dtype, name
+        assert as_array(result).shape == as_array(image).shape, name
+        np.testing.assert_allclose(as_array(result), as_array(image), rtol=0, atol=1e-6, err_msg=name)
+
+
+@given(st.integers(0, 65535), st.sampled_from([np.uint8, np.uint16]))
+def test_every_integer_value_comes_back(value, dtype):
+    array = np.full((1, 1, 3), value % (np.iinfo(dtype).max + 1), dtype)
+    tensor, back = to_tensor(array)
+    assert np.array_equal(back(tensor), array)
+
+
+def test_what_is_no_picture_is_refused():
+    for thing, reason in (
+        ("photo.png", "str is not a picture"),
+        (np.zeros((4, 4, 4), np.uint8), "take the alpha off"),
+        (np.zeros((4, 4), np.int64), "pictures of int64"),
+        (torch.zeros(4, 4), "not .C, H, W."),
+    ):
+        with pytest.raises(RestoreError, match=reason):
+            to_tensor(thing)
+
+
+# The registry
+
+
+def test_names_and_close_matches():
+    assert {"inpaint", "interpolate", "jpeg", "super-resolve"} <= set(tasks.names())
+    assert tasks.get("inpaint").name == "inpaint"
+    with pytest.raises(RestoreError, match="task 'inpant' is not known; did you mean inpaint"):
+        tasks.get("inpant")
+
+
+def test_other_packages_add_tasks(monkeypatch):
+    class Fade(tasks.Task):
+        name = "fade"
+
+    point = SimpleNamespace(name="fade", load=lambda: Fade)
+    Fade.__abstractmethods__ = frozenset()
+    monkeypatch.setattr(tasks, "entry_points", lambda group: [point] if group == "bcm_restore.tasks" else [])
+    assert "fade" in tasks.names()
+    assert isinstance(tasks.get("fade"), Fade)
+    tasks.get.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["inpaint", "interpolate", "jpeg", "super-resolve"])
+def test_every_task_has_a_default_scheme_for_every_nfe(name):
+    for case, table in tasks.get(name).schemes()[weights.DEFAULT].items():
+        assert set(table) == {1, 2, 3, 4, 8}, case
+        for nfe, scheme in table.items():
+            assert scheme.nfe == nfe
+            assert scheme.ends_clean
+
+
+def test_an_nfe_without_a_default_scheme_lists_those_that_exist(photo):
+    with pytest.raises(RestoreError, match=r"inpaint has no default scheme with NFE 5; there are 1, 2, 3, 4, 8"):
+        tasks.get("inpaint").restore(photo, mask=lines(photo.shape[:2]), nfe=5)
+
+
+def test_a_scheme_that_leaves_noise_is_refused(photo):
+    with pytest.raises(RestoreError, match="leaves noise in the picture"):
+        tasks.get("inpaint").restore(photo, mask=lines(photo.shape[:2]), scheme="noise 0.5, to 0.1")
+
+
+# Inpainting
+
+
+def test_inpaint_leaves_known_pixels_identical_and_is_near_the_truth(photo, model):
+    mask = lines(photo.shape[:2])
+    for name, image in kinds(photo).items():
+        if name == "batch":
+            continue
+        damaged = image.copy() if isinstance(image, (np.ndarray, Image.Image)) else image.clone()
+        result = tasks.get("inpaint").run(damaged, mask=mask, nfe=2, model=model)
+        assert result.nfe == 2
+        before, after = as_array(image), as_array(result.image)
+        where = mask if after.ndim == 2 or after.shape[-1] in (1, 3) else mask[None].repeat(len(after), 0)
+        assert after.dtype == before.dtype, name
+        assert np.array_equal(after[~where], before[~where]), name
+    assert psnr(tasks.get("inpaint").restore(photo, mask=mask, model=model), photo, mask) > 25
+
+
+def test_inpaint_does_not_look_under_the_mask(photo, model):
+    mask = lines(photo.shape[:2])
+    black, white = (np.where(mask[..., None], value, photo).astype(np.uint8) for value in (0, 255))
+    a, b = (tasks.get("inpaint").restore(image, mask=mask, model=model) for image in (black, white))
+    assert np.array_equal(a, b)
+
+
+def test_inpaint_batches_with_a_mask_each_are_as_alone(photo, model):
+    batch = torch.from_numpy(np.stack([photo, photo[::-1]])).permute(0, 3, 1, 2) / 255
+    masks = torch.from_numpy(np.stack([lines((128, 128)), lines((128, 128)).T]))[:, None]
+    scheme = "noise 0.1, to 0, fit"
+    together = tasks.get("inpaint").restore(batch, mask=masks, scheme=scheme, seed=3, model=model)
+    for image, mask, result in zip(batch, masks, together, strict=True):
+        alone = tasks.get("inpaint").restore(image, mask=mask, scheme=scheme, seed=3, model=model)
+        torch.testing.assert_close(alone, result, rtol=0, atol=2e-6)
+
+
+def test_inpaint_masks_that_do_not_fit_are_refused(photo):
+    for mask, reason in (
+        (None, "needs a mask"),
+        (np.ones((5, 7), bool), "the mask is 7x5 and the image 128x128"),
+        (np.ones((128, 128), bool), "covers the whole image"),
+    ):
+        with pytest.raises(RestoreError, match=reason):
+            tasks.get("inpaint").restore(photo, mask=mask)
+
+
+def test_wide_and_thin_holes_have_their_own_schemes(photo, model):
+    box = np.zeros((128, 128), bool)
+    box[40:80, 40:80] = True
+    cases = [tasks.get("inpaint").run(photo, mask=mask, nfe=1, model=model).case for mask in (box, lines((128, 128)))]
+    assert cases == ["wide", "thin"]
+
+
+# The smooth fill
+
+
+def test_fill_continues_a_slope_and_keeps_known_pixels():
+    rows, columns = np.mgrid[:40, :60].astype(np.float32)
+    plane = np.stack([rows / 40, columns / 60, (rows + columns) / 100], -1)
+    hole = np.zeros((40, 60), bool)
+    hole[15:25, 20:40] = True
+    filled = smooth_fill(np.where(hole[..., None], 9, plane).astype(np.float32), hole)
+    assert np.array_equal(filled[~hole], plane[~hole])
+    np.testing.assert_allclose(filled, plane, atol=2e-3)
+
+
+def test_fill_minimises_its_energy():
+    """Against a dense solution of the same least-squares problem."""
+    rng = np.random.default_rng(0)
+    height, width = 9, 11
+    image, hole = rng.random((height, width, 3)).astype(np.float32), rng.random((height, width)) < 0.4
+    n = height * width
+    laplacian = np.zeros((n, n))
+    for y in range(height):
+        for x in range(width):
+            for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+                if 0 <= y + dy < height and 0 <= x + dx < width:
+                    laplacian[y * width + x, (y + dy) * width + x + dx] += 1
+                    laplacian[y * width + x, y * width + x] -= 1
+    energy = laplacian @ laplacian - laplacian
+    free, known = hole.ravel(), image.reshape(n, 3)
+    solution = np.linalg.solve(energy[np.ix_(free, free)], -energy[np.ix_(free, ~free)] @ known[~free])
+    solution = solution.clip(known[~free].min(0), known[~free].max(0))
+    np.testing.assert_allclose(smooth_fill(image, hole)[hole], solution, atol=5e-3)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0, 0.99), st.integers(0, 99))
+def test_fill_of_any_size_stays_within_the_known_range(height, width, share, seed):
+    rng = np.random.default_rng(seed)
+    image, hole = rng.random((height, width, 3)).astype(np.float32), rng.random((height, width)) < share
+    hole[rng.integers(height), rng.integers(width)] = False
+    filled = smooth_fill(image, hole)
+    assert np.array_equal(filled[~hole], image[~hole])
+    assert (filled >= image[~hole].min(0) - 1e-6).all()
+    assert (filled <= image[~hole].max(0) + 1e-6).all()
+
+
+# JPEG
+
+
+def compressed(photo, tmp_path, quality, **options):
+    path = tmp_path / "photo.jpg"
+    Image.fromarray(photo).save(path, quality=quality, **options)
+    return images.read(path).pixels, images.jpeg_coefficients(path)
+
+
+@pytest.mark.parametrize(("quality", "gain"), [(5, 0.3), (10, 0.4), (20, 0.3), (40, 0.2), (95, -0.05)])
+def test_jpeg_is_restored_at_any_quality(photo, tmp_path, model, quality, gain):
+    decoded, coefficients = compressed(photo, tmp_path, quality)
+    result = tasks.get("jpeg").run(decoded, coefficients=coefficients, nfe=1, model=model)
+    assert result.nfe == 1
+    assert psnr(result.image, photo) - psnr(decoded, photo) > gain
+
+
+def test_jpeg_pixels_without_a_file_are_restored_too(photo, tmp_path, model):
+    decoded, _ = compressed(photo, tmp_path, 15)
+    restored = tasks.get("jpeg").restore(decoded, model=model, nfe=1)
+    assert psnr(restored, photo) - psnr(decoded, photo) > 0.3
+
+
+def test_jpeg_refuses_pixels_that_never_were_one(photo, model):
+    clean = np.asarray(Image.fromarray(data.coffee()).resize((160, 120), Image.Resampling.LANCZOS))
+    with pytest.raises(RestoreError, match="no trace of JPEG compression"):
+        tasks.get("jpeg").restore(clean, model=model)
+    assert tasks.get("jpeg").restore(clean, quality=50, model=model, nfe=1).shape == clean.shape
+
+
+def test_grey_jpegs_stay_grey(photo, tmp_path, model):
+    decoded, coefficients = compressed(np.ascontiguousarray(photo[..., 1]), tmp_path, 10)
+    restored = tasks.get("jpeg").restore(decoded, coefficients=coefficients, model=model, nfe=1)
+    assert restored.shape == decoded.shape == (128, 128)
+    assert psnr(restored, photo[..., 1]) > psnr(decoded, photo[..., 1]) + 0.3
+
+
+# Super-resolution
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_super_resolution_gives_the_input_back_when_scaled_down(photo, model, scale):
+    small = Image.fromarray(photo).resize((48, 40), Image.Resampling.BICUBIC)
+    large = tasks.get("super-resolve").restore(small, scale=scale, nfe=2, model=model)
+    assert large.size == (48 * scale, 40 * scale)
+    again = np.asarray(large.resize((48, 40), Image.Resampling.BICUBIC)).astype(int)
+    assert np.abs(again - np.asarray(small)).mean() < 1  # clipping to 0..255 takes a little
+
+
+def test_super_resolution_beats_bicubic(photo, model):
+    small = Image.fromarray(photo).resize((64, 64), Image.Resampling.BICUBIC)
+    large = tasks.get("super-resolve").restore(small, scale=2, model=model)
+    assert psnr(np.asarray(large), photo) > psnr(np.asarray(small.resize((128, 128), Image.Resampling.BICUBIC)), photo) + 0.8
+
+
+def test_super_resolution_refuses_other_scales(photo):
+    with pytest.raises(RestoreError, match="scale 5 has no schemes; use 2, 3, 4, 8"):
+        tasks.get("super-resolve").restore(photo, scale=5)
+
+
+def test_alpha_of_pil_images_is_kept(photo, model):
+    picture = Image.fromarray(photo[:32, :32]).convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize((32, 32)))
+    large = tasks.get("super-resolve").restore(picture, scale=2, nfe=1, model=model)
+    assert large.mode == "RGBA"
+    assert large.getchannel("A").resize((32, 32)).getextrema()[1] > 200
+
+
+# Interpolation
+
+
+def test_interpolation_starts_and_ends_with_the_pictures(photo, model):
+    a, b = photo, np.ascontiguousarray(photo[::-1])
+    told = []
+    result = tasks.get("interpolate").run((a, b), frames=4, nfe=2, model=model, progress=lambda *args: told.append(args))
+    assert len(result.image) == 4
+    assert np.array_equal(result.image[0], a)
+    assert np.array_equal(result.image[3], b)
+    distances = [psnr(frame, a) for frame in result.image[1:]]
+    assert distances == sorted(distances, reverse=True)
+    assert result.nfe == 2
+    assert told[-1] == (told[-1][1],) * 2
+
+
+def test_interpolation_refuses_what_it_cannot_do(photo):
+    task = tasks.get("interpolate")
+    with pytest.raises(RestoreError, match="takes two pictures, not 1"):
+        task.restore((photo,))
+    with pytest.raises(RestoreError, match="1 frames are too few"):
+        task.restore((photo, photo), frames=1)
+    with pytest.raises(RestoreError, match=r"differ in size \(128x128 and 128x100\)"):
+        task.restore((photo, photo[:100]))
+
+
+def test_slerp_keeps_the_length_and_splits_the_angle():
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(1, 3, 64, 64, generator=generator) for _ in range(2))
+    b *= a.norm() / b.norm()
+    middle = slerp(a, b, 0.5)
+    assert middle.norm().item() == pytest.approx(a.norm().item(), rel=1e-5)
+    torch.testing.assert_close(slerp(a, b, 0.0), a)
+    torch.testing.assert_close(slerp(a, b, 1.0), b)
+    torch.testing.assert_close(slerp(a, a, 0.3), a)
+
+
+def test_schemes_turn_round_at_their_highest_level():
+    up, down = split(bcm_restore.schemes.parse("noise 0.07, to 15, to 80, to 3, to 0"))
+    assert (str(up), str(down)) == ("noise 0.07, to 15, to 80", "to 3, to 0")
+
+
+# Everywhere
+
+
+def test_the_same_seed_gives_the_same_pixels_and_another_gives_others(photo, model):
+    mask = lines(photo.shape[:2])
+    a, b, c = (
+        tasks.get("inpaint").restore(photo, mask=mask, scheme="noise 0.3, to 0, fit", seed=seed, model=model)
+        for seed in (1, 1, 2)
+    )
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_one_pixel_pictures(model):
+    pixel = np.full((1, 1, 3), 77, np.uint8)
+    assert tasks.get("super-resolve").restore(pixel, scale=2, model=model).shape == (2, 2, 3)
+    buffer = io.BytesIO()
+    Image.fromarray(pixel).save(buffer, "JPEG", quality=30)
+    assert tasks.get("jpeg").restore(pixel, quality=30, model=model).shape == (1, 1, 3)

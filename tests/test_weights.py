@@ -1,0 +1,79 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import bcm_restore
+from bcm_restore import weights
+from bcm_restore.errors import RestoreError
+from bcm_restore.networks import ConvUNet
+
+CONFIG = {"channels": [8, 12], "blocks": [1, 1], "middle": 1, "embedding": 16, "unshuffle": 2}
+
+
+def test_a_saved_model_loads_from_its_file_alone(tmp_path):
+    network = ConvUNet(**CONFIG)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter)
+    path = tmp_path / "mine.safetensors"
+    weights.save_model(path, network, CONFIG, sigma_data=0.4, diagonal=False, level_maps=True)
+    model = bcm_restore.load_model(path, device="cpu")
+    assert (model.name, model.sigma_data, model.diagonal, model.level_maps) == ("mine", 0.4, False, True)
+    loaded = model.network.network.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_the_default_model_is_inside_the_package():
+    assert weights.DEFAULT in weights.names()
+    model = bcm_restore.load_model(device="cpu")
+    assert model.name == weights.DEFAULT
+    assert model.device == torch.device("cpu")
+    assert model.dtype == torch.float32
+    # A network that denoises: nearer to the flat picture than what it was given, by far.
+    noisy = 0.2 + 0.3 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert (model.mean(noisy, 0.3) - 0.2).square().mean() < (noisy - 0.2).square().mean() / 50
+
+
+def test_bfloat16_on_cpu_stays_near_float32():
+    x = torch.rand(1, 3, 64, 64) * 2 - 1
+    exact, near = (bcm_restore.load_model(device="cpu", dtype=dtype).mean(x, 0.3) for dtype in ("fp32", "bf16"))
+    assert near.dtype == torch.float32
+    assert 0 < (exact - near).abs().max() < 0.05
+
+
+def test_unknown_models_are_answered_with_close_names():
+    with pytest.raises(RestoreError, match="'bcm-photo-smal' is neither .* did you mean bcm-photo-small"):
+        bcm_restore.load_model("bcm-photo-smal")
+
+
+def write(path, tensors, description):
+    save_file(tensors, path, None if description is None else {"bcm_restore": json.dumps(description)})
+    return path
+
+
+def test_files_that_are_not_models_are_named(tmp_path):
+    tensors = {name: tensor.contiguous() for name, tensor in ConvUNet(**CONFIG).state_dict().items()}
+    description = {"architecture": "ConvUNet", "config": CONFIG, "model": {}}
+    missing = {name: tensor for name, tensor in tensors.items() if name != "exit.bias"}
+    text = tmp_path / "text.safetensors"
+    text.write_text("hello")
+    whole = write(tmp_path / "whole.safetensors", tensors, description)
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(whole.read_bytes()[:-1000])
+    assert bcm_restore.load_model(whole, device="cpu").name == "whole"
+    for path, reason in (
+        (text, "not a readable .safetensors file"),
+        (cut, "not a readable .safetensors file"),
+        (write(tmp_path / "bare.safetensors", tensors, None), "holds tensors but not the description"),
+        (write(tmp_path / "missing.safetensors", missing, description), "tensor 'exit.bias' is missing"),
+        (write(tmp_path / "more.safetensors", {**tensors, "more": torch.ones(1)}, description), "'more' belongs to"),
+        (
+            write(tmp_path / "shape.safetensors", {**tensors, "exit.bias": torch.ones(3)}, description),
+            r"tensor 'exit.bias' is \(3,\), not \(12,\)",
+        ),
+    ):
+        with pytest.raises(RestoreError, match=reason) as caught:
+            bcm_restore.load_model(path, device="cpu")
+        assert str(caught.value).startswith(str(path))
+        assert "\n" not in str(caught.value)
