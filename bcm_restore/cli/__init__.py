@@ -1,0 +1,87 @@
+"""The command line, `bcm-restore`.
+
+Only light modules are imported before a command runs: torch and its company take seconds, and `--help` must not.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from .. import __version__
+from . import printing
+from .info import info, tasks
+from .interpolate import interpolate
+from .restore import inpaint, jpeg_restore, super_resolve
+
+INTERRUPTED = 130
+
+
+class _Shell(TyperGroup):
+    """All that goes wrong is one line on stderr and an exit status: 2, or 130 after Ctrl-C."""
+
+    def main(self, *args: Any, **more: Any) -> NoReturn:
+        try:
+            status = super().main(*args, **{**more, "standalone_mode": False})
+        except typer.Abort:
+            status = INTERRUPTED
+        except Exception as error:
+            # usage errors of typer's know how to word themselves
+            wording = getattr(error, "format_message", None)
+            printing.note(f"error: {wording() if wording else printing.describe(error)}")
+            status = 2
+        sys.exit(status or 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            printing.note("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    name="bcm-restore",
+    cls=_Shell,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _add(command: Callable[..., None]) -> None:
+    """Adds a command whose help is its docstring: a line of summary, paragraphs, and an example at the end."""
+    *text, example = (" ".join(paragraph.split()) for paragraph in (command.__doc__ or "").split("\n\n"))
+    app.command(command.__name__.replace("_", "-"), help="\n\n".join(text), epilog=example)(command)
+
+
+for _command in (inpaint, jpeg_restore, super_resolve, interpolate, tasks, info):
+    _add(_command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        printing.result(f"bcm-restore {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Restore pictures with one generative model and a few network evaluations, without training for the damage.
+
+    Fill holes, clean JPEGs, enlarge, and interpolate: bcm-restore COMMAND --help says how.
+    """
+    if context.invoked_subcommand is None:
+        printing.result(context.get_help())
+
+
+def main() -> None:
+    """Runs the command line of this process."""
+    app()

@@ -1,0 +1,170 @@
+"""The command that makes the pictures between two pictures."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import RestoreError
+from . import engine, inputs, jobs, printing
+from .engine import Engine
+from .inputs import Job
+from .jobs import Outcome
+from .options import Common, shared
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..images import Picture
+
+ANIMATIONS = (".gif", ".webp")
+
+
+@shared
+def interpolate(
+    first: Annotated[Path, typer.Argument(help="The picture that it begins with.", metavar="A", show_default=False)],
+    last: Annotated[Path, typer.Argument(help="The picture that it ends with.", metavar="B", show_default=False)],
+    options: Common,
+    frames: Annotated[
+        int, typer.Option(help="Number of pictures, A and B included.", min=2, max=10_000, metavar="N")
+    ] = 9,
+    fps: Annotated[float, typer.Option(help="Pictures a second in an animation.", min=0.1, max=100, metavar="N")] = 10,
+    resize: Annotated[bool, typer.Option("--resize", help="Resize B to the size of A.")] = False,
+) -> None:
+    """Make the pictures between two pictures.
+
+    -o DIR/ gets frame_000.png and so on (A_to_B/ beside A unless given), -o FILE.gif or FILE.webp an animation, and a
+    file of another format all frames in a row.
+
+    Example: bcm-restore interpolate day.jpg night.jpg --frames 17 -o day_to_night.gif
+    """
+    for path in (first, last):
+        if reason := inputs.trouble(path):
+            raise RestoreError(f"{path}: {reason}")
+    targets = _targets(first, last, frames, options)
+    compare = _compare_path(targets) if options.compare else None
+    _check(first, last, targets, compare, options)
+    loaded = engine.prepare("interpolate", options)
+    outcome = Outcome([str(first), str(last)])
+    try:
+        with jobs.timed(outcome):
+            _make(outcome, loaded, targets, compare, options, frames=frames, fps=fps, resize=resize)
+    except Exception as error:
+        outcome.fail(error)
+        raise
+    finally:
+        jobs.finish([outcome], loaded, options)
+    if not options.json:
+        printing.result(jobs.summary(outcome))
+
+
+def _targets(first: Path, last: Path, frames: int, options: Common) -> list[Path]:
+    """The files to be written: one a frame, or one for all."""
+    output = Path(options.output) if options.output else first.with_name(f"{first.stem}_to_{last.stem}")
+    slash = (options.output or "").endswith(("/", os.sep))
+    if options.output and output.suffix and not slash and not output.is_dir():
+        if output.suffix.lower() not in ANIMATIONS:
+            inputs.check_suffix(output, options)
+        return [output]
+    suffix = options.format.suffix if options.format else ".png"
+    digits = max(3, len(str(frames - 1)))
+    return [output / f"frame_{n:0{digits}}{suffix}" for n in range(frames)]
+
+
+def _compare_path(targets: Sequence[Path]) -> Path:
+    return inputs.compare_path(targets[0] if len(targets) == 1 else targets[0].parent)
+
+
+def _check(first: Path, last: Path, targets: Sequence[Path], compare: Path | None, options: Common) -> None:
+    """Refuses outputs that exist, are inputs, or would be mixed with the frames of a longer run."""
+    written = [*targets, *([compare] if compare else [])]
+    one_file = len(targets) == 1
+    planned = [Job(first, path) for path in written]
+    inputs.protect(planned, [first, last], allowed=one_file and options.overwrite)
+    inputs.check_new(written, options)
+    stale = [] if one_file else sorted(set(targets[0].parent.glob("frame_*")) - set(targets))
+    if stale:
+        raise RestoreError(f"{stale[-1]} belongs to a run with other frames; empty the folder or use another -o")
+
+
+def _make(
+    outcome: Outcome,
+    loaded: Engine,
+    targets: Sequence[Path],
+    compare: Path | None,
+    options: Common,
+    *,
+    frames: int,
+    fps: float,
+    resize: bool,
+) -> None:
+    """Reads, interpolates and writes."""
+    from .. import images
+    from .progress import Bar
+
+    first, last = (images.read(name) for name in outcome.input)
+    first, last = _alike(first, last, outcome.input, resize)
+    with Bar(1) as bar:
+        restoration = loaded.run((first.pixels, last.pixels), bar.evaluation, frames=frames)
+        bar.file(sum(frame.shape[0] * frame.shape[1] for frame in restoration.image))
+    made = [
+        first.with_pixels(frame, _alpha(first, last, n / (frames - 1))) for n, frame in enumerate(restoration.image)
+    ]
+    row = _row(made) if compare or len(targets) == 1 else None
+    if len(targets) > 1:
+        for picture, target in zip(made, targets, strict=True):
+            images.write(picture, target, quality=options.quality)
+    elif targets[0].suffix.lower() in ANIMATIONS:
+        images.write_animation([picture.pixels for picture in made], targets[0], duration_ms=round(1000 / fps))
+    else:
+        assert row is not None
+        images.write(row, targets[0], quality=options.quality)
+    if compare:
+        assert row is not None
+        images.write(row, compare)
+        outcome.compare = str(compare)
+    outcome.output = [str(target) for target in targets] if len(targets) > 1 else str(targets[0])
+    outcome.size = (first.size[1], first.size[0])
+    outcome.describe(restoration)
+
+
+def _alike(first: "Picture", last: "Picture", names: Sequence[str], resize: bool) -> tuple["Picture", "Picture"]:
+    """Both pictures with the same size, depth and number of channels."""
+    import numpy as np
+
+    from ..images.picture import as_depth, resized
+
+    if first.size != last.size and not resize:
+        sizes = " and ".join(f"{name} is {p.size[1]}x{p.size[0]}" for name, p in zip(names, (first, last), strict=True))
+        raise RestoreError(f"{sizes}; --resize resizes the second to the first")
+    depth = np.promote_types(first.pixels.dtype, last.pixels.dtype)
+    colour = first.pixels.ndim == 3 or last.pixels.ndim == 3
+
+    def alike(picture: "Picture") -> "Picture":
+        planes = [resized(plane, first.size) for plane in np.dstack([picture.pixels]).transpose(2, 0, 1)]
+        pixels = np.dstack(planes * 3 if colour and len(planes) == 1 else planes)
+        return picture.with_pixels(as_depth(pixels if colour else pixels[:, :, 0], depth))
+
+    return alike(first), alike(last)
+
+
+def _alpha(first: "Picture", last: "Picture", weight: float) -> "np.ndarray | None":
+    """The transparency of a frame: a mixture of both; None where neither has any."""
+    import numpy as np
+
+    if first.alpha is None and last.alpha is None:
+        return None
+    full = np.iinfo(first.pixels.dtype).max
+    a, b = (np.full(p.size, full) if p.alpha is None else p.alpha for p in (first, last))
+    return np.rint((1 - weight) * a.astype(np.float64) + weight * b.astype(np.float64)).astype(first.pixels.dtype)
+
+
+def _row(pictures: Sequence["Picture"]) -> "Picture":
+    """All frames side by side."""
+    import numpy as np
+
+    alphas = [picture.alpha for picture in pictures if picture.alpha is not None]
+    pixels = np.concatenate([picture.pixels for picture in pictures], axis=1)
+    return pictures[0].with_pixels(pixels, np.concatenate(alphas, axis=1) if alphas else None)

@@ -1,0 +1,138 @@
+"""The options that several commands share: each is one field, and a command has them all by taking the class."""
+
+import dataclasses
+import inspect
+import traceback
+from collections.abc import Callable
+from enum import Enum
+from typing import Annotated, Any
+
+import typer
+
+
+class Precision(str, Enum):
+    """What the network calculates in."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+class Format(str, Enum):
+    """What outputs are written as."""
+
+    PNG = "png"
+    JPG = "jpg"
+    WEBP = "webp"
+    TIFF = "tiff"
+    AVIF = "avif"
+    BMP = "bmp"
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of its files."""
+        return f".{self.value}"
+
+
+def _option(*names: str, panel: str, text: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """How a command tells what it did."""
+
+    json: Annotated[bool, _option("--json", panel="Output", text="Print a JSON document, and nothing else.")] = False
+    debug: Annotated[bool, _option("--debug", panel="Output", text="Show the traceback of an error.")] = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Common(Report):
+    """What every restoring command takes."""
+
+    nfe: Annotated[
+        int | None,
+        _option("--nfe", panel="Model", text="Network evaluations for each picture: 1, 2, 3, 4 (default) or 8.", min=1),
+    ] = None
+    scheme: Annotated[
+        str | None,
+        _option(
+            "--scheme", panel="Model", text='A scheme of your own, such as "noise 0.5, to 0, fit".', metavar="TEXT"
+        ),
+    ] = None
+    model: Annotated[
+        str | None,
+        _option("--model", panel="Model", text="Name of a model or path of its file.", metavar="NAME|FILE"),
+    ] = None
+    device: Annotated[str, _option("--device", panel="Model", text="auto, cpu, cuda or cuda:1.", metavar="NAME")] = (
+        "auto"
+    )
+    precision: Annotated[
+        Precision, _option("--precision", panel="Model", text="Arithmetic of the network; auto is fp32 on CPU.")
+    ] = Precision.AUTO
+    seed: Annotated[
+        int, _option("--seed", panel="Model", text="Seed of the noise.", min=0, max=2**32 - 1, metavar="N")
+    ] = 0
+    output: Annotated[
+        str | None,
+        _option("-o", "--output", panel="Output", text="File or folder to write to.", metavar="PATH"),
+    ] = None
+    overwrite: Annotated[bool, _option("--overwrite", panel="Output", text="Replace outputs that exist.")] = False
+    format: Annotated[
+        Format | None, _option("--format", panel="Output", text="Format of the outputs, png unless given.")
+    ] = None
+    quality: Annotated[
+        int | None,
+        _option(
+            "--quality", panel="Output", text="Quality of JPEG, WebP and AVIF outputs.", min=1, max=100, metavar="N"
+        ),
+    ] = None
+    compare: Annotated[
+        bool,
+        _option("--compare", panel="Output", text="Also write OUTPUT_compare.png: before and after, side by side."),
+    ] = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batch(Common):
+    """What commands that work on many pictures take besides."""
+
+    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Look into the folders of a folder, too.")] = (
+        False
+    )
+    resume: Annotated[
+        bool, _option("--resume", panel="Output", text="Keep outputs that exist and do only what is missing.")
+    ] = False
+
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(help='Pictures, folders or quoted patterns such as "*.png".', metavar="INPUT", show_default=False),
+]
+
+
+def shared(command: Callable[..., None]) -> Callable[..., None]:
+    """Turns the command's parameter `options`, one of the classes above, into one command-line option a field."""
+    own = list(inspect.signature(command).parameters.values())
+    kind = next(parameter.annotation for parameter in own if parameter.name == "options")
+    # what is common to all stands last in the help
+    fields = sorted(dataclasses.fields(kind), key=lambda field: field.name in Report.__annotations__)
+    parameters = [parameter for parameter in own if parameter.name != "options"] + [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
+        for field in fields
+    ]
+
+    def run(**values: Any) -> None:
+        options = kind(**{field.name: values.pop(field.name) for field in fields})
+        try:
+            command(**values, options=options)
+        except Exception as error:
+            if options.debug and not isinstance(error, typer.Exit):
+                traceback.print_exception(error)
+            raise
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run

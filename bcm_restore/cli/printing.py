@@ -1,0 +1,37 @@
+"""What people read: one line a fact, safe for any terminal, results on stdout and everything else on stderr."""
+
+import os
+import sys
+from typing import TextIO
+
+from ..errors import RestoreError
+
+
+def result(text: str) -> None:
+    """A line of the result, on stdout."""
+    _line(text, sys.stdout)
+
+
+def note(text: str) -> None:
+    """A line about the work, on stderr."""
+    _line(text, sys.stderr)
+
+
+def describe(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, RestoreError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}"
+    first_line = (str(error).strip().splitlines() or ["no further message"])[0]
+    return f"{type(error).__name__}: {first_line}; run again with --debug to see where"
+
+
+def printable(text: str) -> str:
+    """The text on one line, with control characters and stray bytes of file names escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _line(text: str, stream: TextIO) -> None:
+    encoding = stream.encoding or "utf-8"
+    print(printable(text).encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)

@@ -1,0 +1,184 @@
+"""The commands that restore pictures, one by one or by the folder."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import RestoreError
+from . import engine, inputs, jobs, printing
+from .engine import Engine
+from .inputs import Naming
+from .jobs import Result, Skip, Work
+from .masks import Masks
+from .options import Batch, Inputs, shared
+
+if TYPE_CHECKING:
+    from ..images import Picture
+    from .progress import Bar
+
+MAX_RESULT = 400_000_000  # pixels of an enlarged picture: 5 GB of memory in the process
+
+
+class Scale(str, Enum):
+    """How much larger."""
+
+    X2 = "2"
+    X3 = "3"
+    X4 = "4"
+    X8 = "8"
+
+
+def restore(
+    task: str,
+    arguments: list[str],
+    naming: Naming,
+    options: Batch,
+    work: Callable[[Engine], Work],
+    apart: Iterable[Path] = (),
+) -> None:
+    """What all commands of this module do: find the pictures, check everything, restore.
+
+    Args:
+        task: its name in the registry.
+        arguments: the inputs as typed.
+        naming: how the outputs are named.
+        options: what was asked for.
+        work: makes of an engine what restores a file.
+        apart: files and folders that are neither inputs nor to be overwritten: masks.
+    """
+    apart = list(apart)
+    outputs = [Path(options.output)] if options.output else []
+    sources = inputs.expand(arguments, options.recursive, naming, [*apart, *outputs])
+    planned = inputs.plan(sources, naming, options, apart)
+    if not planned:
+        printing.note("nothing to do: all outputs exist")
+    loaded = engine.prepare(task, options)
+    single = len(sources) == 1 and sources[0].folder is None
+    jobs.run(planned, work(loaded), loaded, options, single)
+
+
+@shared
+def inpaint(
+    arguments: Inputs,
+    options: Batch,
+    mask: Annotated[
+        str,
+        typer.Option(
+            help="White where the picture is to be filled: a file for all, a folder of masks with the pictures' stems, "
+            "or the word alpha to fill what is transparent.",
+            metavar="FILE|FOLDER|alpha",
+        ),
+    ],
+    invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Fill what is black instead.")] = False,
+    grow: Annotated[int, typer.Option(help="Grow the mask by that many pixels.", min=0, max=1000, metavar="N")] = 0,
+    fit_mask: Annotated[bool, typer.Option("--fit-mask", help="Resize a mask of another size to its picture.")] = False,
+) -> None:
+    """Fill holes, scratches and unwanted things, marked by a mask.
+
+    All other pixels stay exactly what they are. The output is photo_inpainted.png beside photo.png, or the folder
+    dir_inpainted beside dir.
+
+    Example: bcm-restore inpaint photo.png --mask mask.png --nfe 8
+    """
+    masks = Masks(mask, invert=invert_mask, grow=grow, fit=fit_mask)
+
+    def work(loaded: Engine) -> Work:
+        def fill(path: Path, bar: "Bar") -> Result:
+            from .. import images
+
+            picture = images.read(path)
+            hole = masks.of(path, picture.size)
+            if not hole.any():
+                return Result(picture, picture, remark="copied: its mask is empty")
+            restoration = loaded.run(picture.pixels, bar.evaluation, mask=hole)
+            filled = picture.with_pixels(restoration.image)
+            # what was transparent has been filled
+            return Result(picture, replace(filled, alpha=None) if masks.alpha else filled, restoration)
+
+        return fill
+
+    restore("inpaint", arguments, Naming("_inpainted", "_inpainted"), options, work, masks.paths)
+
+
+@shared
+def jpeg_restore(
+    arguments: Inputs,
+    options: Batch,
+    input_quality: Annotated[
+        int | None,
+        typer.Option(help="Quality that pictures without JPEG data were once saved with.", min=1, max=100, metavar="N"),
+    ] = None,
+) -> None:
+    """Take blocks, ringing and banding out of JPEGs of any quality.
+
+    A JPEG file says itself how it was compressed; for a PNG or WebP that was a JPEG once, the quality is estimated.
+    In a folder, pictures that never were JPEGs are skipped and listed at the end. The output is photo_restored.png
+    beside photo.jpg, or the folder dir_restored beside dir.
+
+    Example: bcm-restore jpeg-restore holiday/ -r -o clean/
+    """
+
+    def work(loaded: Engine) -> Work:
+        def clean(path: Path, bar: "Bar") -> Result:
+            from .. import images
+
+            # the coefficients belong to the pixels as stored: the picture is turned afterwards
+            picture = images.read(path, upright=False)
+            coefficients = images.jpeg_coefficients(path)
+            quality = input_quality if coefficients is None else None
+            if coefficients is None and quality is None:
+                quality = _estimated_quality(path, picture)
+            restoration = loaded.run(picture.pixels, bar.evaluation, coefficients=coefficients, quality=quality)
+            return Result(picture.upright(), picture.with_pixels(restoration.image).upright(), restoration)
+
+        return clean
+
+    restore("jpeg", arguments, Naming("_restored", "_restored"), options, work)
+
+
+def _estimated_quality(path: Path, picture: "Picture") -> int:
+    from ..operators import estimate_quality
+    from ..tasks.arrays import to_tensor
+
+    quality = estimate_quality(to_tensor(picture.pixels)[0])
+    if quality is None:
+        raise Skip(f"{path}: never compressed as JPEG; --input-quality N restores it anyway")
+    return quality
+
+
+@shared
+def super_resolve(
+    arguments: Inputs,
+    options: Batch,
+    scale: Annotated[Scale, typer.Option(help="How many times larger.")] = Scale.X4,
+) -> None:
+    """Enlarge pictures 2, 3, 4 or 8 times.
+
+    Scaled down again, the result gives the input back. The output is photo_x4.png beside photo.png, or the folder
+    dir_x4 beside dir.
+
+    Example: bcm-restore super-resolve photo.png --scale 2
+    """
+    factor = int(scale.value)
+
+    def work(loaded: Engine) -> Work:
+        def enlarge(path: Path, bar: "Bar") -> Result:
+            from .. import images
+
+            picture = images.read(path)
+            height, width = picture.size
+            if height * width * factor**2 > MAX_RESULT:
+                raise RestoreError(
+                    f"{path}: {width * factor}x{height * factor} is more than {MAX_RESULT // 10**6} megapixels; "
+                    "use a smaller --scale"
+                )
+            restoration = loaded.run(picture.pixels, bar.evaluation, scale=factor)
+            return Result(picture, picture.with_pixels(restoration.image), restoration)
+
+        return enlarge
+
+    restore("super-resolve", arguments, Naming(f"_x{factor}", "_x[2348]"), options, work)

@@ -1,0 +1,24 @@
+"""Picture files in and out: orientation, transparency, colour profiles, 16 bit, JPEG coefficients.
+
+Everything that can go wrong with a file is a `RestoreError` of one line that names the file and the way out.
+"""
+
+from .jpeg import JpegCoefficients, jpeg_coefficients
+from .picture import Picture
+from .reading import MAX_PIXELS, SUFFIXES, is_image, read, read_mask
+from .writing import atomic_path, output_format, write, write_animation
+
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "JpegCoefficients",
+    "Picture",
+    "atomic_path",
+    "is_image",
+    "jpeg_coefficients",
+    "output_format",
+    "read",
+    "read_mask",
+    "write",
+    "write_animation",
+]

@@ -1,0 +1,189 @@
+"""Pictures to the bytes of a file."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from io import BytesIO
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+from ..errors import RestoreError
+from .metadata import EXIF_PREFIX, descriptive, parsed, with_orientation
+from .picture import Picture, as_depth
+from .quiet import quiet
+
+_OPAQUE = ("JPEG", "BMP")
+_LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535}
+_QUALITY = {"JPEG": 95, "WEBP": 90, "AVIF": 90}
+# zlib beyond this level doubles the time for a few percent.
+_ZLIB_LEVEL = 4
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "PNG": {"compress_level": _ZLIB_LEVEL},
+    "JPEG": {"subsampling": "4:4:4"},
+    "WEBP": {"method": 4, "exact": True},
+    "AVIF": {"subsampling": "4:4:4"},
+    "BMP": {},
+}
+_JPEG_SEGMENT = 65533
+# Choosing colours takes long, and 65,536 pixels say all about them.
+_PALETTE_SIDE = 256
+_STRIP_BYTES = 1 << 20
+_TIFF_GREY, _TIFF_RGB, _TIFF_DEFLATE, _TIFF_HORIZONTAL, _TIFF_STRAIGHT_ALPHA, _TIFF_INCH = 1, 2, 8, 2, 2, 2
+
+
+def encode(picture: Picture, name: str, quality: int | None = None) -> bytes:
+    """A picture as a file of Pillow's format `name`; RestoreError, without the file's name, for what it cannot hold."""
+    if quality is not None and not 1 <= quality <= 100:
+        raise RestoreError(f"quality {quality} is not between 1 and 100; 95 is a good one")
+    _check_size(picture.size, name)
+    if picture.alpha is not None and name in _OPAQUE:
+        raise RestoreError(f"{name} holds no transparency; write .png, .webp, .tif or .avif instead")
+    if name == "TIFF":
+        return _tiff(picture)
+    if name == "PNG" and picture.pixels.dtype == np.uint16:
+        return _png16(picture)
+    return _by_pillow(picture, name, quality)
+
+
+def encode_animation(frames: Sequence[np.ndarray], name: str, duration_ms: int) -> bytes:
+    """Frames as an endless GIF or WebP; RestoreError, without the file's name, for none or for several sizes."""
+    if not frames or any(frame.shape[:2] != frames[0].shape[:2] for frame in frames):
+        raise RestoreError(
+            f"the {len(frames)} frames are not all of one size; an animation needs at least one, all alike"
+        )
+    _check_size((frames[0].shape[0], frames[0].shape[1]), name)
+    images = [Image.fromarray(as_depth(frame, np.uint8)).convert("RGB") for frame in frames]
+    settings: dict[str, Any] = {"quality": _QUALITY["WEBP"], "method": 4}
+    duration = duration_ms
+    if name == "GIF":
+        images = [_with_palette(image) for image in images]
+        settings = {"optimize": False, "disposal": 1}
+        duration = max(10, round(duration_ms, -1))
+    file = BytesIO()
+    with quiet():
+        images[0].save(file, name, save_all=True, append_images=images[1:], duration=duration, loop=0, **settings)
+    return file.getvalue()
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    limit = _LONGEST_SIDE.get(name)
+    if limit is not None and max(size) > limit:
+        raise RestoreError(
+            f"{size[1]} x {size[0]} pixels, but {name} ends at {limit} a side; write .png or .tif instead"
+        )
+
+
+def _with_palette(image: Image.Image) -> Image.Image:
+    """256 colours, chosen for this image, dithered."""
+    small = image.copy()
+    small.thumbnail((_PALETTE_SIDE, _PALETTE_SIDE), Image.Resampling.NEAREST)
+    palette = small.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
+    return image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+
+
+def _by_pillow(picture: Picture, name: str, quality: int | None) -> bytes:
+    settings = dict(_SETTINGS[name])
+    if name in _QUALITY:
+        settings["quality"] = quality or _QUALITY[name]
+    exif = _consistent_exif(picture)
+    if name == "BMP" or (name == "JPEG" and len(exif or b"") > _JPEG_SEGMENT):
+        exif, picture = None, picture.upright()
+    if exif:
+        settings["exif"] = exif
+    if picture.icc:
+        settings["icc_profile"] = picture.icc
+    if picture.dpi:
+        settings["dpi"] = picture.dpi
+    samples = _samples(picture, np.uint8)
+    file = BytesIO()
+    with quiet():
+        Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples).save(file, name, **settings)
+    return file.getvalue()
+
+
+def _consistent_exif(picture: Picture) -> bytes | None:
+    return with_orientation(picture.exif, picture.orientation)
+
+
+def _samples(picture: Picture, dtype: type[np.uint8] | type[np.uint16]) -> np.ndarray:
+    """(H, W, 1 to 4): grey or RGB, then alpha where there is one."""
+    planes = [picture.pixels if picture.pixels.ndim == 3 else picture.pixels[..., None]]
+    if picture.alpha is not None:
+        planes.append(picture.alpha[..., None])
+    return as_depth(np.concatenate(planes, axis=-1), dtype)
+
+
+def _png16(picture: Picture) -> bytes:
+    """PNG of 16 bits a channel, which Pillow writes for grey only and OpenCV without profile and EXIF."""
+    samples = _samples(picture, np.uint16)
+    height, width, channels = samples.shape
+    rows = samples.astype(">u2").reshape(height, -1).view(np.uint8)
+    # Filter 2 of the format: each byte less the one above it.
+    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
+    filtered[:, 0] = 2
+    filtered[:, 1:] = np.diff(rows, axis=0, prepend=np.uint8(0))
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    chunks = [(b"IHDR", header)]
+    if picture.icc:
+        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc)))
+    if picture.dpi:
+        chunks.append((b"pHYs", struct.pack(">IIB", *(round(dpi / 0.0254) for dpi in picture.dpi), 1)))
+    if exif := _consistent_exif(picture):
+        chunks.append((b"eXIf", exif[len(EXIF_PREFIX) :]))
+    chunks += [(b"IDAT", zlib.compress(filtered.tobytes(), _ZLIB_LEVEL)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+
+
+def _tiff(picture: Picture) -> bytes:
+    """TIFF with deflated strips and horizontal prediction.
+
+    Pillow lays out the directory; its own encoder knows no 16-bit colour, and loses EXIF when it compresses.
+    """
+    deep = picture.pixels.dtype == np.uint16
+    samples = _samples(picture, np.uint16 if deep else np.uint8)
+    if deep and samples.shape[2] == 2:
+        samples = samples[..., [0, 0, 0, 1]]
+    height, width, channels = samples.shape
+    rows_a_strip = max(1, _STRIP_BYTES // (width * channels * samples.itemsize))
+    first = np.zeros((height, 1, channels), samples.dtype)
+    differences = np.diff(samples, axis=1, prepend=first).astype(samples.dtype.newbyteorder("<"))
+    strips = [
+        zlib.compress(differences[top : top + rows_a_strip].tobytes(), _ZLIB_LEVEL)
+        for top in range(0, height, rows_a_strip)
+    ]
+    lengths = [len(strip) for strip in strips]
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    if exif := _consistent_exif(picture):
+        with quiet():
+            directory.update(descriptive(parsed(exif)))
+    tags: dict[int, Any] = {
+        TiffImagePlugin.IMAGEWIDTH: width,
+        TiffImagePlugin.IMAGELENGTH: height,
+        TiffImagePlugin.BITSPERSAMPLE: (samples.itemsize * 8,) * channels,
+        TiffImagePlugin.COMPRESSION: _TIFF_DEFLATE,
+        TiffImagePlugin.PHOTOMETRIC_INTERPRETATION: _TIFF_RGB if channels > 2 else _TIFF_GREY,
+        # Counted from the end of the directory: Pillow adds where that is.
+        TiffImagePlugin.STRIPOFFSETS: tuple(accumulate(lengths[:-1], initial=0)),
+        TiffImagePlugin.SAMPLESPERPIXEL: channels,
+        TiffImagePlugin.ROWSPERSTRIP: rows_a_strip,
+        TiffImagePlugin.STRIPBYTECOUNTS: tuple(lengths),
+        TiffImagePlugin.PREDICTOR: _TIFF_HORIZONTAL,
+    }
+    if channels in (2, 4):
+        tags[TiffImagePlugin.EXTRASAMPLES] = _TIFF_STRAIGHT_ALPHA
+    if picture.dpi:
+        tags[TiffImagePlugin.X_RESOLUTION], tags[TiffImagePlugin.Y_RESOLUTION] = picture.dpi
+        tags[TiffImagePlugin.RESOLUTION_UNIT] = _TIFF_INCH
+    if picture.icc:
+        tags[TiffImagePlugin.ICCPROFILE] = picture.icc
+    directory.update(tags)
+    file = BytesIO()
+    directory.save(file)
+    return file.getvalue() + b"".join(strips)

@@ -1,0 +1,192 @@
+"""What a JPEG file really holds: quantised cosine coefficients and their tables."""
+
+from __future__ import annotations
+
+import re
+import struct
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ..errors import RestoreError
+from .quiet import mute
+from .reading import MAX_PIXELS, decoded, file_contents
+
+_START = b"\xff\xd8"
+_EOI, _SOS, _DQT, _DHT, _DRI, _APP0, _APP14 = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xE0, 0xEE
+_FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive; all Huffman-coded
+_OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}  # lossless, hierarchical, arithmetic
+_ESSENTIAL = _FRAMES | {_SOS, _DQT, _DHT, _DRI}
+# The first marker behind the data of a scan: no stuffed zero, no restart marker, no fill byte.
+_AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+
+
+class JpegCoefficients(NamedTuple):
+    """The coefficients of a JPEG file in grey (one component) or YCbCr (three), as stored, before dequantisation."""
+
+    size: tuple[int, int]
+    """(height, width) of the picture as stored, before any orientation."""
+    planes: tuple[np.ndarray, ...]
+    """A component each: int16 (blocks down, blocks across, 8, 8), the last two axes row and column frequency.
+
+    As many blocks as cover the component: ceil(height * v / (8 * largest v)) down, and across likewise. Blocks that
+    only fill up the last minimum coded unit are left out.
+    """
+    tables: tuple[np.ndarray, ...]
+    """A component each: quantisation steps, uint16 (8, 8), in the order of the planes' last two axes."""
+    sampling: tuple[tuple[int, int], ...]
+    """A component each: (vertical, horizontal) factors, ((2, 2), (1, 1), (1, 1)) for 4:2:0; their ratios matter."""
+
+
+def jpeg_coefficients(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> JpegCoefficients | None:
+    """The coefficients and tables of a JPEG file, whatever its suffix.
+
+    None when the file is no 8-bit, Huffman-coded JPEG in grey or YCbCr.
+
+    Raises:
+        RestoreError: there is no such file, or it is no picture, is damaged or too large.
+
+    """
+    data = file_contents(path)
+    if not data.startswith(_START):
+        return None
+    # Only to know that it can be decoded: the library for coefficients takes zeros for what a truncated file lacks.
+    decoded(path, data, max_pixels)
+    layout = _layout(data)
+    if layout is None:
+        return None
+    try:
+        return _coefficients(layout)
+    except OSError as error:
+        if error.errno is None:  # jpeglib's own word for a file that its libjpeg, stricter than Pillow's, refuses
+            return None
+        room = tempfile.gettempdir()
+        raise RestoreError(f"{path}: reading its coefficients needs room in {room} ({error.strerror})") from error
+
+
+class _Layout(NamedTuple):
+    size: tuple[int, int]
+    sampling: tuple[tuple[int, int], ...]
+    essence: bytes
+    """The file without all that does not concern its coefficients."""
+
+
+def _coefficients(layout: _Layout) -> JpegCoefficients:
+    """Reads the coefficients with jpeglib.
+
+    Its `read_dct` stumbles over files with many markers, keeps them in global arrays and decodes everything twice; so
+    it gets a file that has none, and the sizes that it would look up.
+    """
+    import jpeglib
+
+    height, width = layout.size
+    tallest, widest = (max(factors) for factors in zip(*layout.sampling, strict=True))
+    blocks = [(-(-height * v // (8 * tallest)), -(-width * h // (8 * widest))) for v, h in layout.sampling]
+    colour = len(layout.sampling) == 3
+    file = jpeglib.DCTJPEG(
+        path="",
+        content=layout.essence,
+        height=height,
+        width=width,
+        block_dims=np.array(blocks, np.int32),
+        samp_factor=np.array(layout.sampling, np.int32),
+        jpeg_color_space=jpeglib.JCS_YCbCr if colour else jpeglib.JCS_GRAYSCALE,
+        progressive_mode=False,
+        num_scans=1,
+        markers=[],
+        huffmans=[],
+        **dict.fromkeys(("Y", "Cb", "Cr", "K", "qt", "quant_tbl_no")),
+    )
+    with mute():
+        luma, chroma, tables = file.load()
+    return JpegCoefficients(
+        size=layout.size,
+        planes=(luma, *chroma) if colour else (luma,),
+        tables=tuple(tables[number].copy() for number in file.quant_tbl_no),
+        sampling=layout.sampling,
+    )
+
+
+def _layout(data: bytes) -> _Layout | None:
+    """What matters in the bytes of a JPEG file; None if it is of another kind than we want."""
+    frame: bytes | None = None
+    jfif, scanned = False, False
+    adobe_transform: int | None = None
+    essence = [_START]
+    try:
+        for marker, segment in _segments(data):
+            body = segment[4:]
+            if marker == _APP0 and body.startswith(b"JFIF\0"):
+                jfif = True
+            elif marker == _APP14 and body.startswith(b"Adobe"):
+                adobe_transform = body[11]
+            elif marker in _OTHER_FRAMES or (marker in _FRAMES and frame is not None):
+                return None
+            elif marker in _FRAMES:
+                frame = body
+            elif marker == _DQT and scanned:
+                return None  # one table per component is all that can be returned
+            scanned = scanned or marker == _SOS
+            if marker in _ESSENTIAL:
+                essence.append(segment)
+        if frame is None or not scanned:
+            return None
+        precision, height, width, count = struct.unpack_from(">BHHB", frame)
+        names = frame[6 : 6 + 3 * count : 3]
+        factors = frame[7 : 6 + 3 * count : 3]
+    except (IndexError, struct.error):
+        return None
+    if precision != 8 or 0 in (height, width) or count not in (1, 3) or len(factors) != count:
+        return None
+    sampling = tuple((factor & 15, factor >> 4) for factor in factors)
+    if any(not 1 <= value <= 4 for pair in sampling for value in pair):
+        return None
+    if count == 3 and not _is_ycbcr(names, jfif, adobe_transform):
+        return None
+    essence.insert(1, _standard_codes())
+    return _Layout((height, width), sampling, b"".join(essence) + b"\xff\xd9")
+
+
+@cache
+def _standard_codes() -> bytes:
+    """The Huffman tables of the standard: frames of cameras leave them out, and decoders are meant to know them."""
+    file = BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG", optimize=False)
+    return b"".join(segment for marker, segment in _segments(file.getvalue()) if marker == _DHT)
+
+
+def _is_ycbcr(names: bytes, jfif: bool, adobe_transform: int | None) -> bool:
+    """Whether three components are YCbCr rather than RGB, decided as libjpeg does."""
+    if jfif:
+        return True
+    if adobe_transform is not None:
+        return adobe_transform != 0
+    return names != b"RGB"
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(marker, segment from the marker on) up to the end of the first image; the segment of a scan includes its data.
+
+    Raises IndexError or struct.error where `data` is no JPEG.
+    """
+    start = 2
+    while True:
+        while data[start : start + 2] == b"\xff\xff":
+            start += 1
+        marker = data[start + 1]
+        if marker == _EOI:
+            return
+        if data[start] != 0xFF:
+            raise IndexError(start)
+        end = start + 2 + struct.unpack_from(">H", data, start + 2)[0]
+        if marker == _SOS:
+            following = _AFTER_SCAN.search(data, end)
+            end = following.start() if following else len(data)
+        yield marker, data[start:end]
+        start = end

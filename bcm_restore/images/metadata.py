@@ -1,0 +1,121 @@
+"""EXIF and resolution: what is kept of them, and the orientation inside."""
+
+from __future__ import annotations
+
+import math
+import struct
+
+from PIL import Image
+
+EXIF_PREFIX = b"Exif\x00\x00"
+TIFF_MAGICS = (b"II*\x00", b"MM\x00*")
+
+_ORIENTATION = 0x0112
+_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_INTEROPERABILITY = 0xA005
+# In a TIFF file the tags that describe the scene stand among those that lay out the pixels; only these are kept:
+# description, make, model, orientation, software, date, artist, copyright, and the EXIF and GPS directories.
+_DESCRIPTIVE = (0x010E, 0x010F, 0x0110, _ORIENTATION, 0x0131, 0x0132, 0x013B, 0x8298, _EXIF_IFD, _GPS_IFD)
+
+
+def tiff_orientation(tiff: bytes) -> int:
+    """The orientation in the first directory of TIFF-structured bytes: 1 to 8, 1 where there is none."""
+    entry = _orientation_entry(tiff)
+    return _valid(struct.unpack_from(entry[1], tiff, entry[0])[0]) if entry else 1
+
+
+def with_tiff_orientation(tiff: bytes, orientation: int) -> bytes | None:
+    """The same TIFF-structured bytes with another value of the orientation tag; None where they have no such tag."""
+    entry = _orientation_entry(tiff)
+    if entry is None:
+        return None
+    patched = bytearray(tiff)
+    struct.pack_into(entry[1], patched, entry[0], orientation)
+    return bytes(patched)
+
+
+def with_orientation(exif: bytes | None, orientation: int) -> bytes | None:
+    """EXIF that says `orientation`.
+
+    The tag is changed in place where it exists, so that all else stays as it was byte for byte (maker notes and
+    thumbnails do not survive being parsed and written again).
+    """
+    if exif is not None:
+        patched = with_tiff_orientation(exif[len(EXIF_PREFIX) :], orientation)
+        if patched is not None:
+            return EXIF_PREFIX + patched
+    if orientation == 1:
+        return exif
+    tags = parsed(exif)
+    tags[_ORIENTATION] = orientation
+    return tags.tobytes()
+
+
+def parsed(exif: bytes | None) -> Image.Exif:
+    """The tags of EXIF bytes, empty for None; raises what Pillow raises."""
+    tags = Image.Exif()
+    if exif is not None:
+        tags.load(exif)
+    return tags
+
+
+def read_exif(image: Image.Image) -> tuple[bytes | None, int]:
+    """(EXIF, orientation) of an opened file; malformed EXIF counts as none, because no other program can read it."""
+    try:
+        tags = image.getexif()
+        orientation = _valid(tags.get(_ORIENTATION, 1))
+        raw = image.info.get("exif")
+        if isinstance(raw, bytes) and raw:
+            raw = raw if raw.startswith(EXIF_PREFIX) else EXIF_PREFIX + raw
+            parsed(raw)
+            return with_orientation(raw, orientation), orientation
+        tags = descriptive(tags)
+        return (with_orientation(tags.tobytes(), orientation) if tags else None), orientation
+    except Exception:  # Pillow's parser raises a dozen kinds
+        return None, 1
+
+
+def descriptive(tags: Image.Exif) -> Image.Exif:
+    """The tags that speak of the scene, without those that lay out the file they stand in."""
+    kept = Image.Exif()
+    for tag in _DESCRIPTIVE:
+        if tag not in tags:
+            continue
+        if tag in (_EXIF_IFD, _GPS_IFD):
+            # A pointer to a further directory would dangle.
+            kept[tag] = {key: value for key, value in tags.get_ifd(tag).items() if key != _INTEROPERABILITY}
+        else:
+            kept[tag] = tags[tag]
+    return kept
+
+
+def read_dpi(image: Image.Image) -> tuple[float, float] | None:
+    """Pixels an inch, across and down, where the file says something that makes sense."""
+    try:
+        across, down = (float(value) for value in image.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+    return (across, down) if all(math.isfinite(v) and 1 <= v <= 65535 for v in (across, down)) else None
+
+
+def _valid(orientation: object) -> int:
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def _orientation_entry(tiff: bytes) -> tuple[int, str] | None:
+    """Where the value of the orientation tag stands, and its struct format."""
+    if tiff[:4] not in TIFF_MAGICS:
+        return None
+    order = "<" if tiff[:2] == b"II" else ">"
+    try:
+        (directory,) = struct.unpack_from(order + "I", tiff, 4)
+        (entries,) = struct.unpack_from(order + "H", tiff, directory)
+        for start in range(directory + 2, directory + 2 + 12 * entries, 12):
+            tag, kind, count = struct.unpack_from(order + "HHI", tiff, start)
+            if tag == _ORIENTATION and kind in (3, 4) and count == 1:
+                form = order + ("H" if kind == 3 else "I")
+                struct.unpack_from(form, tiff, start + 8)
+                return start + 8, form
+    except struct.error:
+        pass
+    return None

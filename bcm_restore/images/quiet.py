@@ -1,0 +1,55 @@
+"""Decoders that keep their remarks to themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+
+from PIL import Image
+
+# Warnings, Pillow's size limit and the standard error stream belong to the whole process: one decoder at a time.
+_LOCK = threading.RLock()
+
+# Without a handler of its own, what Pillow logs as a warning would be printed.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Pillow without warnings and without its own size limit: whoever opens a file here checks its size."""
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextlib.contextmanager
+def mute() -> Iterator[None]:
+    """C libraries (libtiff, libjpeg, OpenCV) without what they print straight to the standard error stream."""
+    with _LOCK, contextlib.redirect_stdout(io.StringIO()), _errors_to_nowhere():
+        yield
+
+
+@contextlib.contextmanager
+def _errors_to_nowhere() -> Iterator[None]:
+    try:
+        saved = os.dup(2)
+    except OSError:  # no standard error stream, nothing to mute
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

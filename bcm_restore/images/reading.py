@@ -1,0 +1,181 @@
+"""Picture files in."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError, features
+
+from ..errors import RestoreError
+from .channels import keyed_alpha, split, to_srgb
+from .deep import decode_deep, deep_layout, raw_mode
+from .metadata import (
+    TIFF_MAGICS,
+    read_dpi,
+    read_exif,
+    tiff_orientation,
+    with_orientation,
+    with_tiff_orientation,
+)
+from .picture import Picture
+from .quiet import mute, quiet
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif", ".bmp")
+"""Which files are taken for pictures, by their names in lower case."""
+
+MAX_PIXELS = 200_000_000
+"""Default limit of what is decoded: a small file can declare a picture that fills any memory."""
+
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "DIB", "GIF")
+_READABLE = "PNG, JPEG, WebP, TIFF, AVIF, BMP or GIF"
+
+
+def is_image(path: str | Path) -> bool:
+    """Whether the file's name says that it is a picture."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def read(path: str | Path, *, upright: bool = True, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Reads PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF, whatever the suffix; the first frame, where there are several.
+
+    Grey stays grey. 16 bits stay 16 in PNG and TIFF (but not for CMYK; AVIF of 10 and 12 bits is read as 8). Palettes
+    become RGB, a transparent colour becomes alpha. CMYK becomes sRGB by the file's own profile where it has one, by
+    Pillow's plain formula where not, Lab becomes sRGB, and their profiles go. 32-bit integers have to lie in 0 to
+    65535 and floats in 0 to 1; both become 16 bit.
+
+    Args:
+        path: the file.
+        upright: whether the EXIF orientation is applied; if not, `orientation` of the result says what remains to do.
+        max_pixels: most pixels that the file may declare.
+
+    Raises:
+        RestoreError: there is no such file, it is no picture, is damaged or too large, or is of an unsupported kind.
+
+    """
+    picture = decoded(path, file_contents(path), max_pixels)
+    return picture.upright() if upright else picture
+
+
+def read_mask(path: str | Path, *, source: Literal["luminance", "alpha"] = "luminance") -> np.ndarray:
+    """Which pixels are to be filled: bool (H, W), upright.
+
+    Args:
+        path: the file.
+        source: "luminance": white (half and above) is filled, and transparent counts as black; "alpha": what is
+            more than half transparent is filled.
+
+    Raises:
+        RestoreError: as `read` does; or "alpha" was asked for and the file has no transparency.
+
+    """
+    picture = read(path)
+    full = int(np.iinfo(picture.pixels.dtype).max)
+    if source == "alpha":
+        if picture.alpha is None:
+            raise RestoreError(
+                f"{path}: has no transparency to take the mask from; give a black and white mask instead"
+            )
+        return picture.alpha <= full // 2
+    light = picture.pixels.astype(np.float64)
+    if light.ndim == 3:
+        light = light @ np.array([0.299, 0.587, 0.114])
+    if picture.alpha is not None:
+        light *= picture.alpha / full
+    # The sum of the three weighted channels may miss the exact value by a rounding error.
+    return light >= (full + 1) // 2 - 1e-6
+
+
+def file_contents(path: str | Path) -> bytes:
+    """All bytes of a file that is there and not empty; RestoreError otherwise."""
+    path = Path(path)
+    try:
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
+            raise RestoreError(f"{path}: is a folder; name a picture in it")
+        if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
+            raise RestoreError(f"{path}: is no ordinary file; name a picture")
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise RestoreError(f"{path}: no such file; check the name") from None
+    except PermissionError:
+        raise RestoreError(f"{path}: reading it is not allowed; change its permissions or copy it") from None
+    except OSError as error:
+        raise RestoreError(f"{path}: cannot be read ({error.strerror or error}); check the name and the disk") from None
+    if not data:
+        raise RestoreError(f"{path}: the file is empty; get it again from where it came")
+    return data
+
+
+def decoded(path: str | Path, data: bytes, max_pixels: int) -> Picture:
+    """The picture in a file's bytes, not yet upright; `path` is for the messages."""
+    # Pillow turns TIFF files upright by itself and does not say so; where the tag says 1 it has no reason to.
+    turned = tiff_orientation(data) if data[:4] in TIFF_MAGICS else 1
+    if turned != 1:
+        data = with_tiff_orientation(data, 1) or data
+    try:
+        with quiet(), opened(data, max_pixels) as image:
+            picture = _picture(image, data)
+    except RestoreError as error:
+        raise RestoreError(f"{path}: {error}") from None
+    except UnidentifiedImageError:
+        raise RestoreError(
+            f"{path}: no picture that can be read, or cut off in its header; give {_READABLE}, or save it again as PNG"
+        ) from None
+    except MemoryError:
+        raise RestoreError(f"{path}: too large for this computer's memory; give a smaller picture") from None
+    except Exception as error:  # whatever a decoder makes of damaged bytes
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RestoreError(f"{path}: truncated or damaged ({reason}); get the file again from where it came") from error
+    if turned != 1:
+        picture = replace(picture, orientation=turned, exif=with_orientation(picture.exif, turned))
+    return picture
+
+
+def opened(data: bytes, max_pixels: int) -> Image.Image:
+    """The picture in a file's bytes, its header read and its size checked, its pixels not decoded yet.
+
+    Raises RestoreError without the file's name, and whatever Pillow raises.
+    """
+    if data[4:11] == b"ftypavi" and not features.check("avif"):
+        raise RestoreError(
+            "this Pillow cannot read AVIF; install Pillow from PyPI (pip install -U pillow), or give a PNG"
+        )
+    Image.init()
+    image = Image.open(BytesIO(data), formats=[name for name in _FORMATS if name in Image.OPEN])
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise RestoreError(f"declares {width} x {height} pixels; get the file again from where it came")
+    if width * height > max_pixels:
+        raise RestoreError(
+            f"declares {width} x {height} pixels, more than the limit of {max_pixels}; give a smaller one"
+        )
+    return image
+
+
+def _picture(image: Image.Image, data: bytes) -> Picture:
+    """The opened `image`, whose file's bytes are `data`, as a Picture with its orientation still to be applied."""
+    layout, rawmode = deep_layout(image), raw_mode(image)
+    if image.format == "TIFF":
+        # Its directories stand in the file, which loading closes.
+        exif, orientation = read_exif(image)
+        with mute():
+            image.load()
+    else:
+        # The EXIF of a PNG may follow the pixels.
+        image.load()
+        exif, orientation = read_exif(image)
+    icc = image.info.get("icc_profile") or None
+    key = image.info.get("transparency")
+    dpi = read_dpi(image)
+    name = image.format or "PNG"
+    if image.mode in ("CMYK", "LAB"):
+        image, icc = to_srgb(image, icc), None
+    pixels, alpha = decode_deep(data, layout, image) if layout else split(image)
+    if alpha is None:
+        alpha = keyed_alpha(pixels, key, rawmode)
+    return Picture(pixels, alpha, icc, exif, orientation, {"MPO": "JPEG", "DIB": "BMP"}.get(name, name), dpi)

@@ -1,0 +1,85 @@
+"""Fixtures of the command line's tests: small pictures and a command that runs in this process."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+from typer.testing import CliRunner
+
+from bcm_restore.cli import app
+
+
+class Cli:
+    """Runs `bcm-restore` in this process, with what it left on the disk."""
+
+    def __call__(self, *arguments: Any, status: int = 0) -> Any:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert result.exit_code == status, f"status {result.exit_code}: {result.stdout}\n{result.stderr}"
+        return result
+
+    def refuses(self, folder: Path, *arguments: Any) -> str:
+        """The one line of an error with status 2 that leaves every file of `folder` as it was, and no new one."""
+        before = contents(folder)
+        result = self(*arguments, status=2)
+        assert contents(folder) == before
+        assert result.stdout == ""
+        lines = result.stderr.splitlines()
+        assert len(lines) == 1, result.stderr
+        assert lines[0].startswith("error: ")
+        assert "Traceback" not in result.stderr
+        return lines[0]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Hash of each file below a folder, hidden ones included."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def cli() -> Iterator[Cli]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # pictures this small only lose by more
+    yield Cli()
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def face() -> np.ndarray:
+    """A photograph, (48, 40, 3), that stays away from black and white: nothing is clipped when it is restored."""
+    astronaut = Image.fromarray(skimage.data.astronaut()[0:240, 120:320])
+    small = np.asarray(astronaut.resize((40, 48), Image.Resampling.BICUBIC))
+    return (40 + small * (175 / 255)).astype(np.uint8)
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., Path]:
+    """Saves an array or a PIL image under a name below the test's folder."""
+
+    def save_as(name: str, picture: Any, **options: Any) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        image.save(path, **options)
+        return path
+
+    return save_as
+
+
+@pytest.fixture
+def hole() -> np.ndarray:
+    """A mask for `face`: a white box and a white line."""
+    mask = np.zeros((48, 40), np.uint8)
+    mask[10:18, 12:22] = 255
+    mask[30, 5:35] = 255
+    return mask

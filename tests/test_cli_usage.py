@@ -1,0 +1,328 @@
+"""Help, versions and everything that is refused."""
+
+import contextlib
+import errno
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bcm_restore
+from bcm_restore import tasks
+
+HEAVY = ("torch", "cv2", "numpy", "PIL", "bcm_restore.tasks", "bcm_restore.images")
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def python(*arguments, env=ENVIRONMENT, **options):
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env, **options)
+
+
+@pytest.fixture
+def photo(save, face):
+    return save("photo.png", face)
+
+
+@pytest.fixture
+def mask(save, hole):
+    return save("masks/mask.png", hole)
+
+
+@pytest.mark.parametrize("command", [[], ["inpaint"], ["jpeg-restore"], ["super-resolve"], ["interpolate"], ["tasks"]])
+def test_help_imports_nothing_heavy(command):
+    code = (
+        "import sys\nfrom bcm_restore.cli import main\n"
+        f"sys.argv = ['bcm-restore', *{command!r}, '--help']\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\n"
+        f"print('heavy:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    result = python("-c", code)
+    assert result.stdout.splitlines()[-1] == "heavy: []", result.stdout + result.stderr
+    assert "Usage:" in result.stdout
+    assert not command or f"Example: bcm-restore {command[0]}" in result.stdout
+
+
+def test_module_and_version():
+    result = python("-m", "bcm_restore", "--version")
+    assert (result.returncode, result.stdout) == (0, f"bcm-restore {bcm_restore.__version__}\n")
+
+
+def test_no_command_is_help(cli):
+    assert "super-resolve" in cli().output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["inpain"],
+        ["--nope"],
+        ["inpaint"],
+        ["inpaint", "photo.png"],
+        ["super-resolve", "photo.png", "--nope"],
+        ["super-resolve", "photo.png", "--scale", "5"],
+        ["super-resolve", "photo.png", "--nfe", "many"],
+        ["super-resolve", "photo.png", "--nfe", "0"],
+        ["super-resolve", "photo.png", "--precision", "fp8"],
+        ["super-resolve", "photo.png", "--format", "gif"],
+        ["super-resolve", "photo.png", "--quality", "0"],
+        ["inpaint", "photo.png", "--mask", "masks/mask.png", "--grow", "-1"],
+        ["interpolate", "photo.png", "photo.png", "--frames", "1"],
+    ],
+)
+def test_wrong_usage_is_one_line(cli, tmp_path, monkeypatch, photo, mask, arguments):
+    monkeypatch.chdir(tmp_path)
+    cli.refuses(tmp_path, *arguments)
+
+
+def test_unknown_command_and_option_offer_close_ones(cli, tmp_path):
+    assert "inpaint" in cli.refuses(tmp_path, "inpain")
+    assert "--scale" in cli.refuses(tmp_path, "super-resolve", "x.png", "--scal", "4")
+
+
+def test_missing_file(cli, tmp_path):
+    missing = tmp_path / "missing.png"
+    for command in (["super-resolve"], ["jpeg-restore"], ["inpaint", "--mask", "alpha"], ["interpolate", missing]):
+        assert f"{missing}: no such file" in cli.refuses(tmp_path, *command, missing)
+
+
+@pytest.mark.parametrize("data", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n\0\0"])
+def test_unreadable_picture(cli, tmp_path, data):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(data)
+    assert str(broken) in cli.refuses(tmp_path, "super-resolve", broken)
+
+
+def test_truncated_picture(cli, tmp_path, photo):
+    photo.write_bytes(photo.read_bytes()[:-400])
+    assert str(photo) in cli.refuses(tmp_path, "super-resolve", photo)
+
+
+def test_folder_without_pictures(cli, tmp_path, photo):
+    empty = tmp_path / "empty"
+    (empty / "below").mkdir(parents=True)
+    photo.rename(empty / "below" / "photo.png")
+    assert "no pictures" in cli.refuses(tmp_path, "super-resolve", empty)
+    assert "no picture matches" in cli.refuses(tmp_path, "super-resolve", empty / "*.jpg")
+
+
+def test_mask_of_another_size(cli, tmp_path, photo, save):
+    small = save("masks/small.png", np.full((9, 7), 255, np.uint8))
+    line = cli.refuses(tmp_path, "inpaint", photo, "--mask", small)
+    assert "--fit-mask" in line
+    assert "7x9" in line
+    assert "40x48" in line
+
+
+def test_all_white_mask(cli, tmp_path, photo, save):
+    white = save("masks/white.png", np.full((48, 40), 255, np.uint8))
+    assert "whole picture" in cli.refuses(tmp_path, "inpaint", photo, "--mask", white)
+
+
+def test_missing_mask(cli, tmp_path, photo, mask):
+    assert "nowhere.png" in cli.refuses(tmp_path, "inpaint", photo, "--mask", tmp_path / "nowhere.png")
+    line = cli.refuses(tmp_path, "inpaint", photo, "--mask", mask.parent)
+    assert "no mask named photo.*" in line
+    assert "no transparency" in cli.refuses(tmp_path, "inpaint", photo, "--mask", "alpha")
+
+
+def test_nfe_without_a_default_scheme(cli, tmp_path, photo):
+    line = cli.refuses(tmp_path, "super-resolve", photo, "--nfe", "57")
+    assert "57" in line
+    assert "1, " in line  # those that exist
+
+
+@pytest.mark.parametrize("command", ["super-resolve", "jpeg-restore"])
+def test_malformed_scheme(cli, tmp_path, photo, command):
+    line = cli.refuses(tmp_path, command, photo, "--scheme", "noise 0.5, too 0")
+    assert "character 12" in line
+    assert "did you mean 'to'" in line
+    assert "leaves noise" in cli.refuses(tmp_path, command, photo, "--scheme", "noise 0.5")
+
+
+def test_scheme_and_nfe_disagree(cli, tmp_path, photo):
+    scheme = ["--scheme", "level 0.05, mean, fit"]
+    line = cli.refuses(tmp_path, "super-resolve", photo, *scheme, "--nfe", "4")
+    assert "NFE 1, not 4" in line
+    cli("super-resolve", photo, "--scale", "2", *scheme, "--nfe", "1")
+
+
+def test_unknown_model_task_and_device(cli, tmp_path, photo):
+    assert "bcm-photo-small" in cli.refuses(tmp_path, "super-resolve", photo, "--model", "bcm-photo-smal")
+    assert "did you mean inpaint" in cli.refuses(tmp_path, "tasks", "inpant")
+    assert "quantum" in cli.refuses(tmp_path, "super-resolve", photo, "--device", "quantum")
+
+
+def test_a_file_that_is_no_model(cli, tmp_path, photo):
+    assert str(photo) in cli.refuses(tmp_path, "super-resolve", photo, "--model", photo)
+
+
+def test_options_are_checked_before_pictures(cli, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"not a picture")
+    assert "character 1" in cli.refuses(tmp_path, "super-resolve", broken, "--scheme", "fly")
+    assert "model" in cli.refuses(tmp_path, "super-resolve", broken, "--model", "none")
+    assert "NFE 57" in cli.refuses(tmp_path, "super-resolve", broken, "--nfe", "57")
+
+
+def test_output_exists(cli, tmp_path, photo, save, face):
+    there = save("photo_x2.png", face)
+    line = cli.refuses(tmp_path, "super-resolve", photo, "--scale", "2")
+    assert "photo_x2.png exists" in line
+    assert "--overwrite" in line
+    cli("super-resolve", photo, "--scale", "2", "--nfe", "1", "--overwrite")
+    assert Image.open(there).size == (80, 96)
+
+
+def test_compare_that_exists(cli, tmp_path, photo, save, face):
+    save("photo_x2_compare.png", face)
+    assert "photo_x2_compare.png exists" in cli.refuses(tmp_path, "super-resolve", photo, "--scale", "2", "--compare")
+
+
+def test_an_input_is_not_overwritten(cli, tmp_path, photo, mask, save, face):
+    assert "is an input" in cli.refuses(tmp_path, "super-resolve", photo, "-o", photo)
+    assert "is an input" in cli.refuses(tmp_path, "inpaint", photo, "--mask", mask, "-o", mask)
+    assert "is an input" in cli.refuses(tmp_path, "interpolate", photo, photo, "-o", photo)
+    (tmp_path / "link.png").hardlink_to(photo)
+    assert "is an input" in cli.refuses(tmp_path, "super-resolve", photo, "-o", tmp_path / "link.png")
+    folder = save("album/a.png", face).parent
+    assert "is an input" in cli.refuses(tmp_path, "super-resolve", folder, "-o", folder, "--overwrite")
+
+
+def test_an_input_is_overwritten_when_asked(cli, photo):
+    cli("super-resolve", photo, "--scale", "2", "--nfe", "1", "-o", photo, "--overwrite")
+    assert Image.open(photo).size == (80, 96)
+
+
+def test_output_names_that_make_no_sense(cli, tmp_path, photo, save, face):
+    album = save("album/a.png", face).parent
+    assert "suffix" in cli.refuses(tmp_path, "super-resolve", photo, "-o", tmp_path / "out.xyz")
+    assert "disagree" in cli.refuses(tmp_path, "super-resolve", photo, "-o", tmp_path / "out.jpg", "--format", "png")
+    assert "folder" in cli.refuses(tmp_path, "super-resolve", album, "-o", tmp_path / "out.png")
+    assert "folder" in cli.refuses(tmp_path, "super-resolve", photo, "-o", photo / "out.png")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission_to_write(cli, tmp_path, photo):
+    tmp_path.chmod(0o500)
+    try:
+        assert "permission" in cli.refuses(tmp_path, "super-resolve", photo)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_no_permission_is_seen_before_the_work(cli, tmp_path, photo, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "no permission" in cli.refuses(tmp_path, "super-resolve", photo)
+
+
+def test_full_disk(cli, tmp_path, photo, monkeypatch):
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    line = cli.refuses(tmp_path, "super-resolve", photo, "--scale", "2", "--nfe", "1")
+    assert "photo_x2.png" in line
+    assert "disk is full" in line
+
+
+def test_bugs_are_one_line_too(cli, tmp_path, photo, monkeypatch):
+    def explode(self, *arguments, **options):
+        raise MemoryError("no room\nfor details")
+
+    monkeypatch.setattr(type(tasks.get("super-resolve")), "run", explode)
+    line = cli.refuses(tmp_path, "super-resolve", photo)
+    assert "MemoryError: no room" in line
+    assert "--debug" in line
+    result = cli("super-resolve", photo, "--debug", status=2)
+    assert "Traceback" in result.stderr
+    assert "error: MemoryError" in result.stderr
+
+
+def test_strange_names_are_printed(tmp_path, save, face):
+    source = save("photo.png", face)
+    for name in (b"[red]a\nb.png", b"\xff\xfe.png", b"-dash.png", "\u00e9.png".encode()):
+        (tmp_path / "in" / os.fsdecode(name)).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / os.fsdecode(name)).write_bytes(source.read_bytes())
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": "ascii:strict"}
+    run = ["-m", "bcm_restore", "super-resolve", "--scale", "2", "--nfe", "1"]
+    result = python(*run, "in", cwd=tmp_path, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 4
+    assert "[red]a\\nb.png" in result.stdout
+    assert "\\udcff" in result.stdout
+    assert "\\xe9.png" in result.stdout
+    result = python(*run, "--", "-dash.png", cwd=tmp_path / "in", env=environment)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "in" / "-dash_x2.png").exists()
+    result = python(*run, "no\nsuch.png", cwd=tmp_path, env=environment)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+
+
+def test_interrupted(tmp_path, save, face):
+    for n in range(60):
+        save(f"album/{n:02}.png", face)
+    run = [sys.executable, "-m", "bcm_restore", "super-resolve", "album", "--nfe", "1", "--json"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(run, cwd=tmp_path, env=ENVIRONMENT, **pipes) as process:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and not list(tmp_path.glob("album_x4/*.png")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in stderr
+    written = list((tmp_path / "album_x4").iterdir())
+    assert 0 < len(written) < 60
+    assert all(Image.open(path).size == (160, 192) for path in written)
+    entries = json.loads(stdout)["files"]
+    restored = {tmp_path / entry["output"] for entry in entries if entry["status"] == "restored"}
+    # the signal may fall between the writing of a file and its entry in the report
+    assert restored <= set(written)
+    assert len(written) - len(restored) <= 1
+    assert f"{len(restored)} of 60 files done" in stderr
+
+
+def test_progress_on_a_terminal_only(tmp_path, save, face):
+    for name in ("a.png", "b.png"):
+        save(f"album/{name}", face)
+    terminal, stderr = pty.openpty()
+    run = [sys.executable, "-m", "bcm_restore", "super-resolve", "album", "--nfe", "1"]
+    environment = {**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "120", "NO_COLOR": "1"}
+    result = subprocess.run(run, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=stderr, check=True)
+    os.close(stderr)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while part := os.read(terminal, 65536):
+            shown += part
+    os.close(terminal)
+    assert b"2/2 files" in shown
+    assert b"MP/s" in shown
+    assert not re.search(rb"\x1b\[[39]\d", shown)  # colours
+    assert len(result.stdout.splitlines()) == 2
+    assert b"\x1b" not in result.stdout
+
+
+def test_tasks_and_info(cli):
+    listing = cli("tasks").stdout
+    for name in tasks.names():
+        assert f"{name}: {tasks.get(name).summary}" in listing
+    scheme = next(iter(next(iter(tasks.get("super-resolve").schemes().values())).values()))[4]
+    assert f"NFE 4: {scheme}" in listing
+    assert list(json.loads(cli("tasks", "inpaint", "--json").stdout)) == ["inpaint"]
+    facts = json.loads(cli("info", "--json").stdout)
+    assert facts["bcm-restore"] == bcm_restore.__version__
+    assert any(Path(path).is_file() for path in facts["models"].values())
+    assert "devices:" in cli("info").stdout

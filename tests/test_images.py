@@ -1,0 +1,626 @@
+"""Picture files in and out: pixels and what goes with them."""
+
+import struct
+import warnings
+import zlib
+from io import BytesIO
+
+import numpy as np
+import pytest
+import skimage.data
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, ImageOps, features
+
+from bcm_restore import images
+from bcm_restore.errors import RestoreError
+from bcm_restore.images import Picture
+
+MODES = ("grey", "grey alpha", "rgb", "rgb alpha")
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+needs_avif = pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
+LOSSY = [".jpg", ".webp", pytest.param(".avif", marks=needs_avif)]
+
+
+def random_picture(mode, height, width, dtype, seed=0, **metadata):
+    rng = np.random.default_rng(seed)
+    top = np.iinfo(dtype).max
+    shape = (height, width, 3) if mode.startswith("rgb") else (height, width)
+    alpha = rng.integers(0, top, (height, width), dtype, endpoint=True) if mode.endswith("alpha") else None
+    return Picture(rng.integers(0, top, shape, dtype, endpoint=True), alpha, **metadata)
+
+
+def assert_same(a, b):
+    assert a.pixels.dtype == b.pixels.dtype
+    np.testing.assert_array_equal(a.pixels, b.pixels)
+    assert (a.alpha is None) == (b.alpha is None)
+    if a.alpha is not None:
+        np.testing.assert_array_equal(a.alpha, b.alpha)
+
+
+def exif_with(orientation, **tags):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010F] = tags.get("make", "Maker")
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
+    return exif.tobytes()
+
+
+def png16(samples, colour_type, *chunks):
+    """A 16-bit PNG by the book, without filters."""
+    height, width = samples.shape[:2]
+    rows = samples.astype(">u2").reshape(height, -1).view(np.uint8)
+    raw = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1).tobytes()
+    header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
+    )
+
+
+# Round trips
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    mode=st.sampled_from(MODES),
+    suffix=st.sampled_from([".png", ".tif", ".TIFF"]),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    dtype=st.sampled_from([np.uint8, np.uint16]),
+    seed=st.integers(0, 1000),
+)
+def test_lossless_round_trip(tmp_path_factory, mode, suffix, height, width, dtype, seed):
+    path = tmp_path_factory.getbasetemp() / f"picture{suffix}"
+    picture = random_picture(mode, height, width, dtype, seed)
+    images.write(picture, path)
+    if suffix != ".png" and dtype == np.uint16 and mode == "grey alpha":
+        picture = Picture(np.stack([picture.pixels] * 3, axis=-1), picture.alpha)
+    assert_same(images.read(path), picture)
+
+
+@pytest.mark.parametrize("mode", ["grey", "rgb"])
+def test_bmp_round_trip(tmp_path, mode):
+    picture = random_picture(mode, 13, 7, np.uint8)
+    images.write(picture, tmp_path / "a.bmp")
+    assert_same(images.read(tmp_path / "a.bmp"), picture)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", LOSSY)
+def test_lossy_formats_keep_size_and_look(tmp_path, mode, dtype, suffix):
+    if suffix == ".jpg" and mode.endswith("alpha"):
+        pytest.skip("refused, tested elsewhere")
+    photo = skimage.data.astronaut()[:60, :90]
+    pixels = photo if mode.startswith("rgb") else photo[..., 1]
+    alpha = np.tile(np.linspace(0, 255, 90).astype(np.uint8), (60, 1)) if mode.endswith("alpha") else None
+    picture = Picture(pixels, alpha)
+    if dtype == np.uint16:
+        picture = Picture(pixels.astype(np.uint16) * 257, None if alpha is None else alpha.astype(np.uint16) * 257)
+    images.write(picture, tmp_path / f"a{suffix}")
+    back = images.read(tmp_path / f"a{suffix}")
+    assert back.pixels.dtype == np.uint8 and back.size == (60, 90)
+    if suffix == ".jpg":
+        assert back.pixels.ndim == pixels.ndim
+    expected = pixels if back.pixels.ndim == 2 else np.broadcast_to(pixels.reshape(60, 90, -1), (60, 90, 3))
+    assert np.abs(back.pixels.astype(int) - expected).mean() < 3
+    if alpha is not None:
+        assert np.abs(back.alpha.astype(int) - alpha).max() <= 8
+
+
+def test_sixteen_bits_become_eight_by_rounding(tmp_path):
+    values = np.array([[0, 128, 129, 257, 385, 386, 65535, 65406, 65407]], np.uint16)
+    images.write(Picture(values), tmp_path / "a.bmp")
+    np.testing.assert_array_equal(images.read(tmp_path / "a.bmp").pixels, [[0, 0, 1, 1, 1, 2, 255, 254, 255]])
+
+
+def test_colour_under_transparency_survives(tmp_path):
+    picture = Picture(np.full((4, 4, 3), 77, np.uint8), np.zeros((4, 4), np.uint8))
+    for name in ("a.png", "a.tif"):
+        images.write(picture, tmp_path / name)
+        assert_same(images.read(tmp_path / name), picture)
+    images.write(picture, tmp_path / "a.webp")
+    assert np.abs(images.read(tmp_path / "a.webp").pixels.astype(int) - 77).max() <= 3
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("mode", MODES)
+def test_other_programs_read_what_is_written(tmp_path, dtype, suffix, mode):
+    import cv2
+
+    picture = random_picture(mode, 70, 300, dtype, exif=exif_with(1), icc=PROFILE, dpi=(150.0, 75.0))
+    if (suffix, dtype, mode) == (".tif", np.uint16, "grey alpha"):
+        picture = Picture(np.stack([picture.pixels] * 3, axis=-1), picture.alpha)
+    path = tmp_path / f"a{suffix}"
+    images.write(picture, path)
+    planes = [picture.pixels.reshape(70, 300, -1)] + ([] if picture.alpha is None else [picture.alpha[..., None]])
+    samples = np.concatenate(planes, axis=-1)
+    if suffix == ".tif":
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            np.testing.assert_array_equal(tifffile.imread(path).reshape(samples.shape), samples)
+    channels = samples.shape[2]
+    # OpenCV has no grey with alpha, and premultiplies a TIFF of 8 bits.
+    if channels in (1, 3) or (channels == 4 and (suffix == ".png" or dtype == np.uint16)):
+        seen = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).reshape(samples.shape)
+        np.testing.assert_array_equal(seen, samples[..., {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[channels]])
+    with Image.open(path) as image:
+        image.load()
+        assert image.size == (300, 70)
+
+
+# Metadata
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", pytest.param(".avif", marks=needs_avif)])
+def test_profile_exif_and_resolution_are_kept(tmp_path, suffix, dtype):
+    picture = random_picture("rgb", 9, 11, dtype, icc=PROFILE, exif=exif_with(1), dpi=(300.0, 150.0))
+    path = tmp_path / f"a{suffix}"
+    images.write(picture, path)
+    back = images.read(path)
+    assert back.icc == PROFILE
+    tags = Image.Exif()
+    tags.load(back.exif)
+    assert tags[0x010F] == "Maker" and tags.get(0x0112, 1) == 1
+    assert tags.get_ifd(0x8769)[0x9003] == "2024:05:06 07:08:09"
+    if suffix in (".png", ".jpg", ".tif"):
+        assert back.dpi == pytest.approx((300, 150), abs=0.02)
+    with Image.open(path) as image:
+        assert image.info["icc_profile"] == PROFILE and image.getexif()[0x010F] == "Maker"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpeg", "webp", "tiff", pytest.param("avif", marks=needs_avif)])
+def test_orientation(tmp_path, orientation, suffix):
+    path = tmp_path / f"a.{suffix}"
+    rng = np.random.default_rng(orientation)
+    source = Image.fromarray(rng.integers(0, 256, (5, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1))
+    source.save(path, exif=exif_with(orientation), dpi=(300, 100))
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    upright = images.read(path)
+    np.testing.assert_array_equal(upright.pixels, expected)
+    assert upright.orientation == 1 and upright.pixels.flags.c_contiguous
+    as_stored = images.read(path, upright=False)
+    assert as_stored.orientation == orientation and as_stored.size == (40, 64)
+    np.testing.assert_array_equal(as_stored.upright().pixels, expected)
+
+    for picture in (upright, as_stored):
+        for name in ("b.png", "b.tif", "b.jpg", "b.bmp"):
+            images.write(picture, tmp_path / name)
+            again = images.read(tmp_path / name)
+            assert again.size == expected.shape[:2]
+            if name != "b.jpg":
+                np.testing.assert_array_equal(again.pixels, expected)
+            with Image.open(tmp_path / name) as image:
+                turned = ImageOps.exif_transpose(image)
+                assert turned.size == expected.shape[1::-1]
+        assert Image.open(tmp_path / "b.jpg").getexif().get(0x0112, 1) == picture.orientation
+    if suffix in ("png", "jpeg") and orientation >= 5:
+        assert upright.dpi == pytest.approx((100, 300), abs=0.1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_orientation_of_sixteen_bits_and_alpha(tmp_path, orientation, suffix):
+    picture = random_picture("rgb alpha", 5, 8, np.uint16, exif=exif_with(orientation), orientation=orientation)
+    images.write(picture, tmp_path / f"a{suffix}")
+    assert_same(images.read(tmp_path / f"a{suffix}", upright=False), picture)
+    upright = images.read(tmp_path / f"a{suffix}")
+    high = Image.fromarray((picture.pixels >> 8).astype(np.uint8))
+    high.getexif()[0x0112] = orientation
+    np.testing.assert_array_equal(upright.pixels >> 8, np.asarray(ImageOps.exif_transpose(high)))
+    shade = Image.fromarray((picture.alpha >> 8).astype(np.uint8))
+    shade.getexif()[0x0112] = orientation
+    np.testing.assert_array_equal(upright.alpha >> 8, np.asarray(ImageOps.exif_transpose(shade)))
+
+
+def test_upright_changes_nothing_but_the_tag_in_exif(tmp_path):
+    original = exif_with(6) + b"maker notes that nobody parses"
+    Image.new("RGB", (4, 6)).save(tmp_path / "a.jpg", exif=original)
+    changed = images.read(tmp_path / "a.jpg").exif
+    assert len(changed) == len(original)
+    assert sum(a != b for a, b in zip(changed, original, strict=True)) == 1
+
+
+def test_orientation_from_a_file_without_exif_is_not_lost_when_it_is_written(tmp_path):
+    picture = random_picture("rgb", 4, 6, np.uint8, orientation=6)
+    images.write(picture, tmp_path / "a.png")
+    assert images.read(tmp_path / "a.png", upright=False).orientation == 6
+    assert_same(images.read(tmp_path / "a.png"), picture.upright())
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0",
+        b"Exif\0\0II*\0",
+        b"Exif\0\0garbage and more garbage",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        exif_with(6)[:20],
+        b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(40),
+    ],
+)
+def test_malformed_exif_does_no_harm(tmp_path, exif, capfd):
+    Image.new("RGB", (4, 6), "red").save(tmp_path / "a.jpg", exif=exif)
+    picture = images.read(tmp_path / "a.jpg")
+    assert picture.size == (6, 4)
+    for suffix in ("jpg", "png", "tif", "webp"):
+        images.write(picture, tmp_path / f"b.{suffix}")
+        assert images.read(tmp_path / f"b.{suffix}").size == (6, 4)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_exif_too_long_for_jpeg_is_left_out(tmp_path):
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 70000
+    exif[0x0112] = 6
+    picture = random_picture("rgb", 4, 6, np.uint8, exif=exif.tobytes(), orientation=6)
+    images.write(picture, tmp_path / "a.jpg")
+    assert images.read(tmp_path / "a.jpg").exif is None
+    assert images.read(tmp_path / "a.jpg").size == (6, 4)
+    images.write(picture, tmp_path / "a.png")
+    assert len(images.read(tmp_path / "a.png").exif) > 70000
+
+
+def test_large_profile_in_jpeg(tmp_path):
+    profile = PROFILE + np.random.default_rng(0).bytes(200_000)
+    images.write(random_picture("rgb", 4, 6, np.uint8, icc=profile), tmp_path / "a.jpg")
+    assert images.read(tmp_path / "a.jpg").icc == profile
+
+
+def test_tiff_tags_that_lay_out_pixels_do_not_travel(tmp_path):
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.tif", description="a boat", compression="tiff_lzw")
+    picture = images.read(tmp_path / "a.tif")
+    images.write(picture.with_pixels(np.zeros((5, 4, 3), np.uint8)), tmp_path / "b.jpg")
+    tags = Image.open(tmp_path / "b.jpg").getexif()
+    assert dict(tags) == {0x010E: "a boat"}
+
+
+def test_with_pixels():
+    picture = random_picture("grey alpha", 6, 8, np.uint16, icc=PROFILE, exif=exif_with(1))
+    larger = picture.with_pixels(np.zeros((12, 16), np.uint8))
+    assert larger.alpha.shape == (12, 16) and larger.alpha.dtype == np.uint8 and larger.icc == PROFILE
+    assert larger.exif == picture.exif
+    assert picture.with_pixels(np.zeros((6, 8, 3), np.uint16)).icc is None
+    np.testing.assert_array_equal(picture.with_pixels(picture.pixels).alpha, picture.alpha)
+    own = np.zeros((6, 8), np.uint16)
+    assert picture.with_pixels(picture.pixels, own).alpha is own
+    solid = Picture(np.zeros((3, 3), np.uint16), np.full((3, 3), 65535, np.uint16))
+    assert (solid.with_pixels(np.zeros((7, 5, 3), np.uint8)).alpha == 255).all()
+    assert (solid.with_pixels(np.zeros((7, 5, 3), np.uint16)).alpha == 65535).all()
+
+
+@pytest.mark.parametrize(
+    ("pixels", "alpha"),
+    [
+        (np.zeros((3, 3), np.float32), None),
+        (np.zeros((3, 3, 4), np.uint8), None),
+        (np.zeros((0, 3), np.uint8), None),
+        (np.zeros((3, 3), np.uint8), np.zeros((3, 4), np.uint8)),
+        (np.zeros((3, 3), np.uint8), np.zeros((3, 3), np.uint16)),
+    ],
+)
+def test_a_picture_is_never_malformed(pixels, alpha):
+    with pytest.raises(ValueError, match="pixels"):
+        Picture(pixels, alpha)
+
+
+# Kinds of files
+
+
+def saved(path, image, **options):
+    image.save(path, **options)
+    return images.read(path)
+
+
+def test_palettes(tmp_path):
+    photo = Image.fromarray(skimage.data.coffee()[:30, :40])
+    palette = photo.quantize(16)
+    expected = np.asarray(palette.convert("RGB"))
+    for name in ("a.png", "a.bmp", "a.tif", "a.gif"):
+        picture = saved(tmp_path / name, palette)
+        np.testing.assert_array_equal(picture.pixels, expected)
+        assert picture.alpha is None
+    indices = np.asarray(palette)
+    picture = saved(tmp_path / "b.png", palette, transparency=3)
+    np.testing.assert_array_equal(picture.alpha, np.where(indices == 3, 0, 255))
+    np.testing.assert_array_equal(picture.pixels, expected)
+    opacities = np.random.default_rng(0).integers(0, 256, 16, np.uint8)
+    picture = saved(tmp_path / "c.png", palette, transparency=opacities.tobytes())
+    np.testing.assert_array_equal(picture.alpha, opacities[indices])
+    np.testing.assert_array_equal(picture.pixels, expected)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_transparent_grey_at_every_depth(tmp_path, bits):
+    top = 2**bits - 1
+    values = np.random.default_rng(0).integers(0, top, (6, 8), endpoint=True)
+    values[0, 0], values[0, 1] = top, 0
+    if bits == 16:
+        rows = values.astype(">u2").view(np.uint8)
+    else:
+        spread = np.unpackbits(values.astype(np.uint8)[..., None], axis=-1)[..., -bits:]
+        rows = np.packbits(spread.reshape(6, -1), axis=1)
+    raw = np.concatenate([np.zeros((6, 1), np.uint8), rows], axis=1).tobytes()
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", 8, 6, bits, 0, 0, 0, 0)),
+        (b"tRNS", struct.pack(">H", top)),
+        (b"IDAT", zlib.compress(raw)),
+        (b"IEND", b""),
+    ]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
+    )
+    (tmp_path / "a.png").write_bytes(data)
+    picture = images.read(tmp_path / "a.png")
+    full = 65535 if bits == 16 else 255
+    np.testing.assert_array_equal(picture.pixels, values * (full // top))
+    np.testing.assert_array_equal(picture.alpha, np.where(values == top, 0, full))
+    assert picture.pixels.dtype == picture.alpha.dtype == (np.uint16 if bits == 16 else np.uint8)
+
+
+def test_transparent_colour(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 3, (9, 9, 3), np.uint8) * 100
+    picture = saved(tmp_path / "a.png", Image.fromarray(pixels), transparency=(0, 100, 200))
+    np.testing.assert_array_equal(picture.alpha, np.where((pixels == (0, 100, 200)).all(-1), 0, 255))
+    np.testing.assert_array_equal(picture.pixels, pixels)
+
+
+def test_one_bit(tmp_path):
+    values = np.random.default_rng(0).integers(0, 2, (9, 13)).astype(bool)
+    for name in ("a.png", "a.tif", "a.bmp"):
+        np.testing.assert_array_equal(saved(tmp_path / name, Image.fromarray(values)).pixels, values * 255)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_sixteen_bit_png_of_others(tmp_path, mode):
+    picture = random_picture(mode, 7, 5, np.uint16)
+    planes = [picture.pixels.reshape(7, 5, -1)] + ([] if picture.alpha is None else [picture.alpha[..., None]])
+    kinds = {"grey": 0, "grey alpha": 4, "rgb": 2, "rgb alpha": 6}
+    gamma = (b"gAMA", struct.pack(">I", 100_000))
+    (tmp_path / "a.png").write_bytes(png16(np.concatenate(planes, -1), kinds[mode], gamma))
+    assert_same(images.read(tmp_path / "a.png"), picture)
+
+
+def test_sixteen_bit_transparent_colour(tmp_path):
+    pixels = random_picture("rgb", 7, 5, np.uint16).pixels
+    pixels[3, 2] = pixels[0, 0]
+    pixels[1, 1] = pixels[0, 0] ^ 1  # the same in its upper eight bits
+    key = (b"tRNS", struct.pack(">HHH", *map(int, pixels[0, 0])))
+    (tmp_path / "a.png").write_bytes(png16(pixels, 2, key))
+    picture = images.read(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.pixels, pixels)
+    assert np.argwhere(picture.alpha != 65535).tolist() == [[0, 0], [3, 2]]
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("mode", ["grey", "rgb", "rgb alpha"])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "predictor": True}, {"tile": (16, 16)}])
+def test_sixteen_bit_tiff_of_others(tmp_path, byteorder, mode, options, capfd):
+    picture = random_picture(mode, 40, 50, np.uint16)
+    samples = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
+    layout = {"photometric": "minisblack" if mode == "grey" else "rgb"}
+    if picture.alpha is not None:
+        layout["extrasamples"] = ["unassalpha"]
+    tifffile.imwrite(tmp_path / "a.tif", samples, byteorder=byteorder, **layout, **options)
+    assert_same(images.read(tmp_path / "a.tif"), picture)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_unusual_tiffs(tmp_path, capfd):
+    path = tmp_path / "a.tif"
+    colour = random_picture("rgb", 20, 30, np.uint16).pixels
+    grey = colour[..., 0].copy()
+    tifffile.imwrite(path, grey, photometric="miniswhite")
+    np.testing.assert_array_equal(images.read(path).pixels, 65535 - grey)
+    tifffile.imwrite(path, colour, photometric="rgb", bigtiff=True)
+    np.testing.assert_array_equal(images.read(path).pixels, colour)
+    tifffile.imwrite(path, np.stack([colour] * 3), photometric="rgb")
+    np.testing.assert_array_equal(images.read(path).pixels, colour)
+    extra = np.dstack([colour, grey])
+    tifffile.imwrite(path, extra, photometric="rgb", extrasamples=["unspecified"])
+    np.testing.assert_array_equal(images.read(path).pixels, colour)
+    assert images.read(path).alpha is None
+    premultiplied = np.dstack([np.minimum(colour, grey[..., None]), grey])
+    tifffile.imwrite(path, premultiplied, photometric="rgb", extrasamples=["assocalpha"])
+    picture = images.read(path)
+    np.testing.assert_array_equal(picture.alpha, grey)
+    back = picture.pixels * (grey[..., None] / 65535.0)
+    assert np.abs(back - premultiplied[..., :3]).max() <= 0.51
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_separate_planes_of_sixteen_bits_are_refused_rather_than_misread(tmp_path, compression, capfd):
+    planes = np.random.default_rng(0).integers(0, 65536, (3, 20, 30), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate", compression=compression)
+    with pytest.raises(RestoreError, match=r"a\.tif.*separate planes"):
+        images.read(tmp_path / "a.tif")
+    eight = (planes >> 8).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", eight, photometric="rgb", planarconfig="separate", compression=compression)
+    np.testing.assert_array_equal(images.read(tmp_path / "a.tif").pixels, np.moveaxis(eight, 0, -1))
+
+
+def test_integers_and_floats(tmp_path):
+    path = tmp_path / "a.tif"
+    values = np.random.default_rng(0).integers(0, 65536, (5, 6))
+    for kind in (np.int32, np.uint32):
+        tifffile.imwrite(path, values.astype(kind), photometric="minisblack")
+        np.testing.assert_array_equal(images.read(path).pixels, values)
+    tifffile.imwrite(path, (values / 65535).astype(np.float32), photometric="minisblack")
+    np.testing.assert_array_equal(images.read(path).pixels, values)
+    for bad in (np.full((3, 3), 70000, np.int32), np.full((3, 3), -1, np.int16)):
+        tifffile.imwrite(path, bad, photometric="minisblack")
+        with pytest.raises(RestoreError, match=r"a\.tif.*integers.*0 to 65535"):
+            images.read(path)
+    for bad in (1.5, -0.1, np.nan, np.inf):
+        tifffile.imwrite(path, np.full((3, 3), bad, np.float32), photometric="minisblack")
+        with pytest.raises(RestoreError, match=r"a\.tif.*floats.*0 to 1"):
+            images.read(path)
+
+
+def test_cmyk_and_lab(tmp_path):
+    photo = Image.fromarray(skimage.data.coffee()[:40, :50])
+    cmyk = photo.convert("CMYK")
+    np.testing.assert_array_equal(saved(tmp_path / "a.tif", cmyk).pixels, np.asarray(cmyk.convert("RGB")))
+    picture = saved(tmp_path / "a.jpg", cmyk, quality=100, subsampling=0)
+    assert np.abs(picture.pixels.astype(int) - np.asarray(photo)).mean() < 3
+    lab = ImageCms.profileToProfile(
+        photo, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    assert np.abs(saved(tmp_path / "b.tif", lab).pixels.astype(int) - np.asarray(photo)).mean() < 2
+
+
+def cmyk_profile():
+    """A CMYK profile for which only black ink exists: L* falls from 100 to 0 with K, whatever C, M and Y are."""
+
+    def curves(count):
+        return bytes(range(256)) * count
+
+    lab = bytes([255, 128, 128, 0, 128, 128]) * 8
+    identity = struct.pack(">9i", *(65536 if i % 4 == 0 else 0 for i in range(9)))
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + curves(4) + lab + curves(3)
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"test\0" + bytes(78 + 3),
+        b"cprt": b"text" + bytes(4) + b"none\0\0\0\0",
+        b"wtpt": b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061),
+        b"A2B0": lut + bytes(-len(lut) % 4),
+    }
+    table, body, offset = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, value in tags.items():
+        table += name + struct.pack(">II", offset + len(body), len(value))
+        body += value
+    head = bytearray(128)
+    head[8:12] = b"\x02\x40\0\0"
+    head[12:24] = b"prtrCMYKLab "
+    head[36:40] = b"acsp"
+    head[68:80] = struct.pack(">3i", 63190, 65536, 54061)
+    profile = bytes(head) + struct.pack(">I", len(tags)) + table + body
+    return struct.pack(">I", len(profile)) + profile[4:]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.tif"])
+def test_cmyk_is_converted_by_its_own_profile(tmp_path, name):
+    cmyk = Image.frombytes("CMYK", (8, 8), np.random.default_rng(0).bytes(256))
+    picture = saved(tmp_path / name, cmyk, icc_profile=cmyk_profile())
+    with Image.open(tmp_path / name) as image:
+        lightness = 100 * (1 - np.asarray(image)[..., 3] / 255)
+    luminance = np.where(lightness > 8, ((lightness + 16) / 116) ** 3, lightness / 903.3)
+    srgb = np.where(luminance > 0.0031308, 1.055 * luminance ** (1 / 2.4) - 0.055, 12.92 * luminance)
+    assert np.abs(picture.pixels - 255 * srgb[..., None]).max() <= 3
+    assert picture.icc is None
+    broken = saved(tmp_path / name, cmyk, icc_profile=b"no profile at all" * 20)
+    with Image.open(tmp_path / name) as image:
+        np.testing.assert_array_equal(broken.pixels, np.asarray(image.convert("RGB")))
+    assert broken.icc is None
+
+
+def test_first_frame_of_many(tmp_path):
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "lime", "blue")]
+    for name in ("a.gif", "a.webp", "a.png", "a.tif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        picture = images.read(tmp_path / name)
+        assert np.abs(picture.pixels.astype(int) - (255, 0, 0)).max() <= 5
+    frames[0].save(tmp_path / "a.mpo", "MPO", save_all=True, append_images=frames[1:])
+    picture = images.read(tmp_path / "a.mpo")
+    assert picture.format == "JPEG"
+    assert np.abs(picture.pixels.astype(int) - (255, 0, 0)).max() <= 5
+
+
+def test_is_image():
+    assert images.is_image("a.PNG") and images.is_image("b/c.Jpeg") and images.is_image("x.tiff")
+    assert not images.is_image("a.txt") and not images.is_image("png") and not images.is_image(".a.png.0.part")
+    assert all(images.is_image("a" + suffix) for suffix in images.SUFFIXES)
+
+
+def test_the_suffix_of_an_input_does_not_matter(tmp_path):
+    Image.new("RGB", (3, 2)).save(tmp_path / "a.png", "JPEG")
+    assert images.read(tmp_path / "a.png").format == "JPEG"
+
+
+# Masks
+
+
+def test_mask_from_luminance(tmp_path):
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(images.read_mask(tmp_path / "a.png"), ramp >= 128)
+    Image.fromarray(np.dstack([ramp] * 3)).save(tmp_path / "b.png")
+    np.testing.assert_array_equal(images.read_mask(tmp_path / "b.png"), ramp >= 128)
+    Image.fromarray(ramp >= 100).save(tmp_path / "c.png")
+    np.testing.assert_array_equal(images.read_mask(tmp_path / "c.png"), ramp >= 100)
+    deep = np.array([[0, 32767, 32768, 65535]], np.uint16)
+    images.write(Picture(deep), tmp_path / "d.png")
+    np.testing.assert_array_equal(images.read_mask(tmp_path / "d.png"), [[False, False, True, True]])
+    images.write(Picture(np.full((16, 16), 255, np.uint8), ramp), tmp_path / "e.png")
+    np.testing.assert_array_equal(images.read_mask(tmp_path / "e.png"), ramp >= 128)
+    mask = images.read_mask(tmp_path / "a.png")
+    assert mask.dtype == bool and mask.shape == (16, 16)
+
+
+def test_mask_from_alpha(tmp_path):
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    images.write(Picture(np.zeros((16, 16, 3), np.uint8), ramp), tmp_path / "a.png")
+    np.testing.assert_array_equal(images.read_mask(tmp_path / "a.png", source="alpha"), ramp < 128)
+    Image.new("RGB", (4, 4)).save(tmp_path / "b.png")
+    with pytest.raises(RestoreError, match=r"b\.png.*no transparency"):
+        images.read_mask(tmp_path / "b.png", source="alpha")
+
+
+def test_mask_is_upright(tmp_path):
+    values = np.zeros((4, 6), np.uint8)
+    values[0] = 255
+    Image.fromarray(values).save(tmp_path / "a.png", exif=exif_with(6))
+    expected = np.zeros((6, 4), bool)
+    expected[:, -1] = True
+    np.testing.assert_array_equal(images.read_mask(tmp_path / "a.png"), expected)
+
+
+# Animations
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_animation(tmp_path, name, dtype):
+    photo = skimage.data.chelsea()[:64, :96]
+    frames = [np.roll(photo, 5 * i, axis=1).astype(dtype) * (257 if dtype == np.uint16 else 1) for i in range(4)]
+    images.write_animation(frames, tmp_path / name, duration_ms=80)
+    with Image.open(tmp_path / name) as movie:
+        assert movie.n_frames == 4 and movie.info["loop"] == 0
+        for i in range(4):
+            movie.seek(i)
+            shown = np.asarray(movie.convert("RGB")).astype(int)
+            assert movie.info["duration"] == 80
+            assert np.abs(shown - np.roll(photo, 5 * i, axis=1)).mean() < 6
+    images.write_animation([photo[..., 0]], tmp_path / name, duration_ms=80)
+    assert images.read(tmp_path / name).size == (64, 96)
+
+
+def test_animation_refuses(tmp_path):
+    frame = np.zeros((4, 4, 3), np.uint8)
+    for frames, name in (([frame], "a.png"), ([], "a.gif"), ([frame, frame[:3]], "a.webp")):
+        with pytest.raises(RestoreError, match=name):
+            images.write_animation(frames, tmp_path / name, duration_ms=50)
+        assert not list(tmp_path.iterdir())
+
+
+def test_quality(tmp_path):
+    picture = Picture(skimage.data.rocket()[:80, :80])
+    for suffix in (".jpg", ".webp"):
+        sizes = []
+        for quality in (20, 60, 100):
+            images.write(picture, tmp_path / f"a{suffix}", quality=quality)
+            sizes.append((tmp_path / f"a{suffix}").stat().st_size)
+        assert sizes == sorted(sizes)
+    images.write(picture, tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        reference = BytesIO()
+        Image.fromarray(picture.pixels).save(reference, "JPEG", quality=95, subsampling=0)
+        assert image.quantization == Image.open(reference).quantization
+        assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
