@@ -12,9 +12,9 @@ from bcm_restore.errors import RestoreError
 from bcm_restore.operators.banded import Banded
 from bcm_restore.operators.dct import averaged, standard_tables, to_blocks, to_ycc, transform
 
-# Noise of a coefficient, in 8-bit steps: rounding samples, then pixels, gives sqrt(1/12 + 0.04..0.08); where the picture
-# is smooth neighbours are rounded alike, which gives more; and to some coefficients anything may have happened.
-NOISE, SMOOTH_NOISE = 0.38, 1.5
+# Noise of a coefficient, in 8-bit steps: rounding samples, then pixels, gives sqrt(1/12 + 0.04..0.08); where they are
+# smooth, neighbours are rounded alike, which gives more; and to some coefficients anything may have happened.
+NOISE, SMOOTH_NOISE = 0.38, 2.3
 SMOOTH, OUTLIERS = 0.2, 0.02  # their shares
 FINEST = 96  # quality; above, the steps are as fine as rounding to pixels: any picture looks like it
 EVIDENCE = 30.0  # nats: by chance one picture in e^30 would look so much like a JPEG
@@ -108,9 +108,8 @@ def _evidence(coefficients: Tensor, tables: Tensor) -> Tensor:
 
 def _density(off: Tensor, steps: Tensor, noise: float) -> Tensor:
     """Normal, wrapped: of being that far off the nearest multiple of the step, whichever multiple it came from."""
-    return sum(torch.exp(-(((off + k * steps) / noise) ** 2) / 2) for k in (-1, 0, 1)) / (
-        noise * math.sqrt(2 * math.pi)
-    )
+    distances = torch.stack([off - steps, off, off + steps]) / noise
+    return torch.exp(-(distances**2) / 2).sum(0) / (noise * math.sqrt(2 * math.pi))
 
 
 def _smoothing(length: int) -> Banded:
