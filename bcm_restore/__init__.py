@@ -1,7 +1,7 @@
 """Zero-shot image restoration with bidirectional consistency models (arXiv 2403.18035).
 
-    import bcm_restore.tasks
-    restored = bcm_restore.tasks.get("inpaint").restore(image, mask=mask, nfe=4)
+import bcm_restore.tasks
+restored = bcm_restore.tasks.get("inpaint").restore(image, mask=mask, nfe=4)
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The one kind of error that a user is meant to see."""
+"""The errors that a user is meant to see."""
 
 
 class RestoreError(ValueError):
@@ -7,3 +7,7 @@ class RestoreError(ValueError):
     The message is one line that names the file or option and the way out. The command line prints it and exits with
     status 2, without a traceback.
     """
+
+
+class NothingToRestore(RestoreError):  # noqa: N818
+    """The input shows no trace of the damage that the task undoes."""

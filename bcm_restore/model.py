@@ -6,14 +6,13 @@ deviation of the noise in x_t = x_0 + t n, and a level u to go to.
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Union
 
 import torch
 from torch import Tensor, nn
 
 from .errors import RestoreError
 
-Level = Union[float, Tensor]  # one level for the batch, or a (B,) tensor of levels
+Level = float | Tensor  # one level for the batch, or a (B,) tensor of levels
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -54,7 +53,7 @@ class BCM:
         self.diagonal, self.level_maps = diagonal, level_maps
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
-        self.network = network.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        self.network = network.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
         self.nfe = 0
 
     def traverse(self, x: Tensor, t: Level, u: Level, known: Tensor | None = None) -> Tensor:
@@ -76,7 +75,7 @@ class BCM:
         return self._evaluate(x, t, u, c_skip, c_out, known)
 
     def mean(self, x: Tensor, t: Level, known: Tensor | None = None) -> Tensor:
-        """The posterior mean E[x_0 | x_t = x], the estimate of least squared error, from the diagonal F(., t, t); 1 NFE.
+        """The posterior mean E[x_0 | x_t = x], of least squared error, from the diagonal F(., t, t); 1 NFE.
 
         Takes and returns what `traverse` does, at u = 0.
 
@@ -99,9 +98,7 @@ class BCM:
         """The noise at level u (sigma_max if None) that the ODE turns into x at level t, in one evaluation."""
         return self.traverse(x, t, self.sigma_max if u is None else u)
 
-    def _evaluate(
-        self, x: Tensor, t: Tensor, u: Tensor, c_skip: Tensor, c_out: Tensor, known: Tensor | None
-    ) -> Tensor:
+    def _evaluate(self, x: Tensor, t: Tensor, u: Tensor, c_skip: Tensor, c_out: Tensor, known: Tensor | None) -> Tensor:
         """c_skip x + c_out F(c_in x, t, u), with known pixels at sigma_min throughout."""
         if known is not None and not self.level_maps:
             raise RestoreError(f"model '{self.name}' was not trained with level maps; use a scheme without 'hole'")
@@ -151,7 +148,9 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
     except RuntimeError as error:
         raise RestoreError(f"device '{device}' is not known; use auto, cpu, cuda or cuda:0") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise RestoreError(f"device '{device}' is not there ({torch.cuda.device_count()} CUDA devices); use auto or cpu")
+        raise RestoreError(
+            f"device '{device}' is not there ({torch.cuda.device_count()} CUDA devices); use auto or cpu"
+        )
     return chosen
 
 
@@ -191,6 +190,6 @@ class Noise:
         if len(like) != len(self.generators):
             raise RestoreError(f"{len(like)} images for {len(self.generators)} seeds; give each image its own")
         noise = torch.empty(like.shape, dtype=torch.float32)
-        for image, generator in zip(noise, self.generators):
+        for image, generator in zip(noise, self.generators, strict=True):
             image.normal_(generator=generator)
         return noise.to(like.device, like.dtype)

@@ -56,7 +56,12 @@ class Move:
     hole: bool = False
 
     def __str__(self) -> str:
-        parts = [self.word, self.level, self.eta if self.eta is None else f"{self.eta:.6g}", "hole" if self.hole else None]
+        parts = [
+            self.word,
+            self.level,
+            self.eta if self.eta is None else f"{self.eta:.6g}",
+            "hole" if self.hole else None,
+        ]
         return " ".join(str(part) for part in parts if part is not None)
 
     @property

@@ -17,6 +17,13 @@ from skimage import data
 
 SIZE = (4000, 3000)
 
+# Runs its arguments and prints the peak memory of that one child in kilobytes.
+WATCH = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
 
 def prepare(folder: Path) -> None:
     rng = np.random.default_rng(0)
@@ -35,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
-        print("| command | NFE | seconds | peak memory, GB |\n| --- | --- | --- | --- |", flush=True)
+        print("| command | seconds | peak memory, GB |\n| --- | --- | --- |", flush=True)
         for arguments in (
             "inpaint large.png --mask thin.png --nfe 1",
             "inpaint large.png --mask thin.png --nfe 4",
@@ -44,12 +51,20 @@ def main() -> None:
             "jpeg-restore large.jpg --nfe 4",
             "super-resolve small.png --scale 4 --nfe 4",
         ):
-            # One process a command: a child's child's peak is what RUSAGE_CHILDREN reports, the largest so far.
-            code = f"import resource, subprocess, sys; subprocess.run([sys.executable, '-m', 'bcm_restore', *{arguments.split()!r}, '--overwrite'], check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
             start = time.perf_counter()
-            run = subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True)
+            command = [
+                sys.executable,
+                "-c",
+                WATCH,
+                sys.executable,
+                "-m",
+                "bcm_restore",
+                *arguments.split(),
+                "--overwrite",
+            ]
+            run = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
             seconds, kilobytes = time.perf_counter() - start, int(run.stdout.split()[-1])
-            print(f"| {arguments} | {arguments.split('--nfe ')[1]} | {seconds:.0f} | {kilobytes / 1e6:.2f} |", flush=True)
+            print(f"| `{arguments}` | {seconds:.0f} | {kilobytes / 1e6:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,10 @@ def jpeg(quality: int) -> Callable[..., Scores]:
         path.unlink()
         task = tasks.get("jpeg")
         results = {"decoded": decoded}
-        results |= {name: task.restore(decoded, coefficients=coefficients, model=model, **options) for name, options in runs.items()}
+        results |= {
+            name: task.restore(decoded, coefficients=coefficients, model=model, **options)
+            for name, options in runs.items()
+        }
         return {name: psnr(result, clean) for name, result in results.items()}
 
     return scores
@@ -91,7 +94,9 @@ def super_resolve(scale: int) -> Callable[..., Scores]:
         small = Image.fromarray(clean).resize((size[0] // scale, size[1] // scale), Image.Resampling.BICUBIC)
         task = tasks.get("super-resolve")
         results = {"bicubic": np.asarray(small.resize(size, Image.Resampling.BICUBIC))}
-        results |= {name: np.asarray(task.restore(small, scale=scale, model=model, **options)) for name, options in runs.items()}
+        results |= {
+            name: np.asarray(task.restore(small, scale=scale, model=model, **options)) for name, options in runs.items()
+        }
         return {name: psnr(result, clean) for name, result in results.items()}
 
     return scores
@@ -113,7 +118,9 @@ def pictures(folder: Path | None) -> Iterator[np.ndarray]:
 
         clean = [data.astronaut(), data.chelsea(), data.coffee(), data.rocket()]
     else:
-        clean = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.iterdir()) if images.is_image(path)]
+        clean = [
+            np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.iterdir()) if images.is_image(path)
+        ]
     for picture in clean:
         height, width = (side // 24 * 24 for side in picture.shape[:2])
         yield np.ascontiguousarray(picture[:height, :width])
@@ -153,7 +160,8 @@ def main() -> None:
         minutes = (time.perf_counter() - start) / 60
         print(f"\n### {folder.name if folder else 'scikit-image'} ({len(clean)} pictures)\n")
         print("\n".join(lines))
-        print(f"\nModel {model.name}, torch {torch.__version__}, {torch.get_num_threads()} threads, {minutes:.1f} minutes.")
+        threads = torch.get_num_threads()
+        print(f"\nModel {model.name}, torch {torch.__version__}, {threads} threads, {minutes:.1f} minutes.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Finds the levels of a scheme by coordinate descent on PSNR: how the default schemes in tasks/ were chosen.
 
-    python benchmarks/tune.py "super-resolution x4" "level {}, mean, fit, level {}, to 0, fit" 0.35 0.12 --data FOLDER ...
+    python benchmarks/tune.py "super-resolution x4" "level {}, mean, fit, level {}, to 0, fit" 0.3 0.1 --data FOLDER
 
 The braces are the levels to tune, the numbers are where to begin. Degradations are those of benchmarks/restoration.py,
 on 192x192 centre crops.
@@ -38,7 +38,10 @@ def main() -> None:
 
     def mean_psnr(levels: list[float]) -> float:
         scheme = options.template.format(*[f"{level:.3g}" for level in levels])
-        values = [scores(picture, np.random.default_rng(n), {"it": {"scheme": scheme}}, model)["it"] for n, picture in enumerate(clean)]
+        values = [
+            scores(picture, np.random.default_rng(n), {"it": {"scheme": scheme}}, model)["it"]
+            for n, picture in enumerate(clean)
+        ]
         return float(np.mean(values))
 
     levels, best = options.levels, mean_psnr(options.levels)
@@ -51,7 +54,9 @@ def main() -> None:
                     if value < best + 0.002:
                         break
                     best, levels = value, tried
-                    print(f"{best:.3f} dB  {options.template.format(*[f'{level:.3g}' for level in levels])}", flush=True)
+                    print(
+                        f"{best:.3f} dB  {options.template.format(*[f'{level:.3g}' for level in levels])}", flush=True
+                    )
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ class Exact(nn.Module):
             t, u = t * maps[:, :1].exp(), u * maps[:, 1:].exp()
         variance = t**2 + SIGMA_DATA**2
         z = x * variance.sqrt()  # x before c_in
-        diagonal = (z * self.s**2 / (self.s**2 + t**2) - SIGMA_DATA**2 / variance * z) * variance.sqrt() / (t * SIGMA_DATA)
+        diagonal = (
+            (z * self.s**2 / (self.s**2 + t**2) - SIGMA_DATA**2 / variance * z) * variance.sqrt() / (t * SIGMA_DATA)
+        )
         f = z * ((self.s**2 + u**2) / (self.s**2 + t**2)).sqrt()
         off = (f - (t * u + SIGMA_DATA**2) / variance * z) * variance.sqrt() / (SIGMA_DATA * (t - u))
         return torch.where(t == u, diagonal, off).float()
@@ -82,8 +84,10 @@ def test_known_pixels_stay_and_the_rest_is_moved_by_its_own_level():
     model = make(level_maps=True)
     x = torch.randn(1, 3, 6, 6)
     known = torch.rand(1, 1, 6, 6) < 0.5
-    for result, plain in ((model.traverse(x, 3.0, 0.5, known), model.traverse(x, 3.0, 0.5)),
-                          (model.mean(x, 3.0, known), model.mean(x, 3.0))):
+    for result, plain in (
+        (model.traverse(x, 3.0, 0.5, known), model.traverse(x, 3.0, 0.5)),
+        (model.mean(x, 3.0, known), model.mean(x, 3.0)),
+    ):
         assert torch.equal(result[known.expand_as(x)], x[known.expand_as(x)])
         hole = ~known.expand_as(x)
         torch.testing.assert_close(result[hole], plain[hole])

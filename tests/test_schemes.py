@@ -113,7 +113,10 @@ def test_nonsense_is_refused_at_its_place(text, position, reason):
 
 
 def test_what_depends_on_t0_is_refused_before_anything_is_evaluated(model):
-    for text, reason in (("mean", "move 1: 'mean' has nothing to do"), ("noise 0.1, mean, noise 90, to 0", "end at 80")):
+    for text, reason in (
+        ("mean", "move 1: 'mean' has nothing to do"),
+        ("noise 0.1, mean, noise 90, to 0", "end at 80"),
+    ):
         with pytest.raises(RestoreError, match=reason):
             execute(text, model, torch.zeros(1, 3, 16, 16))
     with pytest.raises(RestoreError, match="can't go down from level 1t0"):
@@ -181,7 +184,9 @@ def test_progress_is_told_after_each_evaluation(model):
 def test_a_batch_gives_each_image_what_it_gets_alone(model):
     x = torch.randn(3, 3, 16, 16)
     together = schemes.run(parse("noise 0.5, to 0"), model, x, Mask(KNOWN), x, Noise([5, 6, 7]))
-    alone = [schemes.run(parse("noise 0.5, to 0"), model, x[i : i + 1], Mask(KNOWN), x, Noise([5 + i])) for i in range(3)]
+    alone = [
+        schemes.run(parse("noise 0.5, to 0"), model, x[i : i + 1], Mask(KNOWN), x, Noise([5 + i])) for i in range(3)
+    ]
     assert torch.equal(together, torch.cat(alone))
 
 
@@ -195,6 +200,11 @@ def test_models_without_what_a_scheme_needs_are_named():
 
 
 def test_which_schemes_end_in_a_picture():
-    for text, clean in (("noise 1, to 0, fit", True), ("noise 1, mean", True), ("noise 1, to 0.5", False), ("fit", False)):
+    for text, clean in (
+        ("noise 1, to 0, fit", True),
+        ("noise 1, mean", True),
+        ("noise 1, to 0.5", False),
+        ("fit", False),
+    ):
         assert parse(text).ends_clean is clean
     assert math.isclose(parse("noise 0.25").moves[0].level.at(3), 0.25)

@@ -13,7 +13,6 @@ import bcm_restore
 from bcm_restore import images, tasks, weights
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import psnr
-from bcm_restore.operators import Resize
 from bcm_restore.tasks.arrays import to_tensor
 from bcm_restore.tasks.fill import smooth_fill
 from bcm_restore.tasks.interpolate import slerp, split
@@ -282,7 +281,10 @@ def test_super_resolution_gives_the_input_back_when_scaled_down(photo, model, sc
 def test_super_resolution_beats_bicubic(photo, model):
     small = Image.fromarray(photo).resize((64, 64), Image.Resampling.BICUBIC)
     large = tasks.get("super-resolve").restore(small, scale=2, model=model)
-    assert psnr(np.asarray(large), photo) > psnr(np.asarray(small.resize((128, 128), Image.Resampling.BICUBIC)), photo) + 0.8
+    assert (
+        psnr(np.asarray(large), photo)
+        > psnr(np.asarray(small.resize((128, 128), Image.Resampling.BICUBIC)), photo) + 0.8
+    )
 
 
 def test_super_resolution_refuses_other_scales(photo):
@@ -304,7 +306,9 @@ def test_alpha_of_pil_images_is_kept(photo, model):
 def test_interpolation_starts_and_ends_with_the_pictures(photo, model):
     a, b = photo, np.ascontiguousarray(photo[::-1])
     told = []
-    result = tasks.get("interpolate").run((a, b), frames=4, nfe=2, model=model, progress=lambda *args: told.append(args))
+    result = tasks.get("interpolate").run(
+        (a, b), frames=4, nfe=2, model=model, progress=lambda *args: told.append(args)
+    )
     assert len(result.image) == 4
     assert np.array_equal(result.image[0], a)
     assert np.array_equal(result.image[3], b)

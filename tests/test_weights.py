@@ -43,7 +43,7 @@ def test_bfloat16_on_cpu_stays_near_float32():
 
 
 def test_unknown_models_are_answered_with_close_names():
-    with pytest.raises(RestoreError, match="'bcm-photo-smal' is neither .* did you mean bcm-photo-small"):
+    with pytest.raises(RestoreError, match=r"'bcm-photo-smal' is neither .* did you mean bcm-photo-small"):
         bcm_restore.load_model("bcm-photo-smal")
 
 

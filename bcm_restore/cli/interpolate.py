@@ -134,7 +134,7 @@ def _alike(first: "Picture", last: "Picture", names: Sequence[str], resize: bool
     """Both pictures with the same size, depth and number of channels."""
     import numpy as np
 
-    from ..images.picture import as_depth, resized
+    from ..images import as_depth, resized
 
     if first.size != last.size and not resize:
         sizes = " and ".join(f"{name} is {p.size[1]}x{p.size[0]}" for name, p in zip(names, (first, last), strict=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import RestoreError
+from ..errors import NothingToRestore, RestoreError
 from . import engine, inputs, jobs, printing
 from .engine import Engine
 from .inputs import Naming
@@ -17,7 +17,6 @@ from .masks import Masks
 from .options import Batch, Inputs, shared
 
 if TYPE_CHECKING:
-    from ..images import Picture
     from .progress import Bar
 
 MAX_RESULT = 400_000_000  # pixels of an enlarged picture: 5 GB of memory in the process
@@ -129,25 +128,17 @@ def jpeg_restore(
             # the coefficients belong to the pixels as stored: the picture is turned afterwards
             picture = images.read(path, upright=False)
             coefficients = images.jpeg_coefficients(path)
-            quality = input_quality if coefficients is None else None
-            if coefficients is None and quality is None:
-                quality = _estimated_quality(path, picture)
-            restoration = loaded.run(picture.pixels, bar.evaluation, coefficients=coefficients, quality=quality)
+            how = {"coefficients": coefficients} if coefficients else {"quality": input_quality}
+            try:
+                restoration = loaded.run(picture.pixels, bar.evaluation, **how)
+            except NothingToRestore:
+                message = f"{path}: never compressed as JPEG; --input-quality N restores it anyway"
+                raise Skip(message) from None
             return Result(picture.upright(), picture.with_pixels(restoration.image).upright(), restoration)
 
         return clean
 
     restore("jpeg", arguments, Naming("_restored", "_restored"), options, work)
-
-
-def _estimated_quality(path: Path, picture: "Picture") -> int:
-    from ..operators import estimate_quality
-    from ..tasks.arrays import to_tensor
-
-    quality = estimate_quality(to_tensor(picture.pixels)[0])
-    if quality is None:
-        raise Skip(f"{path}: never compressed as JPEG; --input-quality N restores it anyway")
-    return quality
 
 
 @shared

@@ -2,15 +2,13 @@
 
 from typing import Any
 
-from torch import nn
-
 from ..errors import RestoreError
 from .conv_unet import ConvUNet
 
-ARCHITECTURES: dict[str, type[nn.Module]] = {"ConvUNet": ConvUNet}
+ARCHITECTURES: dict[str, type[ConvUNet]] = {"ConvUNet": ConvUNet}
 
 
-def build(architecture: str, config: dict[str, Any]) -> nn.Module:
+def build(architecture: str, config: dict[str, Any]) -> ConvUNet:
     """Make a network with random weights.
 
     Args:

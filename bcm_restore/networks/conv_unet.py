@@ -17,6 +17,8 @@ class ConvUNet(nn.Module):
     networks do better (EDSR, arXiv 1707.02921).
     """
 
+    frequencies: Tensor
+
     def __init__(
         self,
         channels: tuple[int, ...] = (64, 128, 192),  # of each resolution, finest first
@@ -34,19 +36,17 @@ class ConvUNet(nn.Module):
         )
         self.t_embedding = _embedding(embedding)
         self.u_embedding = _embedding(embedding)
-        nn.init.zeros_(self.u_embedding[2].weight)
-        nn.init.zeros_(self.u_embedding[2].bias)
+        _zero(self.u_embedding[2])  # a network that has met t = u alone hears nothing of u
         self.entrance = nn.Conv2d(image + maps, channels[0], 3, padding=1)
         with torch.no_grad():  # a network that has not met level maps yet is the same function with and without them
             self.entrance.weight[:, image:] = 0
-        self.encoder = nn.ModuleList([_stage(channels[i], embedding, blocks[i]) for i in levels])
+        self.encoder = nn.ModuleList([Stage(channels[i], embedding, blocks[i]) for i in levels])
         self.down = nn.ModuleList([nn.Conv2d(channels[i], channels[i + 1], 2, stride=2) for i in levels[:-1]])
-        self.middle = _stage(channels[-1], embedding, middle)
+        self.middle = Stage(channels[-1], embedding, middle)
         self.up = nn.ModuleList([nn.Conv2d(channels[i + 1], 4 * channels[i], 1) for i in levels[:-1]])
-        self.decoder = nn.ModuleList([_stage(channels[i], embedding, blocks[i]) for i in levels[:-1]])
+        self.decoder = nn.ModuleList([Stage(channels[i], embedding, blocks[i]) for i in levels[:-1]])
         self.exit = nn.Conv2d(channels[0], image, 3, padding=1)
-        nn.init.zeros_(self.exit.weight)
-        nn.init.zeros_(self.exit.bias)
+        _zero(self.exit)
 
     @property
     def multiple(self) -> int:
@@ -87,17 +87,13 @@ class ConvUNet(nn.Module):
         h = self._enter(x, maps)
         skips = []
         for i, stage in enumerate(self.encoder):
-            for block in stage:
-                h = block(h, e)
+            h = stage(h, e)
             if i < len(self.down):
                 skips.append(h)
                 h = self.down[i](h)
-        for block in self.middle:
-            h = block(h, e)
+        h = self.middle(h, e)
         for i in reversed(range(len(self.decoder))):
-            h = F.pixel_shuffle(self.up[i](h), 2) + skips.pop()
-            for block in self.decoder[i]:
-                h = block(h, e)
+            h = self.decoder[i](F.pixel_shuffle(self.up[i](h), 2) + skips.pop(), e)
         return F.pixel_shuffle(self.exit(h), self.unshuffle)
 
     def _enter(self, x: Tensor, maps: Tensor | None) -> Tensor:
@@ -119,9 +115,8 @@ class Block(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         self.modulation = nn.Linear(embedding, 2 * channels)
-        for layer in (self.conv2, self.modulation):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        _zero(self.conv2)
+        _zero(self.modulation)
 
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
         """x (B, C, H, W) and embedding e (B, E) to (B, C, H, W)."""
@@ -130,9 +125,23 @@ class Block(nn.Module):
         return x + self.conv2(F.silu(h, inplace=not torch.is_grad_enabled()))
 
 
-def _stage(channels: int, embedding: int, blocks: int) -> nn.ModuleList:
-    return nn.ModuleList([Block(channels, embedding) for _ in range(blocks)])
+class Stage(nn.ModuleList):
+    """Blocks one after the other."""
+
+    def __init__(self, channels: int, embedding: int, blocks: int) -> None:
+        super().__init__([Block(channels, embedding) for _ in range(blocks)])
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        """x (B, C, H, W) and embedding e (B, E) to (B, C, H, W)."""
+        for block in self:
+            x = block(x, e)
+        return x
 
 
 def _embedding(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(2 * FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+
+
+def _zero(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)

@@ -1,7 +1,7 @@
 """Pictures as people hold them in Python, to the tensors that the schemes work on, and back to the same kind."""
 
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..errors import RestoreError
 
-AnyImage = Union[Image.Image, np.ndarray, Tensor]
+AnyImage = Image.Image | np.ndarray | Tensor
 Back = Callable[[Tensor], Any]  # (B, 3, H, W) in [-1, 1] to what the caller gave
 
 
@@ -54,7 +54,7 @@ def _from_pil(image: Image.Image) -> tuple[Tensor, Back]:
 def _from_numpy(array: np.ndarray) -> tuple[Tensor, Back]:
     shaped = array[:, :, None] if array.ndim == 2 else array
     if shaped.ndim != 3 or shaped.shape[2] not in (1, 3):
-        raise RestoreError(f"array of shape {array.shape} is not (H, W), (H, W, 1) or (H, W, 3); take the alpha off first")
+        raise RestoreError(f"array {array.shape} is not (H, W), (H, W, 1) or (H, W, 3); take the alpha off first")
     planes = torch.from_numpy(np.require(_widen(shaped), requirements=["C", "W"])).permute(2, 0, 1)[None]
     tensor = _normalise(planes, _scale(array.dtype))
 
@@ -69,7 +69,7 @@ def _from_numpy(array: np.ndarray) -> tuple[Tensor, Back]:
 def _from_torch(image: Tensor) -> tuple[Tensor, Back]:
     batch = image[None] if image.ndim == 3 else image
     if batch.ndim != 4 or batch.shape[1] not in (1, 3):
-        raise RestoreError(f"tensor of shape {tuple(image.shape)} is not (C, H, W) or (B, C, H, W) with 1 or 3 channels")
+        raise RestoreError(f"tensor {tuple(image.shape)} is not (C, H, W) or (B, C, H, W) with 1 or 3 channels")
     scale = 1.0 if image.is_floating_point() else _scale(np.dtype(str(image.dtype).removeprefix("torch.")))
 
     def to_torch(result: Tensor) -> Tensor:

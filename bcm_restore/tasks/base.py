@@ -81,13 +81,13 @@ class Task(ABC):
             RestoreError: an input is missing or does not fit the image.
         """
 
-    def restore(self, image: AnyImage, **options: Any) -> Any:
+    def restore(self, image: Any, **options: Any) -> Any:
         """Restores a picture; takes what `run` takes and returns its `image` alone."""
         return self.run(image, **options).image
 
     def run(
         self,
-        image: AnyImage,
+        image: Any,
         *,
         nfe: int = 4,
         scheme: str | Scheme | None = None,
@@ -119,7 +119,9 @@ class Task(ABC):
         chosen = self.choose(scheme, nfe, model.name, problem.case)
         noise = Noise([seed] * len(problem.x))
         result = self.solve(problem, chosen, model, noise, progress)
-        return Restoration(self.finish(back(result), image, **inputs), chosen, model.nfe - before, problem.case, model.name)
+        return Restoration(
+            self.finish(back(result), image, **inputs), chosen, model.nfe - before, problem.case, model.name
+        )
 
     def solve(
         self, problem: Problem, scheme: Scheme, model: BCM, noise: Noise, progress: Progress | None = None
@@ -145,11 +147,11 @@ class Task(ABC):
                 raise RestoreError(f'scheme "{chosen}" leaves noise in the picture; end it with "to 0" or "mean"')
             return chosen
         tables = self.schemes()
-        cases = tables.get(model) or tables[weights.DEFAULT]
-        if nfe not in cases[case]:
-            there = ", ".join(map(str, sorted(cases[case])))
-            raise RestoreError(f"{self.name} has no default scheme with NFE {nfe}; there are {there}, or give a scheme")
-        return cases[case][nfe]
+        table = (tables.get(model) or tables.get(weights.DEFAULT) or {}).get(case, {})
+        if nfe not in table:
+            there = f"there are {', '.join(map(str, sorted(table)))}, or" if table else "there is none;"
+            raise RestoreError(f"{self.name} has no default scheme with NFE {nfe}; {there} give a scheme")
+        return table[nfe]
 
     def schemes(self) -> dict[str, dict[str, dict[int, Scheme]]]:
         """The default schemes: model, then case, then NFE."""

@@ -31,40 +31,41 @@ def _fill(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     if not hole.any():
         return image
     coarse, coarse_hole = _halve(image, hole)
-    guess = coarse[~coarse_hole].mean(0) if coarse.shape[0] == coarse.shape[1] == 1 else _fill(coarse, coarse_hole)
-    if guess.ndim == 3:
-        guess = cv2.resize(guess, hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return _relax(np.where(hole[..., None], guess, image).astype(np.float32), hole)
+    guess = cv2.resize(_fill(coarse, coarse_hole), hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return _relax(np.where(hole[..., None], guess, image), hole)
 
 
 def _halve(image: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Half the size, each cell the mean of its known pixels."""
+    """Half the size, each cell the mean of its known pixels; unknown where hardly any is, but never all."""
     size = ((hole.shape[1] + 1) // 2, (hole.shape[0] + 1) // 2)
     weight = (~hole).astype(np.float32)
     total = cv2.resize(image * weight[..., None], size, interpolation=cv2.INTER_AREA)
-    weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    return total / np.maximum(weight, 1e-6)[..., None], weight < 0.25
+    share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    return total / np.maximum(share, 1e-6)[..., None], share < min(0.25, share.max())
 
 
 def _relax(x: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """Conjugate gradients on the unknown pixels, from the guess that x holds there."""
+    """Conjugate gradients on the unknown pixels, from the guess that x holds there; in place."""
     free = hole[..., None].astype(np.float32)
-    r = -free * _energy_gradient(x)
-    p, rr = r, float(np.vdot(r, r))
+    r = _energy_gradient(x)
+    r *= -free
+    p, rr = r.copy(), float(np.vdot(r, r))
     stop = rr * TOLERANCE**2
     for _ in range(ITERATIONS):
-        if rr <= stop or rr == 0:
+        if rr <= stop:
             break
-        q = free * _energy_gradient(p)
+        q = _energy_gradient(p)
+        q *= free
         step = rr / float(np.vdot(p, q))
-        x = x + step * p
-        r = r - step * q
+        cv2.scaleAdd(p, step, x, dst=x)
+        cv2.scaleAdd(q, -step, r, dst=r)
         rr, before = float(np.vdot(r, r)), rr
-        p = r + (rr / before) * p
+        cv2.scaleAdd(p, rr / before, r, dst=p)
     return x
 
 
 def _energy_gradient(x: np.ndarray) -> np.ndarray:
     """(laplace^2 - TENSION laplace) x."""
     laplacian = cv2.Laplacian(x, cv2.CV_32F, borderType=cv2.BORDER_REPLICATE)
-    return cv2.Laplacian(laplacian, cv2.CV_32F, borderType=cv2.BORDER_REPLICATE) - TENSION * laplacian
+    gradient = cv2.Laplacian(laplacian, cv2.CV_32F, borderType=cv2.BORDER_REPLICATE)
+    return cv2.scaleAdd(laplacian, -TENSION, gradient, dst=gradient)

@@ -46,7 +46,9 @@ class Inpaint(Task):
             hole = np.asarray(mask, dtype=bool).reshape(image.shape[:2] + (1,) * (image.ndim - 2))
             return np.where(hole, restored, image)
         if isinstance(image, Tensor):
-            return torch.where(as_mask(mask, image).to(image.device)[0 if image.ndim == 3 else slice(None)], restored, image)
+            return torch.where(
+                as_mask(mask, image).to(image.device)[0 if image.ndim == 3 else slice(None)], restored, image
+            )
         return restored
 
 
@@ -72,7 +74,7 @@ def _first_estimate(image: Tensor, holes: np.ndarray) -> Tensor:
     """The smooth fill of each image (B, 3, H, W), with masks (B, H, W)."""
     filled = [
         smooth_fill(np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()), hole)
-        for pixels, hole in zip(image, holes)
+        for pixels, hole in zip(image, holes, strict=True)
     ]
     return torch.stack([torch.from_numpy(pixels).permute(2, 0, 1) for pixels in filled]).contiguous().to(image.device)
 

@@ -34,7 +34,7 @@ class Interpolate(Task):
 
     def run(
         self,
-        image: Sequence[AnyImage],  # type: ignore[override]
+        image: Sequence[AnyImage],
         *,
         nfe: int = 4,
         scheme: str | Scheme | None = None,

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import RestoreError
+from ..errors import NothingToRestore
 from ..operators import Jpeg as JpegOperator
 from ..operators import estimate_quality
 from .base import Problem, Task
@@ -16,9 +16,7 @@ class Jpeg(Task):
     name = "jpeg"
     summary = "takes blocks, ringing and banding out of a JPEG of any quality"
 
-    def problem(
-        self, image: Tensor, *, coefficients: Any = None, quality: int | None = None, **inputs: Any
-    ) -> Problem:
+    def problem(self, image: Tensor, *, coefficients: Any = None, quality: int | None = None, **inputs: Any) -> Problem:
         """The problem of restoring a decoded JPEG (1, 3, H, W).
 
         Args:
@@ -27,13 +25,15 @@ class Jpeg(Task):
             quality: without coefficients, the quality (1 to 100) that the picture was once saved with; None: estimated.
 
         Raises:
-            RestoreError: there are no coefficients, and the pixels show no trace of JPEG compression.
+            NothingToRestore: there are no coefficients, and the pixels show no trace of JPEG compression.
         """
         if coefficients is None:
             if quality is None:
                 quality = estimate_quality(image)
             if quality is None:
-                raise RestoreError("no trace of JPEG compression in the pixels; give the quality to restore it anyway")
+                raise NothingToRestore(
+                    "no trace of JPEG compression in the pixels; give the quality to restore it anyway"
+                )
             operator = JpegOperator.from_pixels(image, quality)
         else:
             operator = JpegOperator(coefficients)
