@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .networks import ConvUNet
 
 # Peak memory of ConvUNet's activations on CPU, for each channel of its finest resolution and each pixel of the image:
-# measured with benchmarks/memory.py, rounded up.
+# measured on 1-megapixel tiles, rounded up.
 BYTES_PER_PIXEL_AND_CHANNEL = 8
 MEMORY_BUDGET = 2**30
 

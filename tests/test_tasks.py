@@ -15,6 +15,7 @@ from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import psnr
 from bcm_restore.tasks.arrays import to_tensor
 from bcm_restore.tasks.fill import smooth_fill
+from bcm_restore.tasks.inpaint import SeamlessMask
 from bcm_restore.tasks.interpolate import slerp, split
 
 
@@ -182,6 +183,32 @@ def test_wide_and_thin_holes_have_their_own_schemes(photo, model):
     box[40:80, 40:80] = True
     cases = [tasks.get("inpaint").run(photo, mask=mask, nfe=1, model=model).case for mask in (box, lines((128, 128)))]
     assert cases == ["wide", "thin"]
+
+
+def test_a_200_pixel_hole_is_continued_smoothly(model):
+    """A sky: no seam, no noise and no drift of the colours in a hole wider than the network sees."""
+    rows, columns = np.mgrid[:400, :500]
+    sky = np.stack([40 + rows / 8, 60 + rows / 6, 90 + rows / 5 + columns / 20], -1).round().astype(np.uint8)
+    mask = np.zeros(sky.shape[:2], bool)
+    mask[100:300, 150:350] = True
+    restored = tasks.get("inpaint").restore(
+        np.where(mask[..., None], 255, sky).astype(np.uint8), mask=mask, model=model
+    )
+    error = restored.astype(int) - sky
+    assert np.abs(error).max() <= 6
+    assert np.abs(error[mask].mean(0)).max() < 1.5
+
+
+def test_a_seamless_fit_is_a_projection():
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.rand(2, 2, 3, 24, 31, generator=generator) * 2 - 1
+    known = torch.rand(1, 1, 24, 31, generator=generator) < 0.6
+    operator = SeamlessMask(known)
+    once = operator.fit(x, y)
+    assert torch.equal(operator.A(once), operator.A(y))
+    torch.testing.assert_close(operator.fit(once, y), once)
+    # a drift that the known pixels show is taken out of the hole
+    torch.testing.assert_close(operator.fit(y + 0.2, y), y, rtol=0, atol=1e-4)
 
 
 # The smooth fill

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -57,6 +56,3 @@ class Bar:
             evaluations="",
             speed=f"{speed:.2f} MP/s",
         )
-
-
-Evaluation = Callable[[int, int], None]

@@ -6,6 +6,7 @@ import numpy as np
 TENSION = 1.0
 TOLERANCE = 1e-3
 ITERATIONS = 60
+MARGIN = 16  # known pixels around the hole: two carry its values and slopes, the rest the coarser grids
 
 
 def smooth_fill(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
@@ -22,9 +23,21 @@ def smooth_fill(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     Returns:
         (H, W, 3) float32; known pixels as they were, the others within the range of the known ones.
     """
+    filled = image.copy()
+    window = _window(hole)
+    image, hole, filled_window = image[window], hole[window], filled[window]
     known = image[~hole]
-    low, high = known.min(0), known.max(0)
-    return np.where(hole[..., None], np.clip(_fill(image, hole), low, high), image)
+    solution = np.clip(_fill(image, hole), known.min(0), known.max(0))
+    np.copyto(filled_window, solution, where=hole[..., None])
+    return filled
+
+
+def _window(hole: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns around the hole: what lies further away has no say in it."""
+    spans = [np.flatnonzero(hole.any(axis)) for axis in (1, 0)]
+    starts = [max(int(span[0]) - MARGIN, 0) if len(span) else 0 for span in spans]
+    stops = [int(span[-1]) + 1 + MARGIN if len(span) else MARGIN for span in spans]
+    return slice(starts[0], stops[0]), slice(starts[1], stops[1])
 
 
 def _fill(image: np.ndarray, hole: np.ndarray) -> np.ndarray:

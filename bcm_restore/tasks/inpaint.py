@@ -17,6 +17,19 @@ from .fill import smooth_fill
 WIDE = 3.0
 
 
+class SeamlessMask(Mask):
+    """A mask whose `fit` leaves no seam around a hole.
+
+    What an estimate gets wrong where the truth is known, it gets wrong beside it as well, a drift in colour above all:
+    `fit` takes the error y - x at the known pixels, continues it smoothly into the hole, and adds it everywhere. Known
+    pixels are y's as with `Mask`, and doing it twice is doing it once.
+    """
+
+    def fit(self, x: Tensor, y: Tensor) -> Tensor:
+        """x + the smooth continuation of y - x."""
+        return super().fit(x + fill_batch(y - x, ~self.known), y)
+
+
 class Inpaint(Task):
     """The operator is the mask; the first estimate continues the known pixels smoothly, coarse to fine."""
 
@@ -35,10 +48,9 @@ class Inpaint(Task):
             RestoreError: there is no mask, it has another size, or it leaves an image without a known pixel.
         """
         hole = as_mask(mask, image)
-        operator = Mask(~hole)
-        holes = hole.expand(len(image), -1, -1, -1)[:, 0].cpu().numpy()
-        case = "wide" if max(map(_depth, holes)) > WIDE else "thin"
-        return Problem(operator, image, _first_estimate(image, holes), case=case)
+        wide = max(_depth(mask) for mask in hole[:, 0].cpu().numpy()) > WIDE
+        operator = SeamlessMask(~hole) if wide else Mask(~hole)
+        return Problem(operator, image, fill_batch(image, hole), case="wide" if wide else "thin")
 
     def finish(self, restored: Any, image: AnyImage, *, mask: Any = None, **inputs: Any) -> Any:
         """Floats don't survive the way to [-1, 1] and back to the last bit: known pixels come from the input."""
@@ -70,13 +82,14 @@ def as_mask(mask: Any, image: Tensor) -> Tensor:
     return hole
 
 
-def _first_estimate(image: Tensor, holes: np.ndarray) -> Tensor:
-    """The smooth fill of each image (B, 3, H, W), with masks (B, H, W)."""
-    filled = [
-        smooth_fill(np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()), hole)
-        for pixels, hole in zip(image, holes, strict=True)
-    ]
-    return torch.stack([torch.from_numpy(pixels).permute(2, 0, 1) for pixels in filled]).contiguous().to(image.device)
+def fill_batch(images: Tensor, hole: Tensor) -> Tensor:
+    """The smooth fill of images (B, 3, H, W), unknown where hole (B or 1, 1, H, W) is True."""
+    holes = hole.expand(len(images), -1, -1, -1)[:, 0].cpu().numpy()
+    filled = torch.empty_like(images)
+    for out, pixels, mask in zip(filled, images, holes, strict=True):
+        solution = smooth_fill(np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()), mask)
+        out.copy_(torch.from_numpy(solution).permute(2, 0, 1))
+    return filled
 
 
 def _depth(hole: np.ndarray) -> float:
