@@ -1,13 +1,14 @@
 """Fixtures of the command line's tests: small pictures and a command that runs in this process."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import skimage.data
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -44,14 +45,12 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def cli() -> Iterator[Cli]:
-    import torch
+torch.set_num_threads(1)  # pictures as small as the tests' only lose by more
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # pictures this small only lose by more
-    yield Cli()
-    torch.set_num_threads(threads)
+
+@pytest.fixture
+def cli() -> Cli:
+    return Cli()
 
 
 @pytest.fixture(scope="session")

@@ -314,6 +314,15 @@ def test_super_resolution_beats_bicubic(photo, model):
     )
 
 
+@pytest.mark.parametrize("nfe", tasks.NFES)
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_flat_areas_stay_flat(model, scale, nfe):
+    """White, where networks without normalisation draw grids first."""
+    white = np.full((12, 16, 3), 255, np.uint8)
+    large = tasks.get("super-resolve").restore(white, scale=scale, nfe=nfe, model=model)
+    assert large.min() >= 240
+
+
 def test_super_resolution_refuses_other_scales(photo):
     with pytest.raises(RestoreError, match="scale 5 has no schemes; use 2, 3, 4, 8"):
         tasks.get("super-resolve").restore(photo, scale=5)

@@ -55,21 +55,16 @@ class ConvUNet(nn.Module):
 
     @property
     def halo(self) -> int:
-        """How far, in pixels, an output pixel sees; a multiple of `multiple`."""
-        cell, reach = self.unshuffle, 0
-        cells = [cell * 2**i for i in range(len(self.blocks))]
-        convolutions = [2 * n for n in self.blocks]
-        # From the exit back to the entrance: each convolution adds a cell, and a change of resolution rounds up to one.
-        reach = 1 + convolutions[0] * (len(cells) > 1)
-        reach *= cells[0]
-        for i in range(1, len(cells) - 1):
-            reach = (math.ceil(reach / cells[i]) + convolutions[i]) * cells[i]
-        last = convolutions[-1] + 2 * self.middle_blocks
-        reach = (math.ceil(reach / cells[-1]) + last) * cells[-1]
-        for i in reversed(range(len(cells) - 1)):
-            reach += convolutions[i] * cells[i]
-        reach += cells[0]
-        return math.ceil(reach / self.multiple) * self.multiple
+        """How far beyond an aligned border, in pixels, an output pixel sees; a multiple of `multiple`."""
+        cells = [self.unshuffle * 2**i for i in range(len(self.blocks))]
+        convolutions = [2 * count for count in self.blocks]
+        # From the exit back to the entrance: each 3x3 convolution adds a cell, a coarser grid rounds up to its own.
+        reach = cells[0]
+        for cell, count in zip(cells[:-1], convolutions[:-1], strict=True):
+            reach = (math.ceil(reach / cell) + count) * cell
+        reach = (math.ceil(reach / cells[-1]) + convolutions[-1] + 2 * self.middle_blocks) * cells[-1]
+        reach += sum(cell * count for cell, count in zip(cells[:-1], convolutions[:-1], strict=True))
+        return math.ceil((reach + cells[0]) / self.multiple) * self.multiple
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """The raw network F(c_in x, t, u).
