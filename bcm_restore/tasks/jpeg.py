@@ -28,13 +28,14 @@ class Jpeg(Task):
             NothingToRestore: there are no coefficients, and the pixels show no trace of JPEG compression.
         """
         if coefficients is None:
+            pixels = image.cpu()  # a search through many small blocks
             if quality is None:
-                quality = estimate_quality(image)
+                quality = estimate_quality(pixels)
             if quality is None:
                 raise NothingToRestore(
                     "no trace of JPEG compression in the pixels; give the quality to restore it anyway"
                 )
-            operator = JpegOperator.from_pixels(image, quality)
+            operator = JpegOperator.from_pixels(pixels, quality)
         else:
             operator = JpegOperator(coefficients)
         return Problem(operator, operator.y, image, t0=operator.level())

@@ -1,0 +1,58 @@
+"""What a CUDA device has to give: the CPU's pixels, up to its precision."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+import bcm_restore
+from bcm_restore import images, tasks
+from bcm_restore.metrics import psnr
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return np.ascontiguousarray(data.astronaut()[:192, 160:352])
+
+
+def on(device, dtype):
+    return bcm_restore.load_model(device=device, dtype=dtype)
+
+
+@pytest.mark.parametrize(("dtype", "agreement"), [("fp32", 45), ("bf16", 35), ("fp16", 40)])
+def test_every_task_agrees_with_the_cpu(photo, tmp_path, dtype, agreement):
+    mask = np.zeros(photo.shape[:2], bool)
+    mask[::16] = mask[40:80, 40:80] = True
+    Image.fromarray(photo).save(tmp_path / "photo.jpg", quality=10)
+    decoded, coefficients = images.read(tmp_path / "photo.jpg").pixels, images.jpeg_coefficients(tmp_path / "photo.jpg")
+    for name, image, inputs in (
+        ("inpaint", photo, {"mask": mask}),
+        ("jpeg", decoded, {"coefficients": coefficients}),
+        ("jpeg", decoded, {}),
+        ("super-resolve", photo[:64, :64].copy(), {"scale": 2}),
+        ("inpaint", photo, {"mask": mask, "scheme": "noise 0.5, to 0, fit"}),  # the same noise on both
+    ):
+        cpu, cuda = (
+            tasks.get(name).restore(image, model=model, **inputs) for model in (on("cpu", "fp32"), on("cuda", dtype))
+        )
+        assert psnr(cuda, cpu) > agreement, name
+    frames = [
+        tasks.get("interpolate").restore((photo, decoded), frames=3, nfe=2, model=model)[1]
+        for model in (on("cpu", "fp32"), on("cuda", "fp32"))
+    ]
+    assert psnr(*frames) > 40
+
+
+def test_tensors_come_back_to_their_device(photo):
+    image = torch.from_numpy(photo).permute(2, 0, 1).cuda() / 255
+    mask = torch.zeros(image.shape[1:], dtype=torch.bool, device="cuda")
+    mask[::16] = True
+    restored = tasks.get("inpaint").restore(image, mask=mask, model=on("cuda", "auto"))
+    assert restored.device == image.device
+    assert torch.equal(restored[:, ~mask], image[:, ~mask])
