@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bcm_restore
-from bcm_restore.canvas import Canvas
+from bcm_restore.canvas import BYTES_PER_PIXEL_AND_CHANNEL, Canvas
 from bcm_restore.networks import ConvUNet
 
 LEVELS = torch.tensor([0.3]), torch.tensor([0.002])
@@ -64,7 +64,7 @@ def test_halo_covers_the_receptive_field_and_little_more():
 def test_the_budget_decides_on_tiles():
     x = torch.zeros(1, 3, 512, 512)
     assert Canvas(SMALL)._tile(x) is None
-    small = Canvas(SMALL, budget=300 * 300 * 8 * 8)
+    small = Canvas(SMALL, budget=300 * 300 * 8 * BYTES_PER_PIXEL_AND_CHANNEL)
     tile = small._tile(x)
     assert tile is not None
     assert tile % SMALL.multiple == 0

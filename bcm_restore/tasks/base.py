@@ -136,7 +136,9 @@ class Task(ABC):
         return restored
 
     def choose(self, scheme: str | Scheme | None, nfe: int, model: str, case: str) -> Scheme:
-        """The scheme given, or the default one for that NFE, model and case; a model without any has the default model's.
+        """The scheme given, or the default one for that NFE, model and case.
+
+        A model without default schemes of its own takes those of the package's default model.
 
         Raises:
             RestoreError: the text is not a scheme or leaves noise in the picture, or no default has that NFE.
