@@ -45,6 +45,7 @@ def main() -> None:
         return float(np.mean(values))
 
     levels, best = options.levels, mean_psnr(options.levels)
+    print(f"{best:.3f} dB  {levels}", flush=True)
     for factor in options.factors:
         for index in range(len(levels)):
             for change in (factor, 1 / factor):

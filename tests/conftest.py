@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+import bcm_restore
 from bcm_restore.cli import app
 
 
@@ -46,6 +47,16 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 torch.set_num_threads(1)  # pictures as small as the tests' only lose by more
+
+
+@pytest.fixture(scope="session")
+def model():
+    return bcm_restore.load_model(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def photo():
+    return np.ascontiguousarray(skimage.data.astronaut()[:128, 160:288])
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from kinds import as_array, kinds
 from PIL import Image
 from skimage import data
 
@@ -13,83 +12,14 @@ import bcm_restore
 from bcm_restore import images, tasks, weights
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import psnr
-from bcm_restore.tasks.arrays import to_tensor
-from bcm_restore.tasks.fill import smooth_fill
 from bcm_restore.tasks.inpaint import SeamlessMask
 from bcm_restore.tasks.interpolate import slerp, split
-
-
-@pytest.fixture(scope="module")
-def model():
-    return bcm_restore.load_model(device="cpu")
-
-
-@pytest.fixture(scope="module")
-def photo():
-    return np.ascontiguousarray(data.astronaut()[:128, 160:288])
 
 
 def lines(size):
     mask = np.zeros(size, bool)
     mask[::16] = mask[1::16] = True
     return mask
-
-
-# Pictures of any kind
-
-
-def kinds(photo):
-    grey = photo[..., 0]
-    return {
-        "uint8": photo,
-        "grey": grey,
-        "grey, one channel": grey[..., None],
-        "uint16": photo.astype(np.uint16) * 257,
-        "float32": (photo / 255).astype(np.float32),
-        "float64": photo / 255,
-        "PIL": Image.fromarray(photo),
-        "PIL grey": Image.fromarray(grey),
-        "tensor": torch.from_numpy(photo).permute(2, 0, 1) / 255,
-        "uint8 tensor": torch.from_numpy(photo).permute(2, 0, 1),
-        "batch": torch.from_numpy(np.stack([photo, photo[::-1]])).permute(0, 3, 1, 2) / 255,
-        "grey tensor": torch.from_numpy(grey)[None] / 255,
-    }
-
-
-def as_array(image):
-    return np.asarray(image)
-
-
-def test_pictures_of_every_kind_go_to_a_tensor_and_come_back(photo):
-    for name, image in kinds(photo).items():
-        tensor, back = to_tensor(image)
-        assert tensor.shape[1:] == (3, 128, 128), name
-        assert tensor.dtype == torch.float32
-        assert tensor.min() >= -1
-        assert tensor.max() <= 1
-        result = back(tensor)
-        assert type(result) is type(image), name
-        assert as_array(result).dtype == as_array(image).dtype, name
-        assert as_array(result).shape == as_array(image).shape, name
-        np.testing.assert_allclose(as_array(result), as_array(image), rtol=0, atol=1e-6, err_msg=name)
-
-
-@given(st.integers(0, 65535), st.sampled_from([np.uint8, np.uint16]))
-def test_every_integer_value_comes_back(value, dtype):
-    array = np.full((1, 1, 3), value % (np.iinfo(dtype).max + 1), dtype)
-    tensor, back = to_tensor(array)
-    assert np.array_equal(back(tensor), array)
-
-
-def test_what_is_no_picture_is_refused():
-    for thing, reason in (
-        ("photo.png", "str is not a picture"),
-        (np.zeros((4, 4, 4), np.uint8), "take the alpha off"),
-        (np.zeros((4, 4), np.int64), "pictures of int64"),
-        (torch.zeros(4, 4), "not .C, H, W."),
-    ):
-        with pytest.raises(RestoreError, match=reason):
-            to_tensor(thing)
 
 
 # The registry
@@ -209,51 +139,6 @@ def test_a_seamless_fit_is_a_projection():
     torch.testing.assert_close(operator.fit(once, y), once)
     # a drift that the known pixels show is taken out of the hole
     torch.testing.assert_close(operator.fit(y + 0.2, y), y, rtol=0, atol=1e-4)
-
-
-# The smooth fill
-
-
-def test_fill_continues_a_slope_and_keeps_known_pixels():
-    rows, columns = np.mgrid[:40, :60].astype(np.float32)
-    plane = np.stack([rows / 40, columns / 60, (rows + columns) / 100], -1)
-    hole = np.zeros((40, 60), bool)
-    hole[15:25, 20:40] = True
-    filled = smooth_fill(np.where(hole[..., None], 9, plane).astype(np.float32), hole)
-    assert np.array_equal(filled[~hole], plane[~hole])
-    np.testing.assert_allclose(filled, plane, atol=2e-3)
-
-
-def test_fill_minimises_its_energy():
-    """Against a dense solution of the same least-squares problem."""
-    rng = np.random.default_rng(0)
-    height, width = 9, 11
-    image, hole = rng.random((height, width, 3)).astype(np.float32), rng.random((height, width)) < 0.4
-    n = height * width
-    laplacian = np.zeros((n, n))
-    for y in range(height):
-        for x in range(width):
-            for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):
-                if 0 <= y + dy < height and 0 <= x + dx < width:
-                    laplacian[y * width + x, (y + dy) * width + x + dx] += 1
-                    laplacian[y * width + x, y * width + x] -= 1
-    energy = laplacian @ laplacian - laplacian
-    free, known = hole.ravel(), image.reshape(n, 3)
-    solution = np.linalg.solve(energy[np.ix_(free, free)], -energy[np.ix_(free, ~free)] @ known[~free])
-    solution = solution.clip(known[~free].min(0), known[~free].max(0))
-    np.testing.assert_allclose(smooth_fill(image, hole)[hole], solution, atol=5e-3)
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.integers(1, 40), st.integers(1, 40), st.floats(0, 0.99), st.integers(0, 99))
-def test_fill_of_any_size_stays_within_the_known_range(height, width, share, seed):
-    rng = np.random.default_rng(seed)
-    image, hole = rng.random((height, width, 3)).astype(np.float32), rng.random((height, width)) < share
-    hole[rng.integers(height), rng.integers(width)] = False
-    filled = smooth_fill(image, hole)
-    assert np.array_equal(filled[~hole], image[~hole])
-    assert (filled >= image[~hole].min(0) - 1e-6).all()
-    assert (filled <= image[~hole].max(0) + 1e-6).all()
 
 
 # JPEG

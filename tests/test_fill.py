@@ -1,0 +1,49 @@
+"""The smooth fill that inpainting begins with."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bcm_restore.tasks.fill import smooth_fill
+
+
+def test_fill_continues_a_slope_and_keeps_known_pixels():
+    rows, columns = np.mgrid[:40, :60].astype(np.float32)
+    plane = np.stack([rows / 40, columns / 60, (rows + columns) / 100], -1)
+    hole = np.zeros((40, 60), bool)
+    hole[15:25, 20:40] = True
+    filled = smooth_fill(np.where(hole[..., None], 9, plane).astype(np.float32), hole)
+    assert np.array_equal(filled[~hole], plane[~hole])
+    np.testing.assert_allclose(filled, plane, atol=2e-3)
+
+
+def test_fill_minimises_its_energy():
+    """Against a dense solution of the same least-squares problem."""
+    rng = np.random.default_rng(0)
+    height, width = 9, 11
+    image, hole = rng.random((height, width, 3)).astype(np.float32), rng.random((height, width)) < 0.4
+    n = height * width
+    laplacian = np.zeros((n, n))
+    for y in range(height):
+        for x in range(width):
+            for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+                if 0 <= y + dy < height and 0 <= x + dx < width:
+                    laplacian[y * width + x, (y + dy) * width + x + dx] += 1
+                    laplacian[y * width + x, y * width + x] -= 1
+    energy = laplacian @ laplacian - laplacian
+    free, known = hole.ravel(), image.reshape(n, 3)
+    solution = np.linalg.solve(energy[np.ix_(free, free)], -energy[np.ix_(free, ~free)] @ known[~free])
+    solution = solution.clip(known[~free].min(0), known[~free].max(0))
+    np.testing.assert_allclose(smooth_fill(image, hole)[hole], solution, atol=5e-3)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 40), st.integers(1, 40), st.floats(0, 0.99), st.integers(0, 99))
+def test_fill_of_any_size_stays_within_the_known_range(height, width, share, seed):
+    rng = np.random.default_rng(seed)
+    image, hole = rng.random((height, width, 3)).astype(np.float32), rng.random((height, width)) < share
+    hole[rng.integers(height), rng.integers(width)] = False
+    filled = smooth_fill(image, hole)
+    assert np.array_equal(filled[~hole], image[~hole])
+    assert (filled >= image[~hole].min(0) - 1e-6).all()
+    assert (filled <= image[~hole].max(0) + 1e-6).all()
