@@ -9,6 +9,7 @@ folder. Differences in dB are means over pictures. `fill` is the first estimate 
 
 import argparse
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -72,11 +73,10 @@ def inpaint(make_mask: Callable[..., np.ndarray]) -> Callable[..., Scores]:
 
 def jpeg(quality: int) -> Callable[..., Scores]:
     def scores(clean: np.ndarray, rng: np.random.Generator, runs: Runs, model: BCM) -> Scores:
-        path = Path(f"/tmp/bcm-restore-benchmark-{quality}.jpg")
-        Image.fromarray(clean).save(path, quality=quality)
-        decoded = images.read(path).pixels
-        coefficients = images.jpeg_coefficients(path)
-        path.unlink()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "picture.jpg"
+            Image.fromarray(clean).save(path, quality=quality)
+            decoded, coefficients = images.read(path).pixels, images.jpeg_coefficients(path)
         task = tasks.get("jpeg")
         results = {"decoded": decoded}
         results |= {
