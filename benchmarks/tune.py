@@ -1,4 +1,4 @@
-"""Finds the levels of a scheme by coordinate descent on PSNR: how the default schemes in tasks/ were chosen.
+"""Finds the levels of a scheme by coordinate descent on PSNR.
 
     python benchmarks/tune.py "super-resolution x4" "level {}, mean, fit, level {}, to 0, fit" 0.3 0.1 --data FOLDER
 
