@@ -82,8 +82,7 @@ class BCM:
         Raises:
             RestoreError: the network was trained by the consistency objective alone, which never sees the diagonal.
         """
-        if not self.diagonal:
-            raise RestoreError(f"model '{self.name}' has no posterior mean (its training never saw t = u); use 'to 0'")
+        self.require_diagonal()
         t = self._per_image(t, x)
         variance = t**2 + self.sigma_data**2
         c_skip = self.sigma_data**2 / variance
@@ -98,10 +97,20 @@ class BCM:
         """The noise at level u (sigma_max if None) that the ODE turns into x at level t, in one evaluation."""
         return self.traverse(x, t, self.sigma_max if u is None else u)
 
+    def require_diagonal(self) -> None:
+        """Raises RestoreError where `mean` is not defined."""
+        if not self.diagonal:
+            raise RestoreError(f"model '{self.name}' has no posterior mean; use a scheme with 'to 0' for 'mean'")
+
+    def require_level_maps(self) -> None:
+        """Raises RestoreError where levels can't differ between pixels."""
+        if not self.level_maps:
+            raise RestoreError(f"model '{self.name}' was not trained with level maps; use a scheme without 'hole'")
+
     def _evaluate(self, x: Tensor, t: Tensor, u: Tensor, c_skip: Tensor, c_out: Tensor, known: Tensor | None) -> Tensor:
         """c_skip x + c_out F(c_in x, t, u), with known pixels at sigma_min throughout."""
-        if known is not None and not self.level_maps:
-            raise RestoreError(f"model '{self.name}' was not trained with level maps; use a scheme without 'hole'")
+        if known is not None:
+            self.require_level_maps()
         c_in = (t**2 + self.sigma_data**2).rsqrt()
         maps = None
         if known is not None:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from .errors import RestoreError
 from .model import BCM, Noise
-from .operators import Operator
+from .operators import Operator, as_operator
 
 Progress = Callable[[int, int], None]  # called with (evaluations done, evaluations in all) after each evaluation
 
@@ -217,7 +217,7 @@ def run(
         scheme: what to do.
         model: the network; its `nfe` grows by `scheme.nfe`.
         x: (B, 3, H, W), the first estimate, in [-1, 1] and noise.
-        operator, y: the degradation and what was measured, for `fit`.
+        operator, y: the degradation (deepinv's physics are taken as well) and what was measured, for `fit`.
         noise: one generator per image.
         t0: level of the first estimate: how wrong it is, as the standard deviation of noise; 0: nothing is assumed.
         progress: called after each evaluation.
@@ -230,7 +230,7 @@ def run(
     """
     check(scheme, model, t0)
     state = State(x, t0)
-    advance(state, scheme, Setting(model, operator, y, noise, t0), progress)
+    advance(state, scheme, Setting(model, as_operator(operator), y, noise, t0), progress)
     return state.x
 
 
@@ -258,10 +258,10 @@ def check(scheme: Scheme, model: BCM, t0: float = 0.0) -> None:
             raise RestoreError(f'scheme "{scheme}", move {n}: {error}') from None
         if move.level and move.level.at(t0) > model.sigma_max:
             raise RestoreError(f'scheme "{scheme}", move {n}: levels end at {model.sigma_max:g} for {model.name}')
-        if move.word == "mean" and not model.diagonal:
-            raise RestoreError(f"model '{model.name}' has no posterior mean; use a scheme with 'to 0' for 'mean'")
-        if move.hole and not model.level_maps:
-            raise RestoreError(f"model '{model.name}' was not trained with level maps; use a scheme without 'hole'")
+        if move.word == "mean":
+            model.require_diagonal()
+        if move.hole:
+            model.require_level_maps()
 
 
 def _level(state: State, move: Move, setting: Setting) -> None:

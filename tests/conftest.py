@@ -55,7 +55,7 @@ def model():
 
 
 @pytest.fixture(scope="session")
-def photo():
+def portrait():
     return np.ascontiguousarray(skimage.data.astronaut()[:128, 160:288])
 
 
@@ -93,3 +93,13 @@ def hole() -> np.ndarray:
     mask[10:18, 12:22] = 255
     mask[30, 5:35] = 255
     return mask
+
+
+@pytest.fixture
+def photo(save, face):
+    return save("photo.png", face)
+
+
+@pytest.fixture
+def mask(save, hole):
+    return save("masks/mask.png", hole)

@@ -11,8 +11,8 @@ from bcm_restore.errors import RestoreError
 from bcm_restore.tasks.arrays import to_tensor
 
 
-def test_pictures_of_every_kind_go_to_a_tensor_and_come_back(photo):
-    for name, image in kinds(photo).items():
+def test_pictures_of_every_kind_go_to_a_tensor_and_come_back(portrait):
+    for name, image in kinds(portrait).items():
         tensor, back = to_tensor(image)
         assert tensor.shape[1:] == (3, 128, 128), name
         assert tensor.dtype == torch.float32

@@ -13,16 +13,6 @@ def pixels(path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
-@pytest.fixture
-def photo(save, face):
-    return save("photo.png", face)
-
-
-@pytest.fixture
-def mask(save, hole):
-    return save("masks/mask.png", hole)
-
-
 def test_inpaint_keeps_known_pixels(cli, photo, mask, face, hole, tmp_path):
     result = cli("inpaint", photo, "--mask", mask)
     out = pixels(tmp_path / "photo_inpainted.png")

@@ -30,16 +30,6 @@ def python(*arguments, env=ENVIRONMENT, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env, **options)
 
 
-@pytest.fixture
-def photo(save, face):
-    return save("photo.png", face)
-
-
-@pytest.fixture
-def mask(save, hole):
-    return save("masks/mask.png", hole)
-
-
 @pytest.mark.parametrize("command", [[], ["inpaint"], ["jpeg-restore"], ["super-resolve"], ["interpolate"], ["tasks"]])
 def test_help_imports_nothing_heavy(command):
     code = (

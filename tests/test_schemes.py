@@ -175,6 +175,19 @@ def test_fit_puts_back_what_was_measured(model):
     assert (out[..., 8:] != 0.25).all()
 
 
+def test_deepinv_physics_are_taken_as_operators(model):
+    class Halve:
+        def A(self, x):
+            return x / 2
+
+        def A_dagger(self, y):
+            return 2 * y
+
+    x = torch.zeros(1, 3, 16, 16)
+    out = schemes.run(parse("noise 0.5, to 0, fit"), model, x, Halve(), torch.full_like(x, 0.25), Noise([0]))
+    torch.testing.assert_close(out, torch.full_like(x, 0.5))
+
+
 def test_progress_is_told_after_each_evaluation(model):
     told = []
     execute("noise 0.5, to 1, to 0, fit", model, torch.zeros(1, 3, 16, 16), progress=lambda *a: told.append(a))

@@ -53,22 +53,22 @@ def test_every_task_has_a_default_scheme_for_every_nfe(name):
             assert scheme.ends_clean
 
 
-def test_an_nfe_without_a_default_scheme_lists_those_that_exist(photo):
+def test_an_nfe_without_a_default_scheme_lists_those_that_exist(portrait):
     with pytest.raises(RestoreError, match=r"inpaint has no default scheme with NFE 5; there are 1, 2, 3, 4, 8"):
-        tasks.get("inpaint").restore(photo, mask=lines(photo.shape[:2]), nfe=5)
+        tasks.get("inpaint").restore(portrait, mask=lines(portrait.shape[:2]), nfe=5)
 
 
-def test_a_scheme_that_leaves_noise_is_refused(photo):
+def test_a_scheme_that_leaves_noise_is_refused(portrait):
     with pytest.raises(RestoreError, match="leaves noise in the picture"):
-        tasks.get("inpaint").restore(photo, mask=lines(photo.shape[:2]), scheme="noise 0.5, to 0.1")
+        tasks.get("inpaint").restore(portrait, mask=lines(portrait.shape[:2]), scheme="noise 0.5, to 0.1")
 
 
 # Inpainting
 
 
-def test_inpaint_leaves_known_pixels_identical_and_is_near_the_truth(photo, model):
-    mask = lines(photo.shape[:2])
-    for name, image in kinds(photo).items():
+def test_inpaint_leaves_known_pixels_identical_and_is_near_the_truth(portrait, model):
+    mask = lines(portrait.shape[:2])
+    for name, image in kinds(portrait).items():
         if name == "batch":
             continue
         damaged = image.copy() if isinstance(image, (np.ndarray, Image.Image)) else image.clone()
@@ -78,18 +78,18 @@ def test_inpaint_leaves_known_pixels_identical_and_is_near_the_truth(photo, mode
         where = mask if after.ndim == 2 or after.shape[-1] in (1, 3) else mask[None].repeat(len(after), 0)
         assert after.dtype == before.dtype, name
         assert np.array_equal(after[~where], before[~where]), name
-    assert psnr(tasks.get("inpaint").restore(photo, mask=mask, model=model), photo, mask) > 25
+    assert psnr(tasks.get("inpaint").restore(portrait, mask=mask, model=model), portrait, mask) > 25
 
 
-def test_inpaint_does_not_look_under_the_mask(photo, model):
-    mask = lines(photo.shape[:2])
-    black, white = (np.where(mask[..., None], value, photo).astype(np.uint8) for value in (0, 255))
+def test_inpaint_does_not_look_under_the_mask(portrait, model):
+    mask = lines(portrait.shape[:2])
+    black, white = (np.where(mask[..., None], value, portrait).astype(np.uint8) for value in (0, 255))
     a, b = (tasks.get("inpaint").restore(image, mask=mask, model=model) for image in (black, white))
     assert np.array_equal(a, b)
 
 
-def test_inpaint_batches_with_a_mask_each_are_as_alone(photo, model):
-    batch = torch.from_numpy(np.stack([photo, photo[::-1]])).permute(0, 3, 1, 2) / 255
+def test_inpaint_batches_with_a_mask_each_are_as_alone(portrait, model):
+    batch = torch.from_numpy(np.stack([portrait, portrait[::-1]])).permute(0, 3, 1, 2) / 255
     masks = torch.from_numpy(np.stack([lines((128, 128)), lines((128, 128)).T]))[:, None]
     scheme = "noise 0.1, to 0, fit"
     together = tasks.get("inpaint").restore(batch, mask=masks, scheme=scheme, seed=3, model=model)
@@ -98,20 +98,22 @@ def test_inpaint_batches_with_a_mask_each_are_as_alone(photo, model):
         torch.testing.assert_close(alone, result, rtol=0, atol=2e-6)
 
 
-def test_inpaint_masks_that_do_not_fit_are_refused(photo):
+def test_inpaint_masks_that_do_not_fit_are_refused(portrait):
     for mask, reason in (
         (None, "needs a mask"),
         (np.ones((5, 7), bool), "the mask is 7x5 and the image 128x128"),
         (np.ones((128, 128), bool), "covers the whole image"),
     ):
         with pytest.raises(RestoreError, match=reason):
-            tasks.get("inpaint").restore(photo, mask=mask)
+            tasks.get("inpaint").restore(portrait, mask=mask)
 
 
-def test_wide_and_thin_holes_have_their_own_schemes(photo, model):
+def test_wide_and_thin_holes_have_their_own_schemes(portrait, model):
     box = np.zeros((128, 128), bool)
     box[40:80, 40:80] = True
-    cases = [tasks.get("inpaint").run(photo, mask=mask, nfe=1, model=model).case for mask in (box, lines((128, 128)))]
+    cases = [
+        tasks.get("inpaint").run(portrait, mask=mask, nfe=1, model=model).case for mask in (box, lines((128, 128)))
+    ]
     assert cases == ["wide", "thin"]
 
 
@@ -144,58 +146,58 @@ def test_a_seamless_fit_is_a_projection():
 # JPEG
 
 
-def compressed(photo, tmp_path, quality, **options):
+def compressed(portrait, tmp_path, quality, **options):
     path = tmp_path / "photo.jpg"
-    Image.fromarray(photo).save(path, quality=quality, **options)
+    Image.fromarray(portrait).save(path, quality=quality, **options)
     return images.read(path).pixels, images.jpeg_coefficients(path)
 
 
 @pytest.mark.parametrize(("quality", "gain"), [(5, 0.3), (10, 0.4), (20, 0.3), (40, 0.2), (95, -0.05)])
-def test_jpeg_is_restored_at_any_quality(photo, tmp_path, model, quality, gain):
-    decoded, coefficients = compressed(photo, tmp_path, quality)
+def test_jpeg_is_restored_at_any_quality(portrait, tmp_path, model, quality, gain):
+    decoded, coefficients = compressed(portrait, tmp_path, quality)
     result = tasks.get("jpeg").run(decoded, coefficients=coefficients, nfe=1, model=model)
     assert result.nfe == 1
-    assert psnr(result.image, photo) - psnr(decoded, photo) > gain
+    assert psnr(result.image, portrait) - psnr(decoded, portrait) > gain
 
 
-def test_jpeg_pixels_without_a_file_are_restored_too(photo, tmp_path, model):
-    decoded, _ = compressed(photo, tmp_path, 15)
+def test_jpeg_pixels_without_a_file_are_restored_too(portrait, tmp_path, model):
+    decoded, _ = compressed(portrait, tmp_path, 15)
     restored = tasks.get("jpeg").restore(decoded, model=model, nfe=1)
-    assert psnr(restored, photo) - psnr(decoded, photo) > 0.3
+    assert psnr(restored, portrait) - psnr(decoded, portrait) > 0.3
 
 
-def test_jpeg_refuses_pixels_that_never_were_one(photo, model):
+def test_jpeg_refuses_pixels_that_never_were_one(portrait, model):
     clean = np.asarray(Image.fromarray(data.coffee()).resize((160, 120), Image.Resampling.LANCZOS))
     with pytest.raises(RestoreError, match="no trace of JPEG compression"):
         tasks.get("jpeg").restore(clean, model=model)
     assert tasks.get("jpeg").restore(clean, quality=50, model=model, nfe=1).shape == clean.shape
 
 
-def test_grey_jpegs_stay_grey(photo, tmp_path, model):
-    decoded, coefficients = compressed(np.ascontiguousarray(photo[..., 1]), tmp_path, 10)
+def test_grey_jpegs_stay_grey(portrait, tmp_path, model):
+    decoded, coefficients = compressed(np.ascontiguousarray(portrait[..., 1]), tmp_path, 10)
     restored = tasks.get("jpeg").restore(decoded, coefficients=coefficients, model=model, nfe=1)
     assert restored.shape == decoded.shape == (128, 128)
-    assert psnr(restored, photo[..., 1]) > psnr(decoded, photo[..., 1]) + 0.3
+    assert psnr(restored, portrait[..., 1]) > psnr(decoded, portrait[..., 1]) + 0.3
 
 
 # Super-resolution
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
-def test_super_resolution_gives_the_input_back_when_scaled_down(photo, model, scale):
-    small = Image.fromarray(photo).resize((48, 40), Image.Resampling.BICUBIC)
+def test_super_resolution_gives_the_input_back_when_scaled_down(portrait, model, scale):
+    small = Image.fromarray(portrait).resize((48, 40), Image.Resampling.BICUBIC)
     large = tasks.get("super-resolve").restore(small, scale=scale, nfe=2, model=model)
     assert large.size == (48 * scale, 40 * scale)
     again = np.asarray(large.resize((48, 40), Image.Resampling.BICUBIC)).astype(int)
     assert np.abs(again - np.asarray(small)).mean() < 1  # clipping to 0..255 takes a little
 
 
-def test_super_resolution_beats_bicubic(photo, model):
-    small = Image.fromarray(photo).resize((64, 64), Image.Resampling.BICUBIC)
+def test_super_resolution_beats_bicubic(portrait, model):
+    small = Image.fromarray(portrait).resize((64, 64), Image.Resampling.BICUBIC)
     large = tasks.get("super-resolve").restore(small, scale=2, model=model)
     assert (
-        psnr(np.asarray(large), photo)
-        > psnr(np.asarray(small.resize((128, 128), Image.Resampling.BICUBIC)), photo) + 0.8
+        psnr(np.asarray(large), portrait)
+        > psnr(np.asarray(small.resize((128, 128), Image.Resampling.BICUBIC)), portrait) + 0.8
     )
 
 
@@ -208,13 +210,13 @@ def test_flat_areas_stay_flat(model, scale, nfe):
     assert large.min() >= 240
 
 
-def test_super_resolution_refuses_other_scales(photo):
+def test_super_resolution_refuses_other_scales(portrait):
     with pytest.raises(RestoreError, match="scale 5 has no schemes; use 2, 3, 4, 8"):
-        tasks.get("super-resolve").restore(photo, scale=5)
+        tasks.get("super-resolve").restore(portrait, scale=5)
 
 
-def test_alpha_of_pil_images_is_kept(photo, model):
-    picture = Image.fromarray(photo[:32, :32]).convert("RGBA")
+def test_alpha_of_pil_images_is_kept(portrait, model):
+    picture = Image.fromarray(portrait[:32, :32]).convert("RGBA")
     picture.putalpha(Image.linear_gradient("L").resize((32, 32)))
     large = tasks.get("super-resolve").restore(picture, scale=2, nfe=1, model=model)
     assert large.mode == "RGBA"
@@ -224,8 +226,8 @@ def test_alpha_of_pil_images_is_kept(photo, model):
 # Interpolation
 
 
-def test_interpolation_starts_and_ends_with_the_pictures(photo, model):
-    a, b = photo, np.ascontiguousarray(photo[::-1])
+def test_interpolation_starts_and_ends_with_the_pictures(portrait, model):
+    a, b = portrait, np.ascontiguousarray(portrait[::-1])
     told = []
     result = tasks.get("interpolate").run(
         (a, b), frames=4, nfe=2, model=model, progress=lambda *args: told.append(args)
@@ -239,14 +241,14 @@ def test_interpolation_starts_and_ends_with_the_pictures(photo, model):
     assert told[-1] == (told[-1][1],) * 2
 
 
-def test_interpolation_refuses_what_it_cannot_do(photo):
+def test_interpolation_refuses_what_it_cannot_do(portrait):
     task = tasks.get("interpolate")
     with pytest.raises(RestoreError, match="takes two pictures, not 1"):
-        task.restore((photo,))
+        task.restore((portrait,))
     with pytest.raises(RestoreError, match="1 frames are too few"):
-        task.restore((photo, photo), frames=1)
+        task.restore((portrait, portrait), frames=1)
     with pytest.raises(RestoreError, match=r"differ in size \(128x128 and 128x100\)"):
-        task.restore((photo, photo[:100]))
+        task.restore((portrait, portrait[:100]))
 
 
 def test_slerp_keeps_the_length_and_splits_the_angle():
@@ -268,10 +270,10 @@ def test_schemes_turn_round_at_their_highest_level():
 # Everywhere
 
 
-def test_the_same_seed_gives_the_same_pixels_and_another_gives_others(photo, model):
-    mask = lines(photo.shape[:2])
+def test_the_same_seed_gives_the_same_pixels_and_another_gives_others(portrait, model):
+    mask = lines(portrait.shape[:2])
     a, b, c = (
-        tasks.get("inpaint").restore(photo, mask=mask, scheme="noise 0.3, to 0, fit", seed=seed, model=model)
+        tasks.get("inpaint").restore(portrait, mask=mask, scheme="noise 0.3, to 0, fit", seed=seed, model=model)
         for seed in (1, 1, 2)
     )
     assert np.array_equal(a, b)

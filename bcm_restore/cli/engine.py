@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from ..schemes import Scheme
     from ..tasks import Restoration, Task
 
-DEFAULT_NFE = 4
-
 
 @dataclass(frozen=True)
 class Engine:
@@ -43,7 +41,7 @@ def prepare(name: str, options: Common) -> Engine:
     task = tasks.get(name)
     scheme = _scheme(task, options)
     model = weights.load_model(options.model or weights.DEFAULT, device=options.device, dtype=options.precision.value)
-    nfe = DEFAULT_NFE if options.nfe is None else options.nfe
+    nfe = tasks.DEFAULT_NFE if options.nfe is None else options.nfe
     if scheme is None:
         _check_nfe(task, nfe, model.name)
     return Engine(task, model, nfe, scheme, options.seed)
@@ -60,10 +58,7 @@ def _scheme(task: "Task", options: Common) -> "Scheme | None":
 
 def _check_nfe(task: "Task", nfe: int, model: str) -> None:
     """Refuses an NFE that no case has a default scheme for; a case that lacks it says so when a picture is one."""
-    from .. import weights
-
-    tables = task.schemes()
-    cases = tables.get(model) or tables.get(weights.DEFAULT)
+    cases = task.cases(model)
     if not cases:
         raise RestoreError(f"{task.name} has no default schemes for model '{model}'; give a --scheme")
     if not any(nfe in table for table in cases.values()):

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bcm_restore.errors import RestoreError
+from ..errors import RestoreError
 
 
 class Operator(ABC):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from bcm_restore.errors import RestoreError
+from ..errors import RestoreError
 
 
 def _rgb_to_ycc() -> NDArray[np.float64]:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from bcm_restore.errors import RestoreError
-from bcm_restore.operators.base import Operator, check_image
-from bcm_restore.operators.dct import (
+from ..errors import RestoreError
+from .base import Operator, check_image
+from .dct import (
     LEVELS,
     YCC_TO_RGB,
     averaged,
@@ -26,7 +26,7 @@ from bcm_restore.operators.dct import (
     to_ycc,
     transform,
 )
-from bcm_restore.operators.jpeg_history import chroma, find_sampling
+from .jpeg_history import chroma, find_sampling
 
 # A coefficient counts as k when it is within k -+ 1/2 steps; `fit` stays this much inside, so that rounding the pixels
 # to float32 afterwards cannot carry it over the edge.

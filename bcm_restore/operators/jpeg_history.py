@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcm_restore.errors import RestoreError
-from bcm_restore.operators.banded import Banded
-from bcm_restore.operators.dct import averaged, standard_tables, to_blocks, to_ycc, transform
+from ..errors import RestoreError
+from .banded import Banded
+from .dct import averaged, standard_tables, to_blocks, to_ycc, transform
 
 # Noise of a coefficient, in 8-bit steps: rounding samples, then pixels, gives sqrt(1/12 + 0.04..0.08); where they are
 # smooth, neighbours are rounded alike, which gives more; and to some coefficients anything may have happened.

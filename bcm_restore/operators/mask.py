@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bcm_restore.errors import RestoreError
-from bcm_restore.operators.base import Operator
+from ..errors import RestoreError
+from .base import Operator
 
 
 class Mask(Operator):

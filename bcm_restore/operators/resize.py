@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from bcm_restore.errors import RestoreError
-from bcm_restore.operators.banded import Banded, Matrix
-from bcm_restore.operators.base import Operator, check_image
+from ..errors import RestoreError
+from .banded import Banded, Matrix
+from .base import Operator, check_image
 
 
 class Filter(NamedTuple):

@@ -11,7 +11,7 @@ import functools
 from importlib.metadata import entry_points
 
 from ..errors import RestoreError
-from .base import NFES, Problem, Restoration, Task
+from .base import DEFAULT_NFE, NFES, Problem, Restoration, Task
 from .inpaint import Inpaint
 from .interpolate import Interpolate
 from .jpeg import Jpeg
@@ -46,4 +46,16 @@ def _foreign() -> list:
     return list(entry_points(group="bcm_restore.tasks"))
 
 
-__all__ = ["NFES", "Inpaint", "Interpolate", "Jpeg", "Problem", "Restoration", "SuperResolve", "Task", "get", "names"]
+__all__ = [
+    "DEFAULT_NFE",
+    "NFES",
+    "Inpaint",
+    "Interpolate",
+    "Jpeg",
+    "Problem",
+    "Restoration",
+    "SuperResolve",
+    "Task",
+    "get",
+    "names",
+]

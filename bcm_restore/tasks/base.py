@@ -22,6 +22,7 @@ else:
     import tomli as tomllib
 
 NFES = (1, 2, 3, 4, 8)  # what tasks have default schemes for
+DEFAULT_NFE = 4
 
 
 @dataclass
@@ -89,7 +90,7 @@ class Task(ABC):
         self,
         image: Any,
         *,
-        nfe: int = 4,
+        nfe: int = DEFAULT_NFE,
         scheme: str | Scheme | None = None,
         model: BCM | str | Path | None = None,
         seed: int = 0,
@@ -138,8 +139,6 @@ class Task(ABC):
     def choose(self, scheme: str | Scheme | None, nfe: int, model: str, case: str) -> Scheme:
         """The scheme given, or the default one for that NFE, model and case.
 
-        A model without default schemes of its own takes those of the package's default model.
-
         Raises:
             RestoreError: the text is not a scheme or leaves noise in the picture, or no default has that NFE.
         """
@@ -148,12 +147,16 @@ class Task(ABC):
             if not chosen.ends_clean:
                 raise RestoreError(f'scheme "{chosen}" leaves noise in the picture; end it with "to 0" or "mean"')
             return chosen
-        tables = self.schemes()
-        table = (tables.get(model) or tables.get(weights.DEFAULT) or {}).get(case, {})
+        table = self.cases(model).get(case, {})
         if nfe not in table:
             there = f"there are {', '.join(map(str, sorted(table)))}, or" if table else "there is none;"
             raise RestoreError(f"{self.name} has no default scheme with NFE {nfe}; {there} give a scheme")
         return table[nfe]
+
+    def cases(self, model: str) -> dict[str, dict[int, Scheme]]:
+        """The default schemes for that model: case, then NFE. One without any takes those of the default model."""
+        tables = self.schemes()
+        return tables.get(model) or tables.get(weights.DEFAULT) or {}
 
     def schemes(self) -> dict[str, dict[str, dict[int, Scheme]]]:
         """The default schemes: model, then case, then NFE."""

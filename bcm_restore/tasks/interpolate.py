@@ -14,7 +14,7 @@ from ..model import BCM, Noise
 from ..operators import Mask
 from ..schemes import Progress, Scheme
 from .arrays import AnyImage, to_tensor
-from .base import Problem, Restoration, Task, ready
+from .base import DEFAULT_NFE, Problem, Restoration, Task, ready
 
 
 class Interpolate(Task):
@@ -36,7 +36,7 @@ class Interpolate(Task):
         self,
         image: Sequence[AnyImage],
         *,
-        nfe: int = 4,
+        nfe: int = DEFAULT_NFE,
         scheme: str | Scheme | None = None,
         model: BCM | str | Path | None = None,
         seed: int = 0,
@@ -71,16 +71,15 @@ class Interpolate(Task):
             raise RestoreError("interpolate takes single pictures, not batches")
         model = ready(model)
         chosen = self.choose(scheme, nfe, model.name, "any")
-        made = self._frames(torch.cat([a, b]).to(model.device), chosen, model, seed, frames, progress)
-        ends = {0: image[0], frames - 1: image[1]}
-        return Restoration(
-            [ends.get(n, back(frame)) for n, frame in enumerate(made)], chosen, chosen.nfe, "any", model.name
-        )
+        pair = torch.cat([a, b]).to(model.device)
+        between = self._between(pair, chosen, model, seed, frames, progress)
+        made = [image[0], *map(back, between), image[1]]
+        return Restoration(made, chosen, chosen.nfe, "any", model.name)
 
-    def _frames(
+    def _between(
         self, pair: Tensor, scheme: Scheme, model: BCM, seed: int, frames: int, progress: Progress | None
     ) -> list[Tensor]:
-        """The frames (1, 3, H, W), ends included, of the pictures (2, 3, H, W)."""
+        """The frames (1, 3, H, W) between the pictures (2, 3, H, W)."""
         schemes.check(scheme, model)
         up, down = split(scheme)
         problem = self.problem(pair)
@@ -101,11 +100,10 @@ class Interpolate(Task):
 
         lost = pair - torch.cat([come_back(latents[:1]), come_back(latents[1:])])
         weights = [n / (frames - 1) for n in range(1, frames - 1)]
-        between = [
+        return [
             come_back(slerp(latents[:1], latents[1:], w)) + max(1 - 2 * w, 0) * lost[:1] + max(2 * w - 1, 0) * lost[1:]
             for w in weights
         ]
-        return [pair[:1], *between, pair[1:]]
 
 
 def split(scheme: Scheme) -> tuple[Scheme, Scheme]:
