@@ -16,9 +16,9 @@ import pytest
 import skimage.data
 from PIL import Image, features
 
-from bcm_restore import images
+from bcm_restore import files, images
 from bcm_restore.errors import RestoreError
-from bcm_restore.images import Picture, writing
+from bcm_restore.images import Picture
 
 PHOTO = skimage.data.astronaut()[:48, :64]
 PICTURE = Picture(PHOTO)
@@ -222,8 +222,8 @@ def half_written(self, data):
     ("target", "name", "failure", "words"),
     [
         (Path, "write_bytes", half_written, "disk is full"),
-        (writing.os, "fsync", full, "disk is full"),
-        (writing.os, "open", lambda *a: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no")), "not allowed"),
+        (files.os, "fsync", full, "disk is full"),
+        (files.os, "open", lambda *a: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no")), "not allowed"),
         (Path, "replace", lambda *a: (_ for _ in ()).throw(OSError(errno.EIO, "I/O error")), "I/O error"),
     ],
 )
@@ -245,7 +245,7 @@ def test_failures_leave_no_trace(tmp_path, monkeypatch, existing, target, name, 
 def test_interruption_leaves_no_trace(tmp_path, problem):
     path = tmp_path / "a.json"
     path.write_text("old")
-    with pytest.raises(problem), images.atomic_path(path) as temporary:
+    with pytest.raises(problem), files.atomic_path(path) as temporary:
         temporary.write_text("new, but only ha")
         raise problem
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
@@ -253,7 +253,7 @@ def test_interruption_leaves_no_trace(tmp_path, problem):
 
 def test_atomic_path(tmp_path):
     path = tmp_path / "deep" / "a.json"
-    with images.atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         temporary.write_text("new")
         assert temporary.parent == path.parent and not path.exists()
         assert not images.is_image(temporary)

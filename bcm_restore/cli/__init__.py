@@ -15,6 +15,7 @@ from . import printing
 from .info import info, tasks
 from .interpolate import interpolate
 from .restore import inpaint, jpeg_restore, super_resolve
+from .train import train
 
 INTERRUPTED = 130
 
@@ -57,7 +58,7 @@ def _add(command: Callable[..., None]) -> None:
     app.command(command.__name__.replace("_", "-"), help="\n\n".join(text), epilog=example)(command)
 
 
-for _command in (inpaint, jpeg_restore, super_resolve, interpolate, tasks, info):
+for _command in (inpaint, jpeg_restore, super_resolve, interpolate, train, tasks, info):
     _add(_command)
 
 

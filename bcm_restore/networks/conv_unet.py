@@ -28,7 +28,9 @@ class ConvUNet(nn.Module):
         unshuffle: int = 2,  # the finest resolution is the image's divided by this
     ) -> None:
         super().__init__()
-        image, maps = 3 * unshuffle**2, 2 * unshuffle**2
+        if len(blocks) != len(channels):
+            raise ValueError(f"{len(channels)} resolutions need as many numbers of blocks, not {len(blocks)}")
+        image, maps = 3 * unshuffle**2, (2 + 3) * unshuffle**2
         levels = range(len(channels))
         self.unshuffle, self.blocks, self.middle_blocks = unshuffle, tuple(blocks), middle
         self.register_buffer(
@@ -92,8 +94,13 @@ class ConvUNet(nn.Module):
         return F.pixel_shuffle(self.exit(h), self.unshuffle)
 
     def _enter(self, x: Tensor, maps: Tensor | None) -> Tensor:
+        """The first convolution: of x, of the maps, and of x again as far as a pixel is cleaner than its image.
+
+        The last planes are what to go by where known pixels stand beside noise; they are zero at uniform levels.
+        """
         if maps is not None:
-            return self.entrance(F.pixel_unshuffle(torch.cat([x, maps / 4], 1), self.unshuffle))
+            cleaner = x * (1 - torch.exp(maps[:, :1]))
+            return self.entrance(F.pixel_unshuffle(torch.cat([x, maps / 4, cleaner], 1), self.unshuffle))
         x = F.pixel_unshuffle(x, self.unshuffle)  # planes of zeros would add nothing: leave their weights out
         return F.conv2d(x, self.entrance.weight[:, : x.shape[1]], self.entrance.bias, padding=1)
 

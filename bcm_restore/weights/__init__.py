@@ -57,7 +57,7 @@ def load_model(
         RestoreError: there is no such file, or it is not a model of this package's.
     """
     path = find(name_or_path)
-    description, tensors = _read(path)
+    description, tensors = read(path)
     network = networks.build(description["architecture"], description["config"])
     _fill(network, tensors, path)
     return BCM(Canvas(network, tile), name=path.stem, device=device, dtype=dtype, **description["model"])
@@ -84,7 +84,12 @@ def save_model(
     save_file(tensors, path, {"bcm_restore": json.dumps(description)})
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a model file says of its network, {"architecture", "config", "model"}, and its tensors.
+
+    Raises:
+        RestoreError: it is not a model of this package's.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:

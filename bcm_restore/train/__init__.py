@@ -1,0 +1,1 @@
+"""Training: `bcm-restore train`."""

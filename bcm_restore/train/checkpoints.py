@@ -1,0 +1,33 @@
+"""The checkpoint that a run goes on from."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import RestoreError
+from ..files import atomic_path
+
+CHECKPOINT = "checkpoint.pt"
+
+
+def save(folder: Path, state: dict[str, Any]) -> None:
+    """Writes the run's checkpoint."""
+    with atomic_path(folder / CHECKPOINT) as path:
+        torch.save(state, path)
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """Reads the run's checkpoint, onto the CPU.
+
+    Raises:
+        RestoreError: there is none, or it is not readable.
+    """
+    path = folder / CHECKPOINT
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise RestoreError(f"{path}: no such file; leave --resume out to begin anew") from error
+    except Exception as error:
+        raise RestoreError(f"{path}: not a readable checkpoint ({type(error).__name__}); leave --resume out") from error
+    return state

@@ -1,0 +1,206 @@
+"""What a training run is made of: a TOML file, checked before anything is loaded."""
+
+import dataclasses
+import inspect
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from ..errors import RestoreError
+from . import objectives
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class Data:
+    """`[data]`: the pictures and what is drawn from them."""
+
+    sources: tuple[str, ...] = ()  # files, folders (recursive) and tar shards; relative to the working folder
+    crop: int = 64  # side of the crops
+    half: float = 0.3  # share of the crops that are averaged down from twice the size
+    held_out: int | None = None  # pictures kept for validation; left out: a tenth, 32 at most
+    labels: bool = False  # classes from the names of the pictures' folders, for networks that take them
+
+
+@dataclass(frozen=True)
+class Objective:
+    """`[objective]`: what is learned; further keys are the objective's own options."""
+
+    name: str = "flow-map"
+    maps: float = 0.4  # share of the batch with level maps; 0: levels are uniform
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """`[optimizer]`: rates rise for `warmup` steps, hold, and fall to zero at the end."""
+
+    muon: float = 0.02  # rate of the inner convolutions; 0: AdamW for all
+    adamw: float = 0.001  # rate of the rest
+    warmup: int = 200  # steps
+    hold: float = 0.1  # share of the run before the rates begin to fall
+    clip: float = 1.0  # largest norm of the gradient
+    ema: tuple[float, ...] = (0.999,)  # decays of the averages of the weights; the first is the model
+    teacher: float | None = None  # decay of the average that objectives distil from; left out: the objective's own
+
+
+@dataclass(frozen=True)
+class Run:
+    """`[run]`: how long and how."""
+
+    minutes: float | None = None  # of wall clock, over which the schedule runs
+    steps: int | None = None  # or a number of steps
+    batch: int = 32  # crops a step, on each device
+    precision: str = "auto"  # auto (bf16 on CUDA, fp32 on CPU), fp32 or bf16
+    compile: bool | None = None  # torch.compile; left out: on CUDA, and on CPU where there is a C++ compiler
+    checkpoint: float = 5.0  # minutes between checkpoints
+    validate: float = 5.0  # minutes between validations
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """A training run."""
+
+    start: str | None = None  # model or checkpoint to start from; left out: random weights
+    network: dict[str, Any] | None = None  # architecture and its arguments; left out: those of `start`
+    data: Data = Data()
+    objective: Objective = Objective()
+    optimizer: Optimizer = Optimizer()
+    run: Run = Run()
+
+
+def read_config(path: Path) -> Config:
+    """Reads a training run's TOML file.
+
+    Raises:
+        RestoreError: it can't be read, or a key or a value makes no sense; names the file and the key.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RestoreError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RestoreError(f"{path}: not a TOML file ({error})") from error
+    try:
+        return make_config(document)
+    except RestoreError as error:
+        raise RestoreError(f"{path}: {error}") from None
+
+
+def make_config(document: dict[str, Any]) -> Config:
+    """Checks a document of nested tables.
+
+    Raises:
+        RestoreError: names the key.
+    """
+    document = dict(document)
+    if isinstance(document.get("objective"), dict):
+        own = {f.name for f in dataclasses.fields(Objective)} - {"options"}
+        table = document["objective"]
+        document["objective"] = {key: value for key, value in table.items() if key in own} | {
+            "options": {key: value for key, value in table.items() if key not in own}
+        }
+    config: Config = _fill(Config, document, "")
+    _check(config)
+    return config
+
+
+def _fill(kind: Any, table: dict[str, Any], place: str) -> Any:
+    """An instance of the dataclass `kind` from a table, lists as tuples."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in fields:
+            raise RestoreError(f"'{place}{key}' is not known; there are: {', '.join(sorted(fields))}")
+        default = fields[key].default
+        if dataclasses.is_dataclass(default):
+            if not isinstance(value, dict):
+                raise RestoreError(f"'{place}{key}' is a table; write [{key}]")
+            values[key] = _fill(type(default), value, f"{place}{key}.")
+        else:
+            values[key] = _typed(value, fields[key].type, f"{place}{key}")
+    return kind(**values)
+
+
+def _typed(value: Any, annotation: Any, place: str) -> Any:
+    """The value as the field's annotation has it."""
+    kinds: dict[str, Any] = {
+        "tuple": (list, tuple),
+        "dict": dict,
+        "bool": bool,
+        "float": (int, float),
+        "int": int,
+        "str": str,
+    }
+    name = next(word for word in kinds if word in str(annotation))
+    wrong = isinstance(value, bool) and name != "bool"
+    if wrong or not isinstance(value, kinds[name]):
+        raise RestoreError(f"'{place}' is {value!r}; give it {_WORDING[name]}")
+    if name == "tuple":
+        return tuple(_typed(element, get_args(annotation)[0], place) for element in value)
+    return float(value) if name == "float" else value
+
+
+_WORDING = {
+    "tuple": "a list",
+    "dict": "a table",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "str": "a text",
+}
+
+
+def _check(config: Config) -> None:
+    run, optimizer, objective = config.run, config.optimizer, config.objective
+    if (run.minutes is None) == (run.steps is None):
+        raise RestoreError("give either 'run.minutes' or 'run.steps'")
+    if config.start is None and config.network is None:
+        raise RestoreError("give a [network], or a model or checkpoint to 'start' from")
+    positive = {
+        "run.minutes": run.minutes,
+        "run.steps": run.steps,
+        "run.batch": run.batch,
+        "data.crop": config.data.crop,
+        "optimizer.clip": optimizer.clip,
+    }
+    for name, value in positive.items():
+        if value is not None and not value > 0:  # nor is nan
+            raise RestoreError(f"'{name}' is {value:g}; it has to be above 0")
+    natural = {
+        "data.held_out": config.data.held_out,
+        "optimizer.muon": optimizer.muon,
+        "optimizer.adamw": optimizer.adamw,
+        "optimizer.warmup": optimizer.warmup,
+    }
+    for name, value in natural.items():
+        if value is not None and not value >= 0:
+            raise RestoreError(f"'{name}' is {value:g}; it has to be at least 0")
+    shares = {"objective.maps": objective.maps, "data.half": config.data.half, "optimizer.hold": optimizer.hold}
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise RestoreError(f"'{name}' is {share:g}; it has to be between 0 and 1")
+    if run.precision not in ("auto", "fp32", "bf16"):
+        raise RestoreError(f"'run.precision' is '{run.precision}'; there are auto, fp32 and bf16")
+    if not optimizer.ema or not all(0 <= rate < 1 for rate in (*optimizer.ema, optimizer.teacher or 0.0)):
+        raise RestoreError("'optimizer.ema' and 'optimizer.teacher' are decays, at least 0 and below 1")
+    if objective.name not in objectives.OBJECTIVES:
+        names = ", ".join(objectives.OBJECTIVES)
+        raise RestoreError(f"'objective.name' is '{objective.name}'; there are {names}")
+    known = options(objective.name)
+    for key, value in objective.options.items():
+        if key not in known:
+            raise RestoreError(f"'objective.{key}' is not an option of {objective.name}; there are: {', '.join(known)}")
+        _typed(value, known[key], f"objective.{key}")
+
+
+def options(objective: str) -> dict[str, Any]:
+    """The options of an objective, its keyword parameters, and their types."""
+    parameters = inspect.signature(objectives.OBJECTIVES[objective]).parameters.values()
+    return {parameter.name: parameter.annotation for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}

@@ -1,0 +1,95 @@
+"""The map being trained: the scalings of `BCM`, with gradients, and with levels that may differ between pixels."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Levels:
+    """One noise level an image, except where pixels are known: those are at sigma_min.
+
+    Attributes:
+        image: (B,), the level of each image.
+        pixel: (B, 1, H, W), the level of each pixel.
+    """
+
+    image: Tensor
+    pixel: Tensor
+
+    @classmethod
+    def of(cls, image: Tensor, known: Tensor, sigma_min: float) -> "Levels":
+        """Levels `image` (B,), but sigma_min where `known` (B, 1, H, W) is True."""
+        per_pixel = torch.where(known, sigma_min, image.view(-1, 1, 1, 1))
+        return cls(image, per_pixel)
+
+    @property
+    def map(self) -> Tensor:
+        """(B, 1, H, W): log of the level relative to the image's; zero where they are the same."""
+        return torch.log(self.pixel / self.image.view(-1, 1, 1, 1))
+
+    def __getitem__(self, index: slice) -> "Levels":
+        return Levels(self.image[index], self.pixel[index])
+
+
+@dataclass(frozen=True)
+class FlowMap:
+    """f(x, t, u) = c_skip x + c_out F(c_in x, t, u), and the raw F that the objectives regress.
+
+    Attributes:
+        network: F(c_in x, t, u, maps), perhaps compiled or wrapped for several devices.
+        sigma_min, sigma_max, sigma_data: as of `BCM`.
+    """
+
+    network: Callable[..., Tensor]
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    sigma_data: float = 0.5
+
+    def F(self, x: Tensor, t: Levels, u: Levels, labels: Tensor | None = None) -> Tensor:
+        """The raw network at x (B, C, H, W), of classes (B,) if it takes any, in float32."""
+        scaled = x * (t.pixel**2 + self.sigma_data**2).rsqrt()
+        inputs = (scaled, t.image, u.image, torch.cat([t.map, u.map], 1))
+        return self.network(*inputs, *(() if labels is None else (labels,))).float()
+
+    def traverse(self, x: Tensor, t: Levels, u: Levels, labels: Tensor | None = None) -> Tensor:
+        """f(x, t, u), x itself where t = u."""
+        return self.land(x, self.F(x, t, u, labels), t, u)
+
+    def land(self, x: Tensor, raw: Tensor, t: Levels, u: Levels) -> Tensor:
+        """c_skip x + c_out raw."""
+        variance = t.pixel**2 + self.sigma_data**2
+        c_skip = (t.pixel * u.pixel + self.sigma_data**2) / variance
+        c_out = self.sigma_data * (t.pixel - u.pixel) * variance.rsqrt()
+        return c_skip * x + c_out * raw
+
+    def levels(self, image: Tensor, known: Tensor) -> Levels:
+        """`Levels.of` with this map's sigma_min."""
+        return Levels.of(image, known, self.sigma_min)
+
+    def angle(self, sigma: Tensor) -> Tensor:
+        """arctan(sigma / sigma_data): the ODE is a rotation by this angle, at unit speed."""
+        return torch.atan(sigma / self.sigma_data)
+
+    def sigma(self, angle: Tensor) -> Tensor:
+        """The inverse of `angle`, within the ends of the ODE."""
+        return (self.sigma_data * torch.tan(angle)).clamp(self.sigma_min, self.sigma_max)
+
+
+def lognormal(count: int, mean: float, deviation: float, generator: torch.Generator) -> Tensor:
+    """(count,) levels whose logarithm is normal."""
+    return torch.exp(mean + deviation * torch.randn(count, generator=generator, device=generator.device))
+
+
+def uniform(count: int, generator: torch.Generator) -> Tensor:
+    """(count,) numbers between 0 and 1."""
+    return torch.rand(count, generator=generator, device=generator.device)
+
+
+def pseudo_huber(x: Tensor, y: Tensor) -> Tensor:
+    """(B,): sqrt(||x - y||^2 + c^2) - c with c = 0.00054 sqrt(d) (iCT, arXiv 2310.14189, sec. 3.3)."""
+    c = 0.00054 * math.sqrt(x[0].numel())
+    return torch.sqrt((x - y).square().flatten(1).sum(1) + c**2) - c

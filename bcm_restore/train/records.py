@@ -1,0 +1,107 @@
+"""What a run leaves behind besides its weights: a CSV and, if wanted, TensorBoard's files."""
+
+import csv
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import RestoreError
+from ..model import BCM, Noise
+from .trainer import Status, Trainer
+from .validation import SCORES
+
+LOG = "log.csv"
+EVERY = 10.0  # seconds between lines
+SHOWN = 8  # pictures in TensorBoard's grids
+
+
+class Log:
+    """The run's CSV: a line every ten seconds, and one for each validation.
+
+    Args:
+        folder: of the run.
+        resume: go on with the file that is there.
+    """
+
+    def __init__(self, folder: Path, resume: bool) -> None:
+        self.path = folder / LOG
+        self.last = -EVERY
+        if not resume:
+            self.path.unlink(missing_ok=True)
+
+    def __call__(self, status: Status) -> None:
+        """Writes a line if it is time."""
+        if not status.scores and status.seconds - self.last < EVERY and status.progress < 1:
+            return
+        self.last = status.seconds
+        line = {
+            "step": status.step,
+            "seconds": round(status.seconds, 1),
+            "images_per_second": round(status.speed, 1),
+            **{name: round(value, 6) for name, value in status.losses.items()},
+            **{name: round(status.scores[name], 5) if name in status.scores else "" for name in SCORES},
+        }
+        new = not self.path.exists()
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, line)
+            if new:
+                writer.writeheader()
+            writer.writerow(line)
+
+
+class Board:
+    """TensorBoard: losses, scores, and at each validation grids of samples and of restored pictures.
+
+    Args:
+        folder: of the run.
+        trainer: whose model the pictures are made with.
+
+    Raises:
+        RestoreError: the package tensorboard is missing.
+    """
+
+    def __init__(self, folder: Path, trainer: Trainer) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise RestoreError(
+                "--tensorboard needs the package tensorboard; pip install 'bcm-restore[train]'"
+            ) from error
+        self.writer = SummaryWriter(str(folder / "tensorboard"))
+        self.trainer = trainer
+
+    def __call__(self, status: Status) -> None:
+        """Adds the numbers, and at a validation the pictures."""
+        for name, value in status.losses.items():
+            self.writer.add_scalar(f"loss/{name}", value, status.step)
+        for name, value in status.scores.items():
+            self.writer.add_scalar(f"validation/{name}", value, status.step)
+        if status.scores:
+            for name, images in pictures(self.trainer.model(), self.trainer.held_out[:SHOWN]).items():
+                self.writer.add_images(name, images, status.step)
+            self.writer.flush()
+
+
+def pictures(model: BCM, clean: Tensor) -> dict[str, Tensor]:
+    """Batches (B, 3, H, W) in [0, 1] that show what the model does, with the same noise every time.
+
+    Args:
+        model: the model.
+        clean: (B, 3, H, W) in [-1, 1].
+
+    Returns:
+        samples: from noise in one evaluation; round_trip: inverted and back; denoised: from sigma 50 (of 255); filled:
+        from 20 % of the pixels.
+    """
+    clean = clean.to(model.device)
+    noise = Noise(range(len(clean)))
+    shown = {"samples": model.denoise(model.sigma_max * noise(clean), model.sigma_max)}
+    shown["round_trip"] = model.denoise(model.invert(clean + 0.07 * noise(clean), 0.07), model.sigma_max)
+    if model.diagonal:
+        shown["denoised"] = model.mean(clean + 50 / 127.5 * noise(clean), 50 / 127.5)
+    if model.level_maps:
+        known = torch.rand(clean[:, :1].shape, generator=torch.Generator().manual_seed(0)).to(clean.device) < 0.2
+        start = torch.where(known, clean, model.sigma_max * noise(clean))
+        shown["filled"] = model.mean(start, model.sigma_max, known=known)
+    return {name: (images.clamp(-1, 1) + 1).cpu() / 2 for name, images in shown.items()}

@@ -1,0 +1,162 @@
+"""From a configuration to a trainer: pictures, network, first weights, processes."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from .. import networks, weights
+from ..errors import RestoreError
+from ..model import choose_device
+from ..networks import ConvUNet
+from .config import Config
+from .data import Crops, centres, read_sources, split
+from .trainer import Trainer
+
+SCALINGS = ("sigma_min", "sigma_max", "sigma_data")
+VALIDATED = 32  # pictures at most
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A trainer and what was found on the way: pictures to train on and to validate on, lines on files left out."""
+
+    trainer: Trainer
+    pictures: int
+    held_out: int
+    skipped: list[str]
+
+
+def prepare(config: Config, folder: Path, device: str | torch.device = "auto") -> Prepared:
+    """Reads the pictures and builds the network with its first weights.
+
+    Raises:
+        RestoreError: there are no pictures, the first weights don't fit, or the network takes no labels.
+    """
+    on = join_processes(device)
+    source = read_sources([Path(name).expanduser() for name in config.data.sources], config.data.crop)
+    train, held_out = split(source.pictures, config.data.held_out, config.run.seed)
+    torch.manual_seed(config.run.seed)  # of random first weights: the same in every process
+    network, network_config, scalings = first_network(config)
+    _check(config, network)
+    crops = Crops(train, config.data.crop, half=config.data.half, device=on, labels=config.data.labels)
+    validated = centres(held_out, 2 * config.data.crop)[:VALIDATED]
+    trainer = Trainer(config, network, network_config, crops, validated, folder, **scalings)
+    return Prepared(trainer, len(train), len(held_out), source.skipped)
+
+
+def join_processes(device: str | torch.device) -> torch.device:
+    """This process's device; under torchrun, after joining the others."""
+    if "WORLD_SIZE" not in os.environ:
+        return choose_device(device)
+    chosen = choose_device(device)
+    if chosen.type == "cuda":
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(chosen)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    return chosen
+
+
+def first_network(config: Config) -> tuple[ConvUNet, dict[str, Any], dict[str, float]]:
+    """The network, the arguments it was built with, and its scalings.
+
+    From a model of another depth, what has the same name and shape is taken over; new residual blocks begin as the
+    identity, so that the deeper network is the same function.
+
+    Raises:
+        RestoreError: the start is missing or of another kind of network.
+    """
+    scalings = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5}
+    if config.start is None:
+        assert config.network is not None
+        architecture, arguments = _architecture(config.network)
+        return networks.build(architecture, arguments), arguments, scalings
+    path = weights.find(config.start)
+    if path.suffix == ".safetensors":
+        description, tensors = weights.read(path)
+    else:
+        description, tensors = {"architecture": "AdmUNet", "config": {}, "model": {}}, read_consistency_model(path)
+    architecture, arguments = description["architecture"], description["config"]
+    if config.network is not None:
+        architecture, arguments = _architecture(config.network)
+    network = networks.build(architecture, arguments)
+    take_over(network, tensors, path)
+    return network, arguments, {name: description["model"].get(name, scalings[name]) for name in SCALINGS}
+
+
+def _architecture(table: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    arguments = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items() if key != "architecture"}
+    return str(table.get("architecture", "ConvUNet")), arguments
+
+
+def take_over(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Fills the network from tensors of another, leaving what the other does not have as it was built.
+
+    Raises:
+        RestoreError: a tensor has no place or another shape.
+    """
+    own = network.state_dict()
+    for name, tensor in tensors.items():
+        if name not in own or own[name].shape != tensor.shape:
+            there = tuple(own[name].shape) if name in own else "not there"
+            raise RestoreError(
+                f"{path}: tensor '{name}' {tuple(tensor.shape)} has no place in this [network] ({there}); "
+                "leave [network] out, or only add blocks"
+            )
+    network.load_state_dict(dict(tensors), strict=False)
+
+
+def read_consistency_model(path: Path) -> dict[str, Tensor]:
+    """The tensors of an iCT or CM checkpoint (.pt) as those of a bidirectional model that is the same function.
+
+    Raises:
+        RestoreError: the file is not such a checkpoint.
+    """
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        return make_bidirectional(tensors)
+    except Exception as error:
+        raise RestoreError(f"{path}: not a consistency model's checkpoint ({type(error).__name__}: {error})") from error
+
+
+def make_bidirectional(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Adds the embedding of the level to go to, such that it changes nothing (arXiv 2403.18035, sec. 3.3).
+
+    The new embedding is a copy of the first, and what joins the two, `time_embed_align` (E, 2 E), is [I, 0].
+
+    Raises:
+        KeyError: these are not the tensors of a consistency model.
+    """
+    joined = dict(tensors)
+    if "time_embed_align.weight" in joined:
+        return joined
+    for name in [name for name in tensors if name.startswith("time_embed.")]:
+        joined[name.replace("time_embed.", "time_embed_end.", 1)] = tensors[name].clone()
+    width = len(tensors["time_embed.2.bias"])
+    joined["time_embed_align.weight"] = torch.cat([torch.eye(width), torch.zeros(width, width)], 1)
+    return joined
+
+
+def _check(config: Config, network: nn.Module) -> None:
+    if config.data.labels and not getattr(network, "classes", 0):
+        raise RestoreError(f"{type(network).__name__} takes no class labels; set 'data.labels' to false")
+    multiple = getattr(network, "multiple", 1)
+    if config.data.crop % multiple:
+        raise RestoreError(f"'data.crop' is {config.data.crop}; this network needs a multiple of {multiple}")
+
+
+def with_options(
+    config: Config, *, sources: tuple[str, ...] = (), minutes: float | None = None, steps: int | None = None
+) -> Config:
+    """The configuration with what the command line says instead."""
+    if sources:
+        config = replace(config, data=replace(config.data, sources=sources))
+    if minutes is not None or steps is not None:
+        config = replace(config, run=replace(config.run, minutes=minutes, steps=steps))
+    return config

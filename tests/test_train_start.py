@@ -1,0 +1,88 @@
+"""First weights: from other depths, and from consistency models under their published names."""
+
+import pytest
+import torch
+
+from bcm_restore import networks, weights
+from bcm_restore.errors import RestoreError
+from bcm_restore.train import start
+from bcm_restore.train.config import make_config
+
+RUN = {"run": {"steps": 1}}
+
+
+def network(config):
+    return start.first_network(make_config({**RUN, **config}))
+
+
+def test_a_deeper_network_starts_as_the_same_function(tmp_path):
+    torch.manual_seed(0)
+    small = networks.build("ConvUNet", {"channels": (8, 8), "blocks": (1, 1), "embedding": 16})
+    for parameter in small.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    path = tmp_path / "small.safetensors"
+    weights.save_model(path, small, {"channels": [8, 8], "blocks": [1, 1], "embedding": 16}, sigma_data=0.4)
+    same, arguments, scalings = network({"start": str(path)})
+    assert arguments["channels"] == [8, 8]
+    assert scalings == {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.4}
+    table = {"channels": [8, 8], "blocks": [2, 3], "middle": 2, "embedding": 16}
+    deep, _, _ = network({"start": str(path), "network": table})
+    assert len(list(deep.parameters())) > len(list(small.parameters()))
+    x, t, u = torch.randn(2, 3, 16, 16), torch.tensor([0.3, 3.0]), torch.tensor([0.1, 80.0])
+    expected = small(x, t, u)
+    torch.testing.assert_close(same(x, t, u), expected)
+    torch.testing.assert_close(deep(x, t, u), expected)
+
+
+def test_another_width_has_no_place(tmp_path):
+    path = tmp_path / "small.safetensors"
+    table = {"channels": [8, 8], "blocks": [1, 1], "embedding": 16}
+    weights.save_model(path, networks.build("ConvUNet", table), table)
+    with pytest.raises(RestoreError, match=r"small.safetensors: tensor '.*' .* has no place in this \[network\]"):
+        network({"start": str(path), "network": {**table, "channels": [8, 12]}})
+
+
+def test_random_weights_are_the_seeds():
+    def first(seed):
+        torch.manual_seed(seed)
+        return network({"network": {"channels": [8, 8], "blocks": [1, 1]}})[0].entrance.weight
+
+    assert torch.equal(first(1), first(1)) and not torch.equal(first(1), first(2))
+
+
+def consistency_model(width=6):
+    """The tensors of an iCT checkpoint that the level goes through, under their published names."""
+    torch.manual_seed(0)
+    return {
+        "time_embed.0.weight": torch.randn(width, 3),
+        "time_embed.0.bias": torch.randn(width),
+        "time_embed.2.weight": torch.randn(width, width),
+        "time_embed.2.bias": torch.randn(width),
+        "input_blocks.0.0.weight": torch.randn(4, 3, 3, 3),
+    }
+
+
+def test_an_end_that_changes_nothing():
+    before = consistency_model()
+    after = start.make_bidirectional(before)
+    assert set(after) - set(before) == {
+        *(name.replace("time_embed", "time_embed_end") for name in before if name.startswith("time_embed")),
+        "time_embed_align.weight",
+    }
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert torch.equal(after["time_embed_end.2.weight"], before["time_embed.2.weight"])
+    t, u = torch.randn(5, 6), torch.randn(5, 6)
+    joined = torch.cat([t, u], 1) @ after["time_embed_align.weight"].T
+    assert torch.equal(joined, t)  # whatever the level to go to
+    assert start.make_bidirectional(after) == after
+
+
+def test_a_checkpoint_that_is_none(tmp_path):
+    path = tmp_path / "ict.pt"
+    torch.save({"weight": torch.zeros(2)}, path)
+    with pytest.raises(RestoreError, match="not a consistency model's checkpoint"):
+        start.read_consistency_model(path)
+    torch.save(consistency_model(), path)
+    assert "time_embed_align.weight" in start.read_consistency_model(path)
+    with pytest.raises(RestoreError, match="AdmUNet"):
+        network({"start": str(path)})
