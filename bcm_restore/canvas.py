@@ -38,22 +38,23 @@ class Canvas(nn.Module):
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """F for x (B, 3, H, W), t and u (B,), maps (B, 2, H, W) or None; see the network's own forward."""
         height, width = x.shape[2:]
-        tile = self._tile(x)
+        halo = self.network.halo if maps is None else self.network.map_halo
+        tile = self._tile(x, halo)
         if tile is None:
             return self._evaluate(x, t, u, maps)[:, :, :height, :width]
         out = torch.empty_like(x)
         for i in range(len(x)):
             level = slice(i, i + 1)
-            for rows, outer_rows, inner_rows in _spans(height, tile, self.network.halo):
-                for columns, outer_columns, inner_columns in _spans(width, tile, self.network.halo):
+            for rows, outer_rows, inner_rows in _spans(height, tile, halo):
+                for columns, outer_columns, inner_columns in _spans(width, tile, halo):
                     window = (level, slice(None), outer_rows, outer_columns)
                     result = self._evaluate(x[window], t[level], u[level], None if maps is None else maps[window])
                     out[level, :, rows, columns] = result[:, :, inner_rows, inner_columns]
         return out
 
-    def _tile(self, x: Tensor) -> int | None:
+    def _tile(self, x: Tensor, halo: int) -> int | None:
         """Side of the tiles; None to run whole."""
-        multiple, halo = self.network.multiple, self.network.halo
+        multiple = self.network.multiple
         if self.tile is not None:
             return math.ceil(self.tile / multiple) * multiple
         if x.shape[0] * x.shape[2] * x.shape[3] <= self.pixels:

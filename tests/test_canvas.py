@@ -37,7 +37,8 @@ def test_tiles_give_the_same_pixels_as_the_whole_image(height, width, tile):
 @pytest.mark.parametrize(("size", "tile"), [((128, 256), 128), ((251, 197), 96), ((131, 200), 72)])
 def test_tiles_of_the_default_depth(size, tile):
     """In float64, where nothing but a wrong halo could make a difference."""
-    x, maps = torch.randn(2, 3, *size).double(), torch.randn(2, 2, *size).double()
+    x = torch.randn(2, 3, *size).double()
+    maps = torch.where(torch.rand(2, 1, *size) < 0.05, -5.0, 0.0).double().expand(-1, 2, -1, -1)
     levels = torch.tensor([0.3, 5.0]).double(), torch.tensor([0.002, 1.0]).double()
     net = copy.deepcopy(DEEP).double()
     for arguments in ((x, *levels), (x, *levels, maps)):
@@ -61,11 +62,22 @@ def test_halo_covers_the_receptive_field_and_little_more():
         assert net.halo - net.multiple < reach <= net.halo
 
 
+def test_map_halo_covers_the_receptive_field():
+    net = copy.deepcopy(DEEP).double()
+    size = 4 * net.map_halo
+    x = torch.randn(1, 3, size, size, requires_grad=True, dtype=torch.float64)
+    maps = torch.full((1, 2, size, size), -5.0, dtype=torch.float64)
+    border = size // 2
+    row = net(x, *(level.double() for level in LEVELS), maps)[:, :, border]
+    reach = border - torch.autograd.grad(row.sum(), x)[0].abs().sum((0, 1, 3)).nonzero().min().item()
+    assert net.halo < reach <= net.map_halo
+
+
 def test_the_budget_decides_on_tiles():
     x = torch.zeros(1, 3, 512, 512)
-    assert Canvas(SMALL)._tile(x) is None
+    assert Canvas(SMALL)._tile(x, SMALL.halo) is None
     small = Canvas(SMALL, budget=300 * 300 * 8 * BYTES_PER_PIXEL_AND_CHANNEL)
-    tile = small._tile(x)
+    tile = small._tile(x, SMALL.halo)
     assert tile is not None
     assert tile % SMALL.multiple == 0
     assert (tile + 2 * SMALL.halo) ** 2 <= 300 * 300

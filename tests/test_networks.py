@@ -7,6 +7,7 @@ import torch
 import bcm_restore
 from bcm_restore.errors import RestoreError
 from bcm_restore.networks import ConvUNet, build
+from bcm_restore.networks.conv_unet import continuation
 
 LAB = Path(__file__).parents[2] / "shared" / "lab"
 
@@ -40,6 +41,24 @@ def test_unknown_architectures_and_configurations_are_named():
         build("Transformer", {})
     with pytest.raises(RestoreError, match="ConvUNet can't be built from the configuration"):
         build("ConvUNet", {"colour": "blue"})
+
+
+def test_known_pixels_are_continued_into_a_hole():
+    """Shepard's interpolation: a weighted mean of known pixels, nearer ones first, and nothing at uniform levels."""
+    x = torch.rand(1, 3, 32, 32)
+    relative = torch.zeros(1, 1, 32, 32)
+    assert torch.equal(continuation(x, relative), torch.zeros_like(x))
+    relative[:, :, ::5, ::3] = -10
+    known = relative < 0
+    filled = continuation(torch.where(known, x, 1e3), relative)  # what lies in the hole is not looked at
+    inside = torch.where(known, x, x[known.expand_as(x)].mean())
+    assert filled.min() >= inside.min() - 1e-3 and filled.max() <= inside.max() + 1e-3
+    flat = torch.where(known, 0.3, 1e3).expand_as(x)
+    torch.testing.assert_close(continuation(flat, relative), torch.full_like(x, 0.3), rtol=0, atol=1e-3)
+    lonely = torch.zeros(1, 1, 64, 64)
+    lonely[:, :, 0, 0] = -10
+    spread = continuation(torch.ones(1, 1, 64, 64), lonely)
+    assert spread[0, 0, 8, 8] > 0.98 and spread[0, 0, 40, 40] == 0
 
 
 @pytest.mark.shared

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 FREQUENCIES = 32
+SCALES = 3  # of the continuation of known pixels: its coarsest cells are 8 pixels wide
 
 
 class ConvUNet(nn.Module):
@@ -53,7 +54,7 @@ class ConvUNet(nn.Module):
     @property
     def multiple(self) -> int:
         """Height and width of the input must be multiples of this."""
-        return self.unshuffle * 2 ** len(self.down)
+        return math.lcm(self.unshuffle * 2 ** len(self.down), 2**SCALES)
 
     @property
     def halo(self) -> int:
@@ -67,6 +68,11 @@ class ConvUNet(nn.Module):
         reach = (math.ceil(reach / cells[-1]) + convolutions[-1] + 2 * self.middle_blocks) * cells[-1]
         reach += sum(cell * count for cell, count in zip(cells[:-1], convolutions[:-1], strict=True))
         return math.ceil((reach + cells[0]) / self.multiple) * self.multiple
+
+    @property
+    def map_halo(self) -> int:
+        """The halo where levels differ: what is known is seen from further away."""
+        return self.halo + 4 * 2**SCALES
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """The raw network F(c_in x, t, u).
@@ -94,13 +100,10 @@ class ConvUNet(nn.Module):
         return F.pixel_shuffle(self.exit(h), self.unshuffle)
 
     def _enter(self, x: Tensor, maps: Tensor | None) -> Tensor:
-        """The first convolution: of x, of the maps, and of x again as far as a pixel is cleaner than its image.
-
-        The last planes are what to go by where known pixels stand beside noise; they are zero at uniform levels.
-        """
+        """The first convolution: of x and, where levels differ, of the maps and the cleaner pixels' continuation."""
         if maps is not None:
-            cleaner = x * (1 - torch.exp(maps[:, :1]))
-            return self.entrance(F.pixel_unshuffle(torch.cat([x, maps / 4, cleaner], 1), self.unshuffle))
+            inputs = torch.cat([x, maps / 4, continuation(x, maps[:, :1])], 1)
+            return self.entrance(F.pixel_unshuffle(inputs, self.unshuffle))
         x = F.pixel_unshuffle(x, self.unshuffle)  # planes of zeros would add nothing: leave their weights out
         return F.conv2d(x, self.entrance.weight[:, : x.shape[1]], self.entrance.bias, padding=1)
 
@@ -138,6 +141,35 @@ class Stage(nn.ModuleList):
         for block in self:
             x = block(x, e)
         return x
+
+
+def continuation(x: Tensor, relative: Tensor) -> Tensor:
+    """The pixels that are cleaner than their image, continued into the others: what known pixels let expect in a hole.
+
+    Shepard's interpolation by normalised convolution, with kernels twice as wide `SCALES` times and each a quarter as
+    heavy as the one before. A pixel weighs 1 - level / image's level. Zero where no such pixel is near, and so
+    everywhere at uniform levels.
+
+    Args:
+        x: (B, C, H, W), H and W multiples of 2^`SCALES`.
+        relative: (B, 1, H, W), log of each pixel's level relative to the image's.
+
+    Returns:
+        (B, C, H, W).
+    """
+    weight = 1 - torch.exp(relative)
+    scales = [torch.cat([weight * x, weight], 1)]
+    for _ in range(SCALES):
+        scales.append(F.avg_pool2d(scales[-1], 2))
+    total = _blur(scales[-1])
+    for finer in reversed(scales[:-1]):
+        total = _blur(finer) + F.interpolate(total, scale_factor=2.0, mode="bilinear") / 4
+    return total[:, :-1] / (total[:, -1:] + 1e-6)
+
+
+def _blur(x: Tensor) -> Tensor:
+    """Binomial 3x3 blur; nothing lies beyond the border."""
+    return F.avg_pool2d(F.avg_pool2d(x, 2, stride=1, padding=1), 2, stride=1)  # autocast leaves it in float32
 
 
 def _embedding(width: int) -> nn.Sequential:
