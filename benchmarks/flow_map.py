@@ -56,7 +56,11 @@ def psnr_table(model: BCM, x: Tensor) -> list[str]:
         t = sigma / 127.5
         error = (model.mean(x + t * noise(x), t).clamp(-1, 1) - x) / 2
         values.append(float((-10 * error.square().mean((1, 2, 3)).log10()).mean()))
-    return ["| posterior mean at sigma | 15 | 25 | 50 |", "| --- | --- | --- | --- |", "| PSNR, dB | " + " | ".join(f"{value:.2f}" for value in values) + " |"]
+    return [
+        "| posterior mean at sigma | 15 | 25 | 50 |",
+        "| --- | --- | --- | --- |",
+        "| PSNR, dB | " + " | ".join(f"{value:.2f}" for value in values) + " |",
+    ]
 
 
 def map_table(model: BCM, x: Tensor) -> list[str]:

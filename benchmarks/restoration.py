@@ -9,10 +9,10 @@ folder. Differences in dB are means over pictures. `fill` is the first estimate 
 
 import argparse
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,89 +25,69 @@ from bcm_restore import images, tasks
 from bcm_restore.metrics import psnr
 from bcm_restore.model import BCM
 from bcm_restore.tasks.fill import smooth_fill
+from bcm_restore.tuning.degradations import (
+    Degradation,
+    Example,
+    MakeMask,
+    boxes,
+    compressed,
+    holes,
+    random_80,
+    shrunk,
+    text,
+)
 
-Scores = dict[str, float]  # method to PSNR
+Baselines = Callable[[Example], dict[str, np.ndarray]]  # restored without any model, by method
 Runs = dict[str, dict[str, Any]]  # method to options of `Task.restore`
-WORDS = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore"
 
 
-def text(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Lines of writing across the picture."""
-    mask = np.zeros(size, np.uint8)
-    for y in range(14, size[0], 21):
-        cv2.putText(mask, WORDS, (int(rng.integers(-60, 20)), y), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 1, 2)
-    return mask > 0
+@dataclass(frozen=True)
+class Case:
+    """A row: the task, its damage, and what the gains are over: the best of some of the baselines."""
+
+    task: str
+    degrade: Degradation
+    baselines: Baselines
+    over: tuple[str, ...]
+
+    def scores(self, clean: np.ndarray, rng: np.random.Generator, runs: Runs, model: BCM) -> dict[str, float]:
+        """PSNR by method."""
+        example, task = self.degrade(clean, rng), tasks.get(self.task)
+        results = self.baselines(example)
+        for name, options in runs.items():
+            results[name] = task.restore(example.damaged, model=model, **example.inputs, **options)
+        return {name: psnr(result, example.clean, example.where) for name, result in results.items()}
 
 
-def boxes(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """32x32 boxes, one for every 128x128 pixels."""
-    mask = np.zeros(size, bool)
-    for _ in range(max(1, size[0] * size[1] // 128**2)):
-        y, x = (int(rng.integers(8, side - 40)) for side in size)
-        mask[y : y + 32, x : x + 32] = True
-    return mask
+def filled(example: Example) -> dict[str, np.ndarray]:
+    mask = example.inputs["mask"]
+    hole = mask.astype(np.uint8)
+    return {
+        "Telea": cv2.inpaint(example.damaged, hole, 3, cv2.INPAINT_TELEA),
+        "Navier-Stokes": cv2.inpaint(example.damaged, hole, 3, cv2.INPAINT_NS),
+        "fill": smooth_fill(example.damaged.astype(np.float32), mask).round().astype(np.uint8),
+    }
 
 
-def random_80(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """80 % of the pixels."""
-    return rng.random(size) >= 0.2
+def decoded(example: Example) -> dict[str, np.ndarray]:
+    return {"decoded": example.damaged}
 
 
-def inpaint(make_mask: Callable[..., np.ndarray]) -> Callable[..., Scores]:
-    def scores(clean: np.ndarray, rng: np.random.Generator, runs: Runs, model: BCM) -> Scores:
-        mask = make_mask(rng, clean.shape[:2])
-        damaged = np.where(mask[..., None], 0, clean).astype(np.uint8)
-        hole = mask.astype(np.uint8)
-        fill = smooth_fill(damaged.astype(np.float32), mask).round().astype(np.uint8)
-        results = {
-            "Telea": cv2.inpaint(damaged, hole, 3, cv2.INPAINT_TELEA),
-            "Navier-Stokes": cv2.inpaint(damaged, hole, 3, cv2.INPAINT_NS),
-            "fill": fill,
-        }
-        task = tasks.get("inpaint")
-        results |= {name: task.restore(damaged, mask=mask, model=model, **options) for name, options in runs.items()}
-        return {name: psnr(result, clean, mask) for name, result in results.items()}
-
-    return scores
+def bicubic(example: Example) -> dict[str, np.ndarray]:
+    size = example.clean.shape[1::-1]
+    return {"bicubic": np.asarray(Image.fromarray(example.damaged).resize(size, Image.Resampling.BICUBIC))}
 
 
-def jpeg(quality: int) -> Callable[..., Scores]:
-    def scores(clean: np.ndarray, rng: np.random.Generator, runs: Runs, model: BCM) -> Scores:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "picture.jpg"
-            Image.fromarray(clean).save(path, quality=quality)
-            decoded, coefficients = images.read(path).pixels, images.jpeg_coefficients(path)
-        task = tasks.get("jpeg")
-        results = {"decoded": decoded}
-        results |= {
-            name: task.restore(decoded, coefficients=coefficients, model=model, **options)
-            for name, options in runs.items()
-        }
-        return {name: psnr(result, clean) for name, result in results.items()}
-
-    return scores
+def inpaint(make_mask: MakeMask) -> Case:
+    return Case("inpaint", holes(make_mask), filled, ("Telea", "Navier-Stokes"))
 
 
-def super_resolve(scale: int) -> Callable[..., Scores]:
-    def scores(clean: np.ndarray, rng: np.random.Generator, runs: Runs, model: BCM) -> Scores:
-        size = clean.shape[1::-1]
-        small = Image.fromarray(clean).resize((size[0] // scale, size[1] // scale), Image.Resampling.BICUBIC)
-        task = tasks.get("super-resolve")
-        results = {"bicubic": np.asarray(small.resize(size, Image.Resampling.BICUBIC))}
-        results |= {
-            name: np.asarray(task.restore(small, scale=scale, model=model, **options)) for name, options in runs.items()
-        }
-        return {name: psnr(result, clean) for name, result in results.items()}
-
-    return scores
-
-
-CASES: dict[str, tuple[Callable[..., Scores], tuple[str, ...]]] = {
-    "inpaint, text": (inpaint(text), ("Telea", "Navier-Stokes")),
-    "inpaint, 32x32 boxes": (inpaint(boxes), ("Telea", "Navier-Stokes")),
-    "inpaint, 80 % random": (inpaint(random_80), ("Telea", "Navier-Stokes")),
-    **{f"JPEG quality {q}": (jpeg(q), ("decoded",)) for q in (5, 10, 20, 40, 80)},
-    **{f"super-resolution x{s}": (super_resolve(s), ("bicubic",)) for s in (2, 3, 4, 8)},
+CASES: dict[str, Case] = {
+    "inpaint, text": inpaint(text),
+    "inpaint, 32x32 boxes": inpaint(boxes),
+    "inpaint, 80 % random": inpaint(random_80),
+    **{f"JPEG quality {q}": Case("jpeg", compressed(q), decoded, ("decoded",)) for q in (5, 10, 20, 40, 80)},
+    **{f"super-resolution x{s}": Case("super-resolve", shrunk(s), bicubic, ("bicubic",)) for s in (2, 3, 4, 8)},
 }
 
 
@@ -132,13 +112,13 @@ def measure(clean: list[np.ndarray], nfes: list[int], chosen: list[str], model: 
     columns = list(runs)
     lines = [f"| case | baseline, dB | fill | {' | '.join(columns)} |", "| --- " * (len(columns) + 3) + "|"]
     for name in chosen:
-        scores, baselines = CASES[name]
+        case = CASES[name]
         collected = defaultdict(list)
         for number, picture in enumerate(clean):
-            for method, value in scores(picture, np.random.default_rng(number), runs, model).items():
+            for method, value in case.scores(picture, np.random.default_rng(number), runs, model).items():
                 collected[method].append(value)
         means = {method: float(np.mean(values)) for method, values in collected.items()}
-        best = max(baselines, key=lambda method: means[method])
+        best = max(case.over, key=lambda method: means[method])
         gains = [f"{means[c] - means[best]:+.2f}" for c in columns]
         fill = f"{means['fill'] - means[best]:+.2f}" if "fill" in means else ""
         lines.append(f"| {name} | {means[best]:.2f} ({best}) | {fill} | {' | '.join(gains)} |")

@@ -30,7 +30,9 @@ def python(*arguments, env=ENVIRONMENT, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env, **options)
 
 
-@pytest.mark.parametrize("command", [[], ["inpaint"], ["jpeg-restore"], ["super-resolve"], ["interpolate"], ["tasks"]])
+@pytest.mark.parametrize(
+    "command", [[], ["inpaint"], ["jpeg-restore"], ["super-resolve"], ["interpolate"], ["train"], ["tune"], ["tasks"]]
+)
 def test_help_imports_nothing_heavy(command):
     code = (
         "import sys\nfrom bcm_restore.cli import main\n"

@@ -9,6 +9,8 @@ from skimage import data
 import bcm_restore
 from bcm_restore import images, tasks
 from bcm_restore.metrics import psnr
+from bcm_restore.train import start
+from bcm_restore.train.config import make_config
 
 pytestmark = [
     pytest.mark.cuda,
@@ -56,3 +58,21 @@ def test_tensors_come_back_to_their_device(photo):
     restored = tasks.get("inpaint").restore(image, mask=mask, model=on("cuda", "auto"))
     assert restored.device == image.device
     assert torch.equal(restored[:, ~mask], image[:, ~mask])
+
+
+def test_training_on_the_device(tmp_path, photo):
+    """bf16, compiled, pictures in the device's memory; what is saved runs on the CPU."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for n in range(4):
+        Image.fromarray(np.roll(photo, 30 * n, 0)).save(folder / f"{n}.png")
+    network = {"channels": [16, 16], "blocks": [1, 1], "middle": 1, "embedding": 16}
+    data = {"sources": [str(folder)], "crop": 32, "held_out": 1}
+    for name in ("diffusion", "bct", "flow-map"):
+        run = {"steps": 20, "batch": 16}
+        config = make_config({"network": network, "data": data, "objective": {"name": name}, "run": run})
+        (tmp_path / name).mkdir()
+        trainer = start.prepare(config, tmp_path / name, "cuda").trainer
+        assert trainer.crops.pixels.device.type == "cuda"
+        trainer.run(lambda status: None)
+        assert bcm_restore.load_model(tmp_path / name / "model.safetensors", device="cpu").level_maps

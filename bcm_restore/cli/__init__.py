@@ -16,6 +16,7 @@ from .info import info, tasks
 from .interpolate import interpolate
 from .restore import inpaint, jpeg_restore, super_resolve
 from .train import train
+from .tune import tune
 
 INTERRUPTED = 130
 
@@ -58,7 +59,7 @@ def _add(command: Callable[..., None]) -> None:
     app.command(command.__name__.replace("_", "-"), help="\n\n".join(text), epilog=example)(command)
 
 
-for _command in (inpaint, jpeg_restore, super_resolve, interpolate, train, tasks, info):
+for _command in (inpaint, jpeg_restore, super_resolve, interpolate, train, tune, tasks, info):
     _add(_command)
 
 

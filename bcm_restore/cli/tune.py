@@ -1,0 +1,319 @@
+"""The command that searches a task's schemes on clean pictures."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import RestoreError
+from ..files import atomic_path
+from . import inputs, printing
+from .options import Report, shared
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..schemes import Scheme
+    from ..tuning.search import Trial
+    from ..tuning.study import Found, Study
+
+_model_option = functools.partial(typer.Option, rich_help_panel="Model")
+_search_option = functools.partial(typer.Option, rich_help_panel="Search")
+
+SHOWN = 6  # schemes of a frontier; --json has all
+USES = {"inpaint": "inpaint photo.png --mask mask.png", "jpeg": "jpeg-restore photo.jpg"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tuning(Report):
+    """What `tune` takes besides the task and the pictures."""
+
+    nfe: Annotated[
+        list[str] | None,
+        typer.Option("--nfe", help='Network evaluations: 4 (default), repeatable, or "1,2,4".', metavar="N"),
+    ] = None
+    variant: Annotated[
+        list[str] | None,
+        typer.Option("--variant", help="Only this damage: text, quality-10, x4, ...; repeatable.", metavar="NAME"),
+    ] = None
+    metric: Annotated[
+        str,
+        _search_option("--metric", help='psnr, ssim, lpips, or a mix: "psnr=1,lpips=20".', metavar="METRIC"),
+    ] = "psnr"
+    start: Annotated[
+        list[str] | None,
+        _search_option("--start", help="A scheme to begin with besides the default; repeatable.", metavar="TEXT"),
+    ] = None
+    minutes: Annotated[float, _search_option("--minutes", help="Time for the search.", min=0.0, metavar="X")] = 10.0
+    pictures: Annotated[int, _search_option("--pictures", help="Pictures to use at most.", min=1, metavar="N")] = 16
+    crop: Annotated[
+        int, _search_option("--crop", help="Side of the piece that is taken from their middle.", min=64, metavar="N")
+    ] = 192
+    flat_error: Annotated[
+        float,
+        _search_option(
+            "--flat-error", help="RMS error (of 255) that a scheme may add in flat areas.", min=0.0, metavar="X"
+        ),
+    ] = 2.0
+    model: Annotated[
+        str | None, _model_option("--model", help="Name of a model or path of its file.", metavar="NAME|FILE")
+    ] = None
+    device: Annotated[str, _model_option("--device", help="auto, cpu, cuda or cuda:1.", metavar="NAME")] = "auto"
+    seed: Annotated[int, _model_option("--seed", help="Seed of the noise.", min=0, max=2**31, metavar="N")] = 0
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="TOML file for the schemes; TASK.toml unless given.", metavar="FILE"),
+    ] = None
+
+    @property
+    def nfes(self) -> list[int]:
+        """The numbers of evaluations asked for, in order."""
+        words = ",".join(self.nfe or ["4"]).split(",")
+        try:
+            numbers = sorted({int(word) for word in words})
+        except ValueError:
+            numbers = [0]
+        if numbers[0] < 1:
+            raise RestoreError(f'--nfe {",".join(words)}: give numbers from 1 on, such as "1,2,4"')
+        return numbers
+
+
+@shared
+def tune(
+    options: Tuning,
+    task: Annotated[str, typer.Option(help="inpaint, jpeg or super-resolve.", metavar="TASK", show_default=False)],
+    data: Annotated[
+        list[str],
+        typer.Option(help="Clean pictures: a folder, file or quoted pattern; repeatable.", metavar="PATH"),
+    ],
+) -> None:
+    """Search for better schemes of a task, on clean pictures that are damaged on purpose.
+
+    From the present default and other starts, levels are searched by coordinate descent, then noise and moves. Schemes
+    that draw patterns into flat areas are refused. The best of each case and NFE go into a TOML file like those of the
+    folder tasks/; what else it holds stays. Ctrl-C ends the search with what was found so far.
+
+    Example: bcm-restore tune --task super-resolve --variant x4 --nfe 1,2,4 --data photos/
+    """
+    target = Path(options.output or f"{task}.toml")
+    given = _starts(options)
+    study = _study(task, data, target, options)
+    starts = [*given, *_written(target, study, options.nfes)]
+    with _always(lambda: _finish(study, target, options)):
+        study.run(options.nfes, starts, options.minutes * 60, _told)
+
+
+@contextlib.contextmanager
+def _always(finish: Callable[[], None]) -> Iterator[None]:
+    """Finishes after Ctrl-C as well, but not after an error."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        finish()
+        raise
+    finish()
+
+
+def _starts(options: Tuning) -> "list[Scheme]":
+    """The schemes of `--start`.
+
+    Raises:
+        RestoreError: one makes no sense, leaves noise in the picture, or has an NFE that is not asked for.
+    """
+    from .. import schemes
+
+    starts = [schemes.parse(text) for text in options.start or []]
+    for scheme in starts:
+        if not scheme.ends_clean:
+            raise RestoreError(f'--start "{scheme}" leaves noise in the picture; end it with "to 0" or "mean"')
+        if scheme.nfe not in options.nfes:
+            raise RestoreError(f'--start "{scheme}" has NFE {scheme.nfe}; ask for it with --nfe {scheme.nfe}')
+    return starts
+
+
+def _written(target: Path, study: "Study", nfes: list[int]) -> "list[Scheme]":
+    """The schemes of an earlier run in the file, so that the search goes on from there."""
+    from .. import schemes
+    from ..tuning.tables import read_table
+
+    cases = read_table(_read_target(target)).get(study.model.name, {})
+    tables = [cases.get(case, {}) for case in study.benches]
+    found = [schemes.parse(table[nfe]) for table in tables for nfe in nfes if nfe in table]
+    return [scheme for scheme in found if scheme.ends_clean]
+
+
+def _study(task: str, data: list[str], target: Path, options: Tuning) -> "Study":
+    """Checks everything that can be known before any work, and damages the pictures."""
+    from .. import tasks, weights
+    from ..tuning.degradations import variants
+    from ..tuning.scores import parse_metric
+    from ..tuning.study import Study
+
+    chosen = tasks.get(task)
+    degradations = variants(task, options.variant)
+    _read_target(target)
+    metric = parse_metric(options.metric)
+    clean = _pictures(data, options)
+    model = weights.load_model(options.model or weights.DEFAULT, device=options.device)
+    return Study(chosen, model, clean, degradations, metric, options.seed, options.flat_error)
+
+
+def _pictures(data: list[str], options: Tuning) -> "list[np.ndarray]":
+    """The middles of some of the pictures, (H, W, 3) uint8, evenly spread over all that were found.
+
+    Raises:
+        RestoreError: there is no picture, or none that is large enough.
+    """
+    from .. import images
+    from ..tuning.degradations import SMALLEST
+    from ..tuning.study import centre, rgb, spread
+
+    sources = inputs.expand(data, False, inputs.Naming("", "(?!)"))
+    read = [images.read(source.path).pixels for source in spread(sources, options.pictures)]
+    large = [rgb(pixels) for pixels in read if min(pixels.shape[:2]) >= SMALLEST]
+    if not large:
+        raise RestoreError(f"--data {' '.join(data)}: no picture there is {SMALLEST}x{SMALLEST} or larger")
+    if len(large) < len(read):
+        printing.note(f"{len(read) - len(large)} of {len(read)} pictures left out: smaller than {SMALLEST}x{SMALLEST}")
+    return [centre(pixels, options.crop) for pixels in large]
+
+
+def _read_target(target: Path) -> str:
+    """The text of the file that schemes are put into, empty where there is none.
+
+    Raises:
+        RestoreError: it is another kind of file.
+    """
+    from ..tuning.tables import read_table
+
+    if not target.exists():
+        return ""
+    try:
+        text = target.read_text(encoding="utf-8")
+        read_table(text)
+    except (RestoreError, UnicodeDecodeError) as error:
+        why = error if isinstance(error, RestoreError) else "it is no text"
+        raise RestoreError(f"{target}: {why}; give another -o") from error
+    return text
+
+
+def _told(case: str, nfe: int, trial: "Trial") -> None:
+    printing.note(f"{case}, NFE {nfe}: {_values(trial.values)}: {trial.scheme}")
+
+
+def _finish(study: "Study", target: Path, options: Tuning) -> None:
+    """Reports all and writes the best schemes, in this order: what can't be written is not lost."""
+    best = _best(study)
+    if options.json:
+        print(json.dumps(_document(study, target if best else None, options), indent=2), flush=True)
+    else:
+        for found in study.found:
+            _print_found(study, found)
+    if not best:
+        printing.note("nothing was written: no scheme was found that leaves flat areas alone")
+        return
+    _write(target, study.model.name, best)
+    if not options.json:
+        printing.result(f"wrote {target}")
+        case, nfe = next((case, max(table)) for case, table in best.items())
+        printing.result(f'use: bcm-restore {_use(study.task.name, case)} --scheme "{best[case][nfe]}"')
+
+
+def _best(study: "Study") -> "dict[str, dict[int, Scheme]]":
+    """The best scheme of each case and NFE that one was found for."""
+    best: dict[str, dict[int, Scheme]] = {}
+    for found in study.found:
+        if found.search.best:
+            best.setdefault(found.case, {})[found.nfe] = found.search.best.scheme
+    return best
+
+
+def _write(target: Path, model: str, best: "dict[str, dict[int, Scheme]]") -> None:
+    from ..tuning.tables import merged
+
+    text = merged(_read_target(target), model, best)
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _print_found(study: "Study", found: "Found") -> None:
+    """What was found for one case and NFE: the best schemes, beside the default and the first estimate."""
+    trials = found.search.trials.values()
+    refused = sum(trial.refused for trial in trials)
+    printing.result(
+        f"{found.case}, NFE {found.nfe}: {len(trials)} schemes tried, {refused} refused (draw into flat areas)"
+    )
+    printing.result(f"  first estimate: {_values(found.start)}")
+    if found.default is None:
+        printing.result("  default: there is none")
+    elif found.default.refused:
+        printing.result(f"  default: refused (flat error {found.default.flat_error:.1f}): {found.default.scheme}")
+    else:
+        printing.result(f"  default: {_values(found.default.values)}: {found.default.scheme}")
+    for trial in study.frontier(found)[:SHOWN]:
+        gains = [_gains(trial, found.default.values, "default")] if found.default and not found.default.refused else []
+        gains.append(_gains(trial, found.start, "first estimate"))
+        seconds = study.benches[found.case].seconds(trial.scheme)
+        printing.result(f"  {_values(trial.values)} ({'; '.join(gains)}; {seconds:.2f} s a picture): {trial.scheme}")
+
+
+def _values(values: dict[str, float]) -> str:
+    """ "27.31 dB", or "27.31 dB, lpips 0.2110"."""
+    from ..tuning.scores import DECIMALS
+
+    return ", ".join(
+        f"{value:.{DECIMALS[name]}f} dB" if name == "psnr" else f"{name} {value:.{DECIMALS[name]}f}"
+        for name, value in values.items()
+    )
+
+
+def _gains(trial: "Trial", over: dict[str, float], what: str) -> str:
+    from ..tuning.scores import DECIMALS
+
+    gains = [f"{value - over[name]:+.{DECIMALS[name]}f}" for name, value in trial.values.items()]
+    return f"{', '.join(gains)} over the {what}"
+
+
+def _use(task: str, case: str) -> str:
+    return USES.get(task) or f"super-resolve photo.png --scale {case.removeprefix('x')}"
+
+
+def _document(study: "Study", written: Path | None, options: Tuning) -> dict[str, Any]:
+    """All that was tried, for `--json`."""
+
+    def plain(trial: "Trial") -> dict[str, Any]:
+        score = None if trial.refused else trial.score
+        return {
+            "scheme": str(trial.scheme), "score": score, "metrics": trial.values, "flat_error": trial.flat_error,
+            "refused": trial.refused,
+        }  # fmt: skip
+
+    return {
+        "task": study.task.name,
+        "model": study.model.name,
+        "device": str(study.model.device),
+        "seed": options.seed,
+        "metric": str(study.metric),
+        "output": None if written is None else str(written),
+        "searches": [
+            {
+                "case": found.case,
+                "nfe": found.nfe,
+                "pictures": len(study.benches[found.case].pictures),
+                "first_estimate": found.start,
+                "default": plain(found.default) if found.default else None,
+                "best": plain(found.search.best) if found.search.best else None,
+                "frontier": [
+                    {**plain(trial), "seconds": study.benches[found.case].seconds(trial.scheme)}
+                    for trial in study.frontier(found)
+                ],
+                "trials": [plain(trial) for trial in found.search.trials.values()],
+            }
+            for found in study.found
+        ],
+    }

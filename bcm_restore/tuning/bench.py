@@ -1,0 +1,235 @@
+"""The bench: damaged pictures of one case on which schemes are tried, each part of a scheme run only once."""
+
+import dataclasses
+import itertools
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import schemes
+from ..model import BCM, Noise
+from ..operators import Mask, Operator, Resize
+from ..schemes import Scheme, Setting, State
+from ..tasks import Problem, Task
+from ..tasks.arrays import to_tensor
+from .degradations import Example
+from .scores import Metric
+from .search import REFUSED, Trial
+
+FLAT_ERROR = 2.0  # RMS of 0 to 255 that a scheme may add in flat areas
+BATCH = 8  # pictures at a time on a GPU; a processor is fastest with one
+REMEMBERED = 12  # states of earlier schemes that are kept for each batch
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Posed:
+    """An example and the problem that it poses, solved for once and for all as far as no scheme is needed.
+
+    Attributes:
+        example: the damaged picture and the clean one.
+        problem: of that picture alone.
+        seed: of its noise.
+    """
+
+    example: Example
+    problem: Problem
+    seed: int
+
+
+def pose(task: Task, example: Example, seed: int, device: torch.device) -> Posed:
+    """The problem that a damaged picture poses.
+
+    Raises:
+        RestoreError: the task can't do anything with it.
+    """
+    image, _ = to_tensor(example.damaged)
+    return Posed(example, task.problem(image.to(device), **example.inputs), seed)
+
+
+class Bench:
+    """Tries schemes on the pictures of one case.
+
+    Args:
+        task: what restores them.
+        model: the network.
+        pictures: what counts for the score.
+        flat: made pictures without any structure, where a scheme has to leave nothing.
+        metric: what is measured.
+        flat_error: RMS of 0 to 255 that a scheme may add in flat areas; one that adds more is refused.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: BCM,
+        pictures: Sequence[Posed],
+        flat: Sequence[Posed],
+        metric: Metric,
+        flat_error: float = FLAT_ERROR,
+    ) -> None:
+        self.metric = metric
+        self.pictures = list(pictures)
+        size = BATCH if model.device.type == "cuda" else 1
+        self._runs, self._flat_runs = (
+            [_Run(task, model, batch) for batch in batches(some, size)] for some in (pictures, flat)
+        )
+        self._timed = _Run(task, model, pictures[:1])
+        self._model, self._most = model, flat_error
+        self._highest_t0 = max((posed.problem.t0 for posed in (*pictures, *flat)), default=0.0)
+
+    def trial(self, scheme: Scheme) -> Trial:
+        """Tries a scheme; on the flat pictures first, as one that fails there need not be tried on the rest.
+
+        Raises:
+            RestoreError: the model or the task lacks what a move needs.
+        """
+        self.check(scheme)
+        flat_error = self.flat_error(scheme)
+        if flat_error > self._most:
+            return Trial(scheme, REFUSED, flat_error=flat_error)
+        values = self._measure(scheme)
+        return Trial(scheme, self.metric.score(values), values, flat_error)
+
+    def check(self, scheme: Scheme) -> None:
+        """Refuses a scheme that can't be run here.
+
+        Raises:
+            RestoreError: the model lacks what a move needs, or a level is out of its bounds.
+        """
+        schemes.check(scheme, self._model, self._highest_t0)
+
+    def baseline(self) -> dict[str, float]:
+        """The metrics of the first estimates: what stands there without any evaluation."""
+        return self._measure(None)
+
+    def flat_error(self, scheme: Scheme) -> float:
+        """What the scheme adds to the error of the first estimate, on the flat picture where that is most.
+
+        RMS of 0 to 255, inside the hole where there is one. Errors add up as squares do: sqrt(after^2 - before^2).
+        """
+        added = [0.0]
+        for run in self._flat_runs:
+            before, after = (run.squared_errors(what) for what in (None, scheme))
+            added += [b - a for a, b in zip(before, after, strict=True)]
+        return math.sqrt(max(added))
+
+    def results(self, scheme: Scheme) -> list[np.ndarray]:
+        """The restored pictures (H, W, 3) uint8, in the order of the batches."""
+        return [picture for run in self._runs for picture in run.pictures(scheme)]
+
+    def seconds(self, scheme: Scheme) -> float:
+        """What the scheme takes for one picture, nothing of it remembered."""
+        start = time.perf_counter()
+        self._timed.solve(scheme)
+        return time.perf_counter() - start
+
+    def _measure(self, scheme: Scheme | None) -> dict[str, float]:
+        """The mean metrics; None: of the first estimates."""
+        return self.metric.mean([row for run in self._runs for row in run.measure(self.metric, scheme)])
+
+
+class _Run:
+    """One batch: the states after the first parts of earlier schemes are kept, as most candidates share them."""
+
+    def __init__(self, task: Task, model: BCM, batch: Sequence[Posed]) -> None:
+        self._task, self._model = task, model
+        self.examples = [posed.example for posed in batch]
+        self._problem = _together([posed.problem for posed in batch])
+        self._seeds = [posed.seed for posed in batch]
+        self._backs = [to_tensor(example.damaged)[1] for example in self.examples]
+        self._states: OrderedDict[tuple[Scheme, ...], tuple[State, list[Tensor]]] = OrderedDict()
+
+    def pictures(self, scheme: Scheme | None) -> list[np.ndarray]:
+        """The batch restored, (H, W, 3) uint8 each; None: the first estimates."""
+        x = self._problem.x if scheme is None else self._advance(parts(scheme))
+        return [
+            self._task.finish(back(one[None]), example.damaged, **example.inputs)
+            for one, back, example in zip(x, self._backs, self.examples, strict=True)
+        ]
+
+    def measure(self, metric: Metric, scheme: Scheme | None) -> list[dict[str, float]]:
+        """The metrics of each picture."""
+        return [metric.measure(*pair) for pair in zip(self.pictures(scheme), self.examples, strict=True)]
+
+    def squared_errors(self, scheme: Scheme | None) -> list[float]:
+        """The mean squared error of each picture, of 0 to 255, where it was damaged."""
+        pairs = zip(self.pictures(scheme), self.examples, strict=True)
+        squares = [((result.astype(np.float64) - example.clean) ** 2, example.where) for result, example in pairs]
+        return [float((square if where is None else square[where]).mean()) for square, where in squares]
+
+    def solve(self, scheme: Scheme) -> Tensor:
+        """The batch restored as the task itself does it."""
+        return self._task.solve(self._problem, scheme, self._model, Noise(self._seeds))
+
+    def _advance(self, steps: tuple[Scheme, ...]) -> Tensor:
+        problem, noise = self._problem, Noise(self._seeds)
+        state, done = State(problem.x, problem.t0), 0
+        for count in range(len(steps) - 1, 0, -1):
+            if steps[:count] in self._states:
+                kept, generators = self._states[steps[:count]]
+                self._states.move_to_end(steps[:count])
+                state, done = dataclasses.replace(kept), count
+                for generator, before in zip(noise.generators, generators, strict=True):
+                    generator.set_state(before)
+                break
+        setting = Setting(self._model, problem.operator, problem.y, noise, problem.t0)
+        for count in range(done + 1, len(steps) + 1):
+            schemes.advance(state, steps[count - 1], setting)
+            if count < len(steps):
+                self._keep(steps[:count], state, noise)
+        return state.x
+
+    def _keep(self, steps: tuple[Scheme, ...], state: State, noise: Noise) -> None:
+        # moves replace a state's tensors and never write into them: a shallow copy will do
+        self._states[steps] = dataclasses.replace(state), [generator.get_state() for generator in noise.generators]
+        if len(self._states) > REMEMBERED:
+            self._states.popitem(last=False)
+
+
+def parts(scheme: Scheme) -> tuple[Scheme, ...]:
+    """The scheme cut after every `fit`; whole where a move looks further back than that."""
+    if any(move.word == "renoise" for move in scheme.moves):
+        return (scheme,)
+    ends = [n for n, move in enumerate(scheme.moves, 1) if move.word == "fit"]
+    cuts = [0, *ends, len(scheme.moves)] if len(scheme.moves) not in ends else [0, *ends]
+    return tuple(Scheme(scheme.moves[a:b]) for a, b in itertools.pairwise(cuts))
+
+
+def batches(posed: Sequence[Posed], size: int = BATCH) -> list[list[Posed]]:
+    """Those that can be restored together, up to `size`; problems with files' coefficients stay alone."""
+    groups: dict[Any, list[Posed]] = {}
+    for one in posed:
+        groups.setdefault(_kind(one), []).append(one)
+    return [group[n : n + size] for group in groups.values() for n in range(0, len(group), size)]
+
+
+def _kind(posed: Posed) -> Any:
+    """Equal for problems that differ in their pixels alone."""
+    operator = posed.problem.operator
+    if isinstance(operator, Resize):
+        return operator.image_size, operator.size
+    if isinstance(operator, Mask):
+        return type(operator), tuple(posed.problem.x.shape)
+    return id(posed)
+
+
+def _together(problems: Sequence[Problem]) -> Problem:
+    """One problem of all; for one it is that one."""
+    first = problems[0]
+    if len(problems) == 1:
+        return first
+    operator: Operator = first.operator
+    if isinstance(operator, Mask):
+        operator = type(operator)(torch.cat([problem.operator.known for problem in problems]))  # type: ignore[attr-defined]
+    return dataclasses.replace(
+        first,
+        operator=operator,
+        y=torch.cat([problem.y for problem in problems]),
+        x=torch.cat([problem.x for problem in problems]),
+    )

@@ -1,0 +1,93 @@
+"""What a scheme is judged by: PSNR, SSIM or LPIPS, or a weighted mix of them."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import metrics
+from ..errors import RestoreError
+from .degradations import Example
+
+BEST_PSNR = 100.0  # dB; equal pictures would make a mean infinite
+
+
+def _psnr(result: np.ndarray, example: Example) -> float:
+    return min(metrics.psnr(result, example.clean, example.where), BEST_PSNR)
+
+
+def _ssim(result: np.ndarray, example: Example) -> float:
+    return metrics.ssim(result, example.clean, example.where)
+
+
+def _lpips(result: np.ndarray, example: Example) -> float:
+    return metrics.lpips(result, example.clean)
+
+
+METRICS: dict[str, Callable[[np.ndarray, Example], float]] = {"psnr": _psnr, "ssim": _ssim, "lpips": _lpips}
+LESS_IS_BETTER = {"lpips"}
+UNITS = {"psnr": " dB"}
+DECIMALS = {"psnr": 2, "ssim": 4, "lpips": 4}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A weight for each metric that counts; LPIPS, where less is better, is subtracted."""
+
+    weights: tuple[tuple[str, float], ...]
+
+    def __str__(self) -> str:
+        if len(self.weights) == 1:
+            return self.weights[0][0]
+        return ",".join(f"{name}={weight:g}" for name, weight in self.weights)
+
+    @property
+    def names(self) -> list[str]:
+        """The metrics that count."""
+        return [name for name, _ in self.weights]
+
+    def measure(self, result: np.ndarray, example: Example) -> dict[str, float]:
+        """The metrics of a picture (H, W, 3) uint8, inside the hole where there is one."""
+        return {name: METRICS[name](result, example) for name in self.names}
+
+    def mean(self, rows: Sequence[dict[str, float]]) -> dict[str, float]:
+        """The means over pictures."""
+        return {name: float(np.mean([row[name] for row in rows])) for name in self.names}
+
+    def score(self, values: dict[str, float]) -> float:
+        """The one number that is made as large as possible."""
+        return sum(sign(name) * weight * values[name] for name, weight in self.weights)
+
+
+def sign(name: str) -> int:
+    """1 where more is better, else -1."""
+    return -1 if name in LESS_IS_BETTER else 1
+
+
+def parse_metric(text: str) -> Metric:
+    """Reads "psnr" or "psnr=1,lpips=20".
+
+    Raises:
+        RestoreError: a name or a weight makes no sense, or what a metric needs is not installed.
+    """
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, number = (word.strip() for word in part.partition("="))
+        if name not in METRICS or name in weights:
+            raise RestoreError(f'--metric {text}: write psnr, ssim, lpips, or a mix such as "psnr=1,lpips=20"')
+        weights[name] = _weight(text, number) if equals else 1.0
+    blank = np.zeros((64, 64, 3), np.uint8)
+    for name in weights:  # what is missing is said before any work
+        METRICS[name](blank, Example(blank, blank))
+    return Metric(tuple(weights.items()))
+
+
+def _weight(text: str, number: str) -> float:
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = math.nan
+    if not (math.isfinite(weight) and weight > 0):
+        raise RestoreError(f"--metric {text}: '{number}' is not a weight; give a number above 0")
+    return weight

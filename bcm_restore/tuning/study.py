@@ -1,0 +1,174 @@
+"""A study: clean pictures become a bench for each case of a task, and every case is searched at every NFE."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import RestoreError
+from ..images import as_depth
+from ..model import BCM
+from ..operators import Mask
+from ..schemes import Scheme
+from ..tasks import NFES, Task
+from .bench import FLAT_ERROR, Bench, Posed, pose
+from .degradations import Degradation, flat_picture
+from .family import Family, Plan, plan_of, scheme_of
+from .scores import Metric, sign
+from .search import Search, Trial, frontier
+
+FLAT_SIDE = 128  # of the flat pictures, at most
+HIGHEST_T0 = 4.0  # levels that are multiples of t0 end there
+
+Told = Callable[[str, int, Trial], None]  # called with case, NFE and the best trial so far
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found for one case at one NFE.
+
+    Attributes:
+        case, nfe: which.
+        search: what was tried.
+        default: the present default scheme's trial; None where there is none.
+        start: the metrics of the first estimates, before any evaluation.
+    """
+
+    case: str
+    nfe: int
+    search: Search
+    default: Trial | None
+    start: dict[str, float]
+
+
+class Study:
+    """Searches the schemes of a task.
+
+    Args:
+        task, model: what is tuned.
+        pictures: clean, (H, W, 3) uint8 each.
+        degradations: the variants of the task's damage.
+        metric: what schemes are judged by.
+        seed: of the noise; the damage depends on the picture's place alone.
+        flat_error: see `Bench`.
+
+    Attributes:
+        benches: one for each case that the degradations make.
+        found: what is known so far, also when `run` was interrupted.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: BCM,
+        pictures: Sequence[np.ndarray],
+        degradations: dict[str, Degradation],
+        metric: Metric,
+        seed: int = 0,
+        flat_error: float = FLAT_ERROR,
+    ) -> None:
+        self.task, self.model, self.metric = task, model, metric
+        side = min(FLAT_SIDE, *(min(picture.shape[:2]) for picture in pictures))
+        posed = [(self._pose(p, d, n, seed), False) for d in degradations.values() for n, p in enumerate(pictures)]
+        posed += [(self._pose(flat_picture(side), d, 0, seed), True) for d in degradations.values()]
+        self.benches = {
+            case: Bench(task, model, _of(posed, case, False), _of(posed, case, True), metric, flat_error)
+            for case in dict.fromkeys(one.problem.case for one, flat in posed if not flat)
+        }
+        self.found: list[Found] = []
+
+    def _pose(self, picture: np.ndarray, degrade: Degradation, number: int, seed: int) -> Posed:
+        example = degrade(picture, np.random.default_rng(number))
+        return pose(self.task, example, seed + number, self.model.device)
+
+    def run(self, nfes: Sequence[int], starts: Sequence[Scheme], seconds: float, told: Told) -> None:
+        """Searches every case at every NFE, each for an equal part of the time that is left.
+
+        Args:
+            nfes: numbers of evaluations.
+            starts: schemes to begin with besides those known; each counts where its NFE is asked for.
+            seconds: when they are over, no further scheme is tried; the present default always is.
+            told: called with every improvement.
+
+        Raises:
+            RestoreError: the model can't run a start.
+        """
+        for bench in self.benches.values():
+            for scheme in starts:
+                bench.check(scheme)
+        targets = [(case, nfe) for case in self.benches for nfe in sorted(set(nfes))]
+        end = time.monotonic() + seconds
+        for n, (case, nfe) in enumerate(targets):
+            now = time.monotonic()
+            deadline = now + max(end - now, 0.0) / (len(targets) - n)
+            self._search(case, nfe, starts, deadline, told)
+
+    def frontier(self, found: Found) -> list[Trial]:
+        """The trials that no other of the same case and NFE beats in every metric, the best score first."""
+        return frontier(found.search.trials.values(), {name: sign(name) for name in self.metric.names})
+
+    def _search(self, case: str, nfe: int, starts: Sequence[Scheme], deadline: float, told: Told) -> None:
+        bench, default = self.benches[case], self._default(case, nfe)
+        search = Search(bench.trial, self._family(bench), deadline, lambda trial: told(case, nfe, trial))
+        default_trial = search.trial(default) if default else None
+        self.found.append(Found(case, nfe, search, default_trial, bench.baseline()))
+        search.run(self._starts(case, nfe, default, starts))
+
+    def _default(self, case: str, nfe: int) -> Scheme | None:
+        """The default scheme; None where there is none, or one of another model's that this one can't run."""
+        scheme = self.task.cases(self.model.name).get(case, {}).get(nfe)
+        try:
+            if scheme:
+                self.benches[case].check(scheme)
+        except RestoreError:
+            return None
+        return scheme
+
+    def _family(self, bench: Bench) -> Family:
+        problem = bench.pictures[0].problem
+        relative = problem.t0 > 0
+        holes = self.model.level_maps and isinstance(problem.operator, Mask)
+        return Family(relative, self.model.diagonal, holes, HIGHEST_T0 if relative else self.model.sigma_max)
+
+    def _starts(self, case: str, nfe: int, default: Scheme | None, given: Sequence[Scheme]) -> list[Scheme]:
+        """The present default, what was given, what lower NFEs or other defaults suggest, and the family's own."""
+        family = self._family(self.benches[case])
+        first = [default] if default else []
+        first += [scheme for scheme in given if scheme.nfe == nfe]
+        plans: list[Plan] = []
+        lower = [found.search.best for found in self.found if found.case == case and found.nfe < nfe]
+        if lower and lower[-1] and (plan := plan_of(lower[-1].scheme)):
+            plans.append(family.longer(plan, nfe))
+        if not default and (nearest := self._nearest_default(case, nfe)) and (plan := plan_of(nearest)):
+            plans.append(family.longer(plan, nfe))
+        plans += family.starts(nfe)
+        return list(dict.fromkeys([*first, *(scheme_of(plan) for plan in plans if family.allows(plan))]))
+
+    def _nearest_default(self, case: str, nfe: int) -> Scheme | None:
+        return self._default(case, max((n for n in NFES if n <= nfe), default=1))
+
+
+def _of(posed: Sequence[tuple[Posed, bool]], case: str, flat: bool) -> list[Posed]:
+    return [one for one, is_flat in posed if one.problem.case == case and is_flat == flat]
+
+
+def centre(picture: np.ndarray, side: int) -> np.ndarray:
+    """The middle of a picture (H, W, 3), `side` or less each way."""
+    spans = [
+        slice((length - min(length, side)) // 2, (length + min(length, side)) // 2) for length in picture.shape[:2]
+    ]
+    return np.ascontiguousarray(picture[spans[0], spans[1]])
+
+
+def spread(items: Sequence, count: int) -> list:
+    """At most `count` of the items, evenly spread."""
+    if len(items) <= count:
+        return list(items)
+    return [items[n * len(items) // count] for n in range(count)]
+
+
+def rgb(pixels: np.ndarray) -> np.ndarray:
+    """Grey (H, W) or RGB (H, W, 3) of 8 or 16 bits as (H, W, 3) uint8."""
+    pixels = as_depth(pixels, np.uint8)
+    return np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2))
