@@ -14,6 +14,11 @@ BYTES_PER_PIXEL_AND_CHANNEL = 5
 MEMORY_BUDGET = 640 * 2**20
 
 
+def spread(network: nn.Module, tile: int | None = None) -> nn.Module:
+    """The network on a canvas if it gives the same pixels in tiles; else itself, for images of its own size."""
+    return Canvas(network, tile) if isinstance(network, ConvUNet) else network
+
+
 class Canvas(nn.Module):
     """A network with the same call, for any height and width from one pixel up, in bounded memory.
 

@@ -128,14 +128,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", nargs="+", default=[weights.DEFAULT])
+    parser.add_argument("--pictures", type=int, default=8, help="how many to solve the ODE for")
     parser.add_argument("--samples", type=Path, help="write a picture of samples of the first model")
     options = parser.parse_args()
     x = crops(options.folder)
     for n, name in enumerate(options.model):
         model = weights.load_model(name, device="cpu")
-        print(f"\n### {model.name}, {options.folder.name} ({len(x)} crops of 128x128)\n")
-        for table in (psnr_table, map_table, round_trips):
-            print("\n".join(table(model, x)) + "\n", flush=True)
+        print(f"\n### {model.name}, {options.folder.name}\n")
+        few = x[: options.pictures]
+        for table, pictures in ((psnr_table, x), (map_table, few), (round_trips, few)):
+            print("\n".join(table(model, pictures)) + f"\n\n{len(pictures)} crops of 128x128.\n", flush=True)
         if options.samples and n == 0:
             samples(model, options.samples)
 

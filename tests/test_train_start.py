@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from PIL import Image
+from skimage import data
 
 from bcm_restore import networks, weights
 from bcm_restore.errors import RestoreError
@@ -84,5 +86,50 @@ def test_a_checkpoint_that_is_none(tmp_path):
         start.read_consistency_model(path)
     torch.save(consistency_model(), path)
     assert "time_embed_align.weight" in start.read_consistency_model(path)
-    with pytest.raises(RestoreError, match="AdmUNet"):
+    with pytest.raises(RestoreError, match="not an AdmUNet's tensors"):
         network({"start": str(path)})
+
+
+def test_training_from_a_consistency_model(tmp_path):
+    """The first function is the consistency model's, whatever the level to go to; then it learns."""
+    torch.manual_seed(0)
+    table = {"channels": 64, "multipliers": (1, 1), "blocks": 1, "attention": (1,), "classes": 3}
+    published = networks.build("AdmUNet", table)
+    for parameter in published.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    tensors = {name: t for name, t in published.state_dict().items() if not name.startswith("time_embed_")}
+    path = tmp_path / "ict.pt"
+    torch.save(tensors, path)
+    first, arguments, _ = network({"start": str(path)})
+    assert {name: arguments[name] for name in table} == table
+    x, t = torch.randn(2, 3, 64, 64), torch.tensor([0.3, 3.0])
+    torch.testing.assert_close(first(x, t, torch.tensor([0.002, 80.0])), first(x, t, t), rtol=0, atol=1e-6)
+    folder = tmp_path / "cats"
+    folder.mkdir()
+    Image.fromarray(data.chelsea()).save(folder / "cat.png")
+    document = {
+        "start": str(path),
+        "data": {"sources": [str(folder)], "labels": True},
+        "objective": {"name": "bct", "maps": 0},
+        "run": {"steps": 1, "batch": 1, "compile": False},
+    }
+    trainer = start.prepare(make_config(document), tmp_path, "cpu").trainer
+    losses = trainer.step()
+    assert set(losses) == {"consistency", "soft"} and all(loss > 0 for loss in losses.values())
+    trainer.save()
+    model = weights.load_model(tmp_path / "model.safetensors", device="cpu")
+    assert not model.diagonal and not model.level_maps
+    assert model.invert(x, 0.07).shape == x.shape
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"objective": {"maps": 0.5}}, "knows no level maps"), ({"data": {"crop": 32}}, "this network is made for 64")],
+)
+def test_what_adm_unet_is_not_made_for(tmp_path, change, message):
+    table = {"architecture": "AdmUNet", "channels": 32, "multipliers": [1], "blocks": 1, "attention": [], "classes": 0}
+    Image.fromarray(data.chelsea()).save(tmp_path / "cat.png")
+    document = {**RUN, "network": {**table, "head_channels": 32}, "objective": {"maps": 0}, **change}
+    document["data"] = {"sources": [str(tmp_path)], **document.get("data", {})}
+    with pytest.raises(RestoreError, match=message):
+        start.prepare(make_config(document), tmp_path, "cpu")

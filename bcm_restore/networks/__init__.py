@@ -3,12 +3,13 @@
 from typing import Any
 
 from ..errors import RestoreError
+from .adm_unet import AdmUNet
 from .conv_unet import ConvUNet
 
-ARCHITECTURES: dict[str, type[ConvUNet]] = {"ConvUNet": ConvUNet}
+ARCHITECTURES: dict[str, type[ConvUNet] | type[AdmUNet]] = {"ConvUNet": ConvUNet, "AdmUNet": AdmUNet}
 
 
-def build(architecture: str, config: dict[str, Any]) -> ConvUNet:
+def build(architecture: str, config: dict[str, Any]) -> Any:  # a member of the union: the name says which
     """Make a network with random weights.
 
     Args:
@@ -26,4 +27,4 @@ def build(architecture: str, config: dict[str, Any]) -> ConvUNet:
         raise RestoreError(f"{architecture} can't be built from the configuration {config}: {error}") from error
 
 
-__all__ = ["ARCHITECTURES", "ConvUNet", "build"]
+__all__ = ["ARCHITECTURES", "AdmUNet", "ConvUNet", "build"]

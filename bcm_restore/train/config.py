@@ -203,4 +203,6 @@ def _check(config: Config) -> None:
 def options(objective: str) -> dict[str, Any]:
     """The options of an objective, its keyword parameters, and their types."""
     parameters = inspect.signature(objectives.OBJECTIVES[objective]).parameters.values()
-    return {parameter.name: parameter.annotation for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    return {
+        parameter.name: parameter.annotation for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
+    }

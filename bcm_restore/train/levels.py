@@ -42,17 +42,19 @@ class FlowMap:
     Attributes:
         network: F(c_in x, t, u, maps), perhaps compiled or wrapped for several devices.
         sigma_min, sigma_max, sigma_data: as of `BCM`.
+        maps: tell the network of levels that differ between pixels; False for one that knows no level maps.
     """
 
     network: Callable[..., Tensor]
     sigma_min: float = 0.002
     sigma_max: float = 80.0
     sigma_data: float = 0.5
+    maps: bool = True
 
     def F(self, x: Tensor, t: Levels, u: Levels, labels: Tensor | None = None) -> Tensor:
         """The raw network at x (B, C, H, W), of classes (B,) if it takes any, in float32."""
         scaled = x * (t.pixel**2 + self.sigma_data**2).rsqrt()
-        inputs = (scaled, t.image, u.image, torch.cat([t.map, u.map], 1))
+        inputs = (scaled, t.image, u.image, torch.cat([t.map, u.map], 1) if self.maps else None)
         return self.network(*inputs, *(() if labels is None else (labels,))).float()
 
     def traverse(self, x: Tensor, t: Levels, u: Levels, labels: Tensor | None = None) -> Tensor:

@@ -103,6 +103,7 @@ def flow_map(
     diagonal: float = 0.5,
     to_min: float = 0.45,
     to_max: float = 0.2,
+    from_max: float = 0.15,
     mean: float = -0.9,
     deviation: float = 1.8,
 ) -> Losses:
@@ -114,6 +115,7 @@ def flow_map(
         batch: the images.
         diagonal: share of the batch for the `diffusion` objective.
         to_min, to_max: share of the other images that go to sigma_min and to sigma_max.
+        from_max: share of them that come from sigma_max, which log t's density hardly reaches.
         mean, deviation: of log t, and of log u where it goes to neither end.
     """
     count = round(diagonal * len(batch))
@@ -122,6 +124,7 @@ def flow_map(
         return diffusion(flow, teacher, batch)
     draw = lambda: lognormal(len(off), mean, deviation, batch.generator).clamp(flow.sigma_min, flow.sigma_max)  # noqa: E731
     t, u, end = draw(), draw(), uniform(len(off), batch.generator)
+    t = torch.where(uniform(len(off), batch.generator) < from_max, flow.sigma_max, t)
     u = torch.where(end < to_min, flow.sigma_min, torch.where(end > 1 - to_max, flow.sigma_max, u))
     at, to = flow.levels(t, off.known), flow.levels(u, off.known)
     x = off.clean + at.pixel * off.noise()

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..errors import RestoreError
 from ..model import BCM, Noise
 from .trainer import Status, Trainer
-from .validation import SCORES
+from .validation import SCORES, fill
 
 LOG = "log.csv"
 EVERY = 10.0  # seconds between lines
@@ -103,5 +103,5 @@ def pictures(model: BCM, clean: Tensor) -> dict[str, Tensor]:
     if model.level_maps:
         known = torch.rand(clean[:, :1].shape, generator=torch.Generator().manual_seed(0)).to(clean.device) < 0.2
         start = torch.where(known, clean, model.sigma_max * noise(clean))
-        shown["filled"] = model.mean(start, model.sigma_max, known=known)
+        shown["filled"] = fill(model, start, known)
     return {name: (images.clamp(-1, 1) + 1).cpu() / 2 for name, images in shown.items()}

@@ -14,6 +14,7 @@ from .. import networks, weights
 from ..errors import RestoreError
 from ..model import choose_device
 from ..networks import ConvUNet
+from ..networks.adm_unet import infer_config
 from .config import Config
 from .data import Crops, centres, read_sources, split
 from .trainer import Trainer
@@ -45,7 +46,11 @@ def prepare(config: Config, folder: Path, device: str | torch.device = "auto") -
     network, network_config, scalings = first_network(config)
     _check(config, network)
     crops = Crops(train, config.data.crop, half=config.data.half, device=on, labels=config.data.labels)
-    validated = centres(held_out, 2 * config.data.crop)[:VALIDATED]
+    side = getattr(network, "size", 2 * config.data.crop)
+    known = getattr(network, "classes", 0)
+    if len(crops.classes) > known:
+        raise RestoreError(f"the pictures lie in {len(crops.classes)} folders, but the network has {known} classes")
+    validated = centres(held_out, side)[:VALIDATED]
     trainer = Trainer(config, network, network_config, crops, validated, folder, **scalings)
     return Prepared(trainer, len(train), len(held_out), source.skipped)
 
@@ -63,7 +68,7 @@ def join_processes(device: str | torch.device) -> torch.device:
     return chosen
 
 
-def first_network(config: Config) -> tuple[ConvUNet, dict[str, Any], dict[str, float]]:
+def first_network(config: Config) -> tuple[nn.Module, dict[str, Any], dict[str, float]]:
     """The network, the arguments it was built with, and its scalings.
 
     From a model of another depth, what has the same name and shape is taken over; new residual blocks begin as the
@@ -81,7 +86,8 @@ def first_network(config: Config) -> tuple[ConvUNet, dict[str, Any], dict[str, f
     if path.suffix == ".safetensors":
         description, tensors = weights.read(path)
     else:
-        description, tensors = {"architecture": "AdmUNet", "config": {}, "model": {}}, read_consistency_model(path)
+        tensors = read_consistency_model(path)
+        description = {"architecture": "AdmUNet", "config": infer_config(tensors), "model": {}}
     architecture, arguments = description["architecture"], description["config"]
     if config.network is not None:
         architecture, arguments = _architecture(config.network)
@@ -146,6 +152,11 @@ def make_bidirectional(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _check(config: Config, network: nn.Module) -> None:
     if config.data.labels and not getattr(network, "classes", 0):
         raise RestoreError(f"{type(network).__name__} takes no class labels; set 'data.labels' to false")
+    if config.objective.maps and not isinstance(network, ConvUNet):
+        raise RestoreError(f"{type(network).__name__} knows no level maps; set 'objective.maps' to 0")
+    size = getattr(network, "size", config.data.crop)
+    if config.data.crop != size:
+        raise RestoreError(f"'data.crop' is {config.data.crop}; this network is made for {size}")
     multiple = getattr(network, "multiple", 1)
     if config.data.crop % multiple:
         raise RestoreError(f"'data.crop' is {config.data.crop}; this network needs a multiple of {multiple}")

@@ -17,11 +17,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from .. import weights
-from ..canvas import Canvas
+from ..canvas import spread
 from ..errors import RestoreError
 from ..files import atomic_path
 from ..model import BCM
-from ..networks import ConvUNet
 from . import checkpoints
 from .config import Config
 from .data import Crops
@@ -75,7 +74,7 @@ class Trainer:
     def __init__(
         self,
         config: Config,
-        network: ConvUNet,
+        network: nn.Module,
         network_config: dict[str, Any],
         crops: Crops,
         held_out: Tensor,
@@ -95,8 +94,9 @@ class Trainer:
         self.objective = OBJECTIVES[config.objective.name]
         decay = config.optimizer.teacher
         self.decay = TEACHER_DECAY[config.objective.name] if decay is None else decay
-        self.flow = FlowMap(self._ready(self.network, distributed=True), **scalings)
-        self.taught = FlowMap(self._ready(self.teacher), **scalings)
+        maps = config.objective.maps > 0
+        self.flow = FlowMap(self._ready(self.network, distributed=True), **scalings, maps=maps)
+        self.taught = FlowMap(self._ready(self.teacher), **scalings, maps=maps)
         self.steps, self.seconds = 0, 0.0
         self.losses: dict[str, float] = {}
         self.stop = False  # set from outside, by a signal: save after this step and raise KeyboardInterrupt
@@ -177,7 +177,7 @@ class Trainer:
 
     def model(self) -> BCM:
         """The model as it is now: a copy of the first average of the weights."""
-        network = Canvas(copy.deepcopy(self.averages[0]))
+        network = spread(copy.deepcopy(self.averages[0]))
         return BCM(network, device=self.device, dtype="fp32", **self.description)
 
     @property

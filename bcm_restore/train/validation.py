@@ -40,9 +40,15 @@ def _scores(model: BCM, x: Tensor, noise: Noise) -> dict[str, Tensor]:
     if model.level_maps:
         known = noise(x)[:, :1] > 0.8416  # 20 % of them
         t = model.sigma_max
-        filled = model.mean(torch.where(known, x, x + t * noise(x)), t, known=known)
-        scores["hole"] = psnr(filled, x, ~known)
+        scores["hole"] = psnr(fill(model, torch.where(known, x, x + t * noise(x)), known), x, ~known)
     return scores
+
+
+def fill(model: BCM, x: Tensor, known: Tensor) -> Tensor:
+    """The pixels that are not known, from x at sigma_max, in one evaluation."""
+    if model.diagonal:
+        return model.mean(x, model.sigma_max, known)
+    return model.traverse(x, model.sigma_max, model.sigma_min, known)
 
 
 def psnr(image: Tensor, clean: Tensor, where: Tensor | None = None) -> Tensor:

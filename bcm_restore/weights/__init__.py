@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import networks, shipped
-from ..canvas import Canvas
+from ..canvas import spread
 from ..errors import RestoreError
 from ..model import BCM
 
@@ -60,7 +60,7 @@ def load_model(
     description, tensors = read(path)
     network = networks.build(description["architecture"], description["config"])
     _fill(network, tensors, path)
-    return BCM(Canvas(network, tile), name=path.stem, device=device, dtype=dtype, **description["model"])
+    return BCM(spread(network, tile), name=path.stem, device=device, dtype=dtype, **description["model"])
 
 
 def save_model(
@@ -77,11 +77,11 @@ def save_model(
         config: the arguments that the network was built with.
         **model: the arguments of `BCM` that belong to these weights: sigma_data, diagonal, level_maps, ...
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     description = {"architecture": type(network).__name__, "config": dict(config), "model": model}
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    save_file(tensors, path, {"bcm_restore": json.dumps(description)})
+    Path(path).write_bytes(save(tensors, {"bcm_restore": json.dumps(description)}))
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
