@@ -6,6 +6,7 @@ import torch
 
 import bcm_restore
 from bcm_restore.errors import RestoreError
+from bcm_restore.model import BCM
 from bcm_restore.networks import ConvUNet, build
 from bcm_restore.networks.conv_unet import continuation
 
@@ -61,9 +62,13 @@ def test_known_pixels_are_continued_into_a_hole():
     assert spread[0, 0, 8, 8] > 0.98 and spread[0, 0, 40, 40] == 0
 
 
+NAMES = {"te": "t_embedding", "ue": "u_embedding", "inp": "entrance", "enc": "encoder", "dec": "decoder"}
+NAMES |= {"mid": "middle", "out": "exit", "c1": "conv1", "c2": "conv2", "e": "modulation"}
+
+
 @pytest.mark.shared
 @pytest.mark.skipif(not LAB.is_dir(), reason="the lab's files are not beside this checkout")
-def test_the_default_weights_are_the_labs_seed_exactly():
+def test_the_labs_weights_give_what_they_gave_there():
     from safetensors.torch import load_file
 
     spec = importlib.util.spec_from_file_location("lab_net", LAB / "net.py")
@@ -73,7 +78,12 @@ def test_the_default_weights_are_the_labs_seed_exactly():
     seed["inp.weight"] = seed["inp.weight"][:, :12]  # the planes of the level maps are zero
     reference = lab.UNet(norm="none")
     reference.load_state_dict(seed)
-    model = bcm_restore.load_model(device="cpu")
+    net = ConvUNet()
+    own = {".".join(NAMES.get(part, part) for part in name.split(".")): t for name, t in seed.items() if name != "fr"}
+    planes = net.entrance.weight.shape[1]
+    own["entrance.weight"] = torch.nn.functional.pad(own["entrance.weight"], (0, 0, 0, 0, 0, planes - 12))
+    net.load_state_dict(own)
+    model = BCM(net, device="cpu")
     x = torch.randn(2, 3, 96, 64)
     for t, u in ((80.0, 0.002), (0.07, 15.0), (0.3, 0.3)):
         levels = torch.full((2,), t), torch.full((2,), u)

@@ -158,6 +158,7 @@ def continuation(x: Tensor, relative: Tensor) -> Tensor:
         (B, C, H, W).
     """
     weight = 1 - torch.exp(relative)
+    weight = torch.where(weight > 1e-3, weight, 0.0)  # what rounding made of equal levels
     scales = [torch.cat([weight * x, weight], 1)]
     for _ in range(SCALES):
         scales.append(F.avg_pool2d(scales[-1], 2))

@@ -16,6 +16,10 @@ else:
     import tomli as tomllib
 
 
+SHARES = ("filled", "diagonal", "to_min", "to_max", "from_max")  # options of objectives, between 0 and 1
+COUNTS = ("first", "last")  # options of objectives, numbers of levels
+
+
 @dataclass(frozen=True)
 class Data:
     """`[data]`: the pictures and what is drawn from them."""
@@ -163,33 +167,13 @@ def _check(config: Config) -> None:
         raise RestoreError("give either 'run.minutes' or 'run.steps'")
     if config.start is None and config.network is None:
         raise RestoreError("give a [network], or a model or checkpoint to 'start' from")
-    positive = {
-        "run.minutes": run.minutes,
-        "run.steps": run.steps,
-        "run.batch": run.batch,
-        "data.crop": config.data.crop,
-        "optimizer.clip": optimizer.clip,
-    }
-    for name, value in positive.items():
-        if value is not None and not value > 0:  # nor is nan
-            raise RestoreError(f"'{name}' is {value:g}; it has to be above 0")
-    natural = {
-        "data.held_out": config.data.held_out,
-        "optimizer.muon": optimizer.muon,
-        "optimizer.adamw": optimizer.adamw,
-        "optimizer.warmup": optimizer.warmup,
-    }
-    for name, value in natural.items():
-        if value is not None and not value >= 0:
-            raise RestoreError(f"'{name}' is {value:g}; it has to be at least 0")
-    shares = {"objective.maps": objective.maps, "data.half": config.data.half, "optimizer.hold": optimizer.hold}
-    for name, share in shares.items():
-        if not 0 <= share <= 1:
-            raise RestoreError(f"'{name}' is {share:g}; it has to be between 0 and 1")
+    _check_ranges(config)
     if run.precision not in ("auto", "fp32", "bf16"):
         raise RestoreError(f"'run.precision' is '{run.precision}'; there are auto, fp32 and bf16")
     if not optimizer.ema or not all(0 <= rate < 1 for rate in (*optimizer.ema, optimizer.teacher or 0.0)):
         raise RestoreError("'optimizer.ema' and 'optimizer.teacher' are decays, at least 0 and below 1")
+    if len(set(optimizer.ema)) < len(optimizer.ema):
+        raise RestoreError(f"'optimizer.ema' is {list(optimizer.ema)}; give each decay once")
     if objective.name not in objectives.OBJECTIVES:
         names = ", ".join(objectives.OBJECTIVES)
         raise RestoreError(f"'objective.name' is '{objective.name}'; there are {names}")
@@ -198,6 +182,34 @@ def _check(config: Config) -> None:
         if key not in known:
             raise RestoreError(f"'objective.{key}' is not an option of {objective.name}; there are: {', '.join(known)}")
         _typed(value, known[key], f"objective.{key}")
+        if key in SHARES and not 0 <= value <= 1:
+            raise RestoreError(f"'objective.{key}' is {value:g}; it has to be between 0 and 1")
+        if key in COUNTS and value < 2:
+            raise RestoreError(f"'objective.{key}' is {value}; it has to be at least 2")
+
+
+def _check_ranges(config: Config) -> None:
+    """Refuses numbers out of their range, and those that are none (nan)."""
+    data, run, optimizer = config.data, config.run, config.optimizer
+    positive = ("above 0", lambda value: value > 0)
+    natural = ("at least 0", lambda value: value >= 0)
+    share = ("between 0 and 1", lambda value: 0 <= value <= 1)
+    for name, value, (wording, holds) in (
+        ("run.minutes", run.minutes, positive),
+        ("run.steps", run.steps, positive),
+        ("run.batch", run.batch, positive),
+        ("data.crop", data.crop, positive),
+        ("data.held_out", data.held_out, natural),
+        ("data.half", data.half, share),
+        ("objective.maps", config.objective.maps, share),
+        ("optimizer.muon", optimizer.muon, natural),
+        ("optimizer.adamw", optimizer.adamw, natural),
+        ("optimizer.warmup", optimizer.warmup, natural),
+        ("optimizer.hold", optimizer.hold, share),
+        ("optimizer.clip", optimizer.clip, positive),
+    ):
+        if value is not None and not holds(value):
+            raise RestoreError(f"'{name}' is {value:g}; it has to be {wording}")
 
 
 def options(objective: str) -> dict[str, Any]:

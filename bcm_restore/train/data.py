@@ -52,7 +52,7 @@ def read_sources(paths: Iterable[Path], crop: int) -> Source:
             try:
                 pixels = _decode(data)
             except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-                skipped.append(f"{name}: not a readable picture ({error})")
+                skipped.append(f"{name}: not a readable picture ({type(error).__name__})")
                 continue
             if min(pixels.shape[:2]) < crop:
                 skipped.append(f"{name}: {pixels.shape[1]}x{pixels.shape[0]} is smaller than the crop, {crop}")

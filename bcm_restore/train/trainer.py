@@ -221,6 +221,8 @@ class Trainer:
                 average.load_state_dict(tensors)
             for optimizer, tensors in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(tensors)
+            if len(state["generators"]) != self.world:
+                raise ValueError("another number of processes")
             self.generator.set_state(state["generators"][self.rank])
         except (KeyError, IndexError, ValueError, RuntimeError) as error:
             raise RestoreError(
