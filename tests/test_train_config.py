@@ -151,7 +151,7 @@ def test_every_key_has_been_given_a_value_in_the_test_above():
         ("optimizer.ema", ["0.99"], "'optimizer.ema' is '0.99'; give it a number"),
         ("optimizer.ema", [], "'optimizer.ema' and 'optimizer.teacher' are decays"),
         ("optimizer.ema", [0.9, 1.0], "'optimizer.ema' and 'optimizer.teacher' are decays"),
-        ("optimizer.ema", [0.9, 0.9], "give each decay once"),
+        ("optimizer.ema", [0.9, 0.9], r"'optimizer.ema' is \[0.9, 0.9\]; give each decay once"),
         ("objective.diagonal", -0.1, "'objective.diagonal' is -0.1; it has to be between 0 and 1"),
         ("optimizer.teacher", -0.1, "'optimizer.ema' and 'optimizer.teacher' are decays"),
         ("optimizer.hold", -0.5, "'optimizer.hold' is -0.5; it has to be between 0 and 1"),
