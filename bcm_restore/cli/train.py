@@ -51,7 +51,7 @@ def train(
     from; and log.csv. Ctrl-C saves and ends. On several devices: torchrun --nproc-per-node 2 -m bcm_restore train
     CONFIG.
 
-    Example: bcm-restore train weights/bcm-photo-small.toml --data photos/ --minutes 60
+    Example: bcm-restore train examples/train.toml --data photos/ --minutes 60
     """
     from ..train import config as configs
     from ..train import start
