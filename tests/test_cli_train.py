@@ -96,7 +96,7 @@ def test_what_cannot_be_read_is_said_and_skipped(cli, config, pictures, tmp_path
         (CONFIG, [], "no pictures to train on"),
         ("start = 'bcm-photo-smal'\n" + CONFIG, ["--data", "pictures"], "did you mean bcm-photo-small"),
         (CONFIG.replace("[data]", "[data]\nlabels = true"), ["--data", "pictures"], "takes no class labels"),
-        (CONFIG.replace("crop = 16", "crop = 18"), ["--data", "pictures"], "a multiple of 4"),
+        (CONFIG.replace("crop = 16", "crop = 18"), ["--data", "pictures"], "a multiple of 8"),
         (CONFIG.replace("[8, 8]", "[8]"), ["--data", "pictures"], "can't be built"),
         (CONFIG.replace("steps", "stops"), ["--data", "pictures"], "tiny.toml: 'run.stops' is not known"),
         (CONFIG, ["--data", "pictures", "--resume"], "leave --resume out"),
