@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .networks import ConvUNet
+from .networks import AdmUNet, ConvUNet
 
 # Peak memory of ConvUNet's activations on CPU, for each channel of its finest resolution and each pixel of the image:
 # measured (4.7) at 1440x1440 with the default model, rounded up.
@@ -15,8 +15,10 @@ MEMORY_BUDGET = 640 * 2**20
 
 
 def spread(network: nn.Module, tile: int | None = None) -> nn.Module:
-    """The network on a canvas if it gives the same pixels in tiles; else itself, for images of its own size."""
-    return Canvas(network, tile) if isinstance(network, ConvUNet) else network
+    """The network for any image size: in tiles if they give the same pixels as the whole, else in blended windows."""
+    if isinstance(network, ConvUNet):
+        return Canvas(network, tile)
+    return Windows(network) if isinstance(network, AdmUNet) else network
 
 
 class Canvas(nn.Module):
@@ -71,6 +73,74 @@ class Canvas(nn.Module):
         x = _pad(x, self.network.multiple)
         maps = None if maps is None else _pad(maps, self.network.multiple)
         return self.network(x.contiguous(memory_format=torch.channels_last), t, u, maps)
+
+
+class Windows(nn.Module):
+    """A network of one image size, with the same call, for any height and width: overlapping windows, blended.
+
+    Every evaluation is blended, not just the last, so that windows agree all the way; they see parts of the same noise
+    because x is cut into windows, whatever noise is in it. The weight of a window falls smoothly to its borders.
+
+    Args:
+        network: for images of `network.size`, such as AdmUNet.
+        overlap: of neighbouring windows, in pixels, less than the size; None: a quarter of it.
+        batch: windows evaluated at a time.
+    """
+
+    def __init__(self, network: AdmUNet, overlap: int | None = None, batch: int = 16) -> None:
+        super().__init__()
+        self.network, self.batch = network, batch
+        self.overlap = network.size // 4 if overlap is None else overlap
+
+    def forward(
+        self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None, labels: Tensor | None = None
+    ) -> Tensor:
+        """F for x (B, 3, H, W), t, u and labels (B,); see the network's own forward."""
+        height, width = x.shape[2:]
+        size = self.network.size
+        x = _extend(x, size)
+        places = [
+            (i, y, column)
+            for i in range(len(x))
+            for y in _starts(x.shape[2], size, self.overlap)
+            for column in _starts(x.shape[3], size, self.overlap)
+        ]
+        weight = _bump(size, self.overlap).to(x)
+        total, weights = torch.zeros_like(x), torch.zeros_like(x[:, :1])
+        for n in range(0, len(places), self.batch):
+            some = places[n : n + self.batch]
+            images = [i for i, _, _ in some]
+            cut = torch.stack([x[i, :, y : y + size, c : c + size] for i, y, c in some])
+            own = None if labels is None else labels[images]
+            out = self.network(cut.contiguous(memory_format=torch.channels_last), t[images], u[images], maps, own)
+            for (i, y, c), pixels in zip(some, out, strict=True):
+                total[i, :, y : y + size, c : c + size] += weight * pixels
+                weights[i, :, y : y + size, c : c + size] += weight
+        return (total / weights)[:, :, :height, :width]
+
+
+def _extend(x: Tensor, size: int) -> Tensor:
+    """x (B, 3, H, W) with sides of at least `size`, mirrored again and again where it is smaller."""
+    while min(x.shape[2:]) < size:
+        height, width = x.shape[2:]
+        down, right = (min(max(size - side, 0), side - 1) for side in (height, width))
+        if not down and not right:  # a side of one pixel has nothing to mirror
+            return F.pad(x, (0, max(size - width, 0), 0, max(size - height, 0)), mode="replicate")
+        x = F.pad(x, (0, right, 0, down), mode="reflect")
+    return x
+
+
+def _starts(length: int, size: int, overlap: int) -> list[int]:
+    """Where windows of `size` begin along a side, evenly spread, neighbours sharing at least `overlap`."""
+    count = 1 + math.ceil((length - size) / (size - overlap))
+    return [round(n * (length - size) / max(count - 1, 1)) for n in range(count)]
+
+
+def _bump(size: int, overlap: int) -> Tensor:
+    """(size, size): 1 in the middle, falling to almost 0 over `overlap` pixels as a squared sine does."""
+    edge = (torch.arange(size).minimum(torch.arange(size).flip(0)) + 0.5) / overlap
+    side = torch.sin(edge.clamp(max=1) * torch.pi / 2) ** 2
+    return side[:, None] * side[None, :]
 
 
 def _pad(x: Tensor, multiple: int) -> Tensor:

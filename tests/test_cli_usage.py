@@ -30,9 +30,10 @@ def python(*arguments, env=ENVIRONMENT, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env, **options)
 
 
-@pytest.mark.parametrize(
-    "command", [[], ["inpaint"], ["jpeg-restore"], ["super-resolve"], ["interpolate"], ["train"], ["tune"], ["tasks"]]
-)
+COMMANDS = ["inpaint", "jpeg-restore", "super-resolve", "interpolate", "train", "tune", "weights download", "tasks"]
+
+
+@pytest.mark.parametrize("command", [[], *(name.split() for name in COMMANDS)])
 def test_help_imports_nothing_heavy(command):
     code = (
         "import sys\nfrom bcm_restore.cli import main\n"
@@ -43,7 +44,7 @@ def test_help_imports_nothing_heavy(command):
     result = python("-c", code)
     assert result.stdout.splitlines()[-1] == "heavy: []", result.stdout + result.stderr
     assert "Usage:" in result.stdout
-    assert not command or f"Example: bcm-restore {command[0]}" in result.stdout
+    assert not command or f"Example: bcm-restore {' '.join(command)}" in result.stdout
 
 
 def test_module_and_version():

@@ -4,7 +4,6 @@ Only light modules are imported before a command runs: torch and its company tak
 """
 
 import sys
-from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -12,11 +11,13 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from . import printing
+from .groups import add
 from .info import info, tasks
 from .interpolate import interpolate
 from .restore import inpaint, jpeg_restore, super_resolve
 from .train import train
 from .tune import tune
+from .weights import group as weights
 
 INTERRUPTED = 130
 
@@ -53,14 +54,9 @@ app = typer.Typer(
 )
 
 
-def _add(command: Callable[..., None]) -> None:
-    """Adds a command whose help is its docstring: a line of summary, paragraphs, and an example at the end."""
-    *text, example = (" ".join(paragraph.split()) for paragraph in (command.__doc__ or "").split("\n\n"))
-    app.command(command.__name__.replace("_", "-"), help="\n\n".join(text), epilog=example)(command)
-
-
 for _command in (inpaint, jpeg_restore, super_resolve, interpolate, train, tune, tasks, info):
-    _add(_command)
+    add(app, _command)
+app.add_typer(weights)
 
 
 def _show_version(wanted: bool) -> None:

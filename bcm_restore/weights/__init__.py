@@ -24,16 +24,24 @@ def names() -> list[str]:
 
 
 def find(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file of a model: one inside the package by its name, or any .safetensors by its path.
+    """The file of a model: one inside the package or in the cache by its name, or any .safetensors by its path.
 
     Raises:
-        RestoreError: there is no such model; close names are offered.
+        RestoreError: there is no such model; close names are offered, or how to fetch it.
     """
+    from . import cache, catalogue
+
     if str(name_or_path) in names():
         return shipped.folder("weights") / f"{name_or_path}.safetensors"
     path = Path(name_or_path)
     if path.is_file():
         return path
+    if cached := cache.find(str(name_or_path)):
+        return cached
+    if str(name_or_path) in catalogue.entries():
+        raise RestoreError(
+            f"model '{name_or_path}' is not in the cache; 'bcm-restore weights download {name_or_path}' fetches it"
+        )
     close = difflib.get_close_matches(str(name_or_path), names(), 1) or names()
     raise RestoreError(f"model '{name_or_path}' is neither a model's name nor a file; did you mean {', '.join(close)}?")
 
@@ -57,6 +65,8 @@ def load_model(
         RestoreError: there is no such file, or it is not a model of this package's.
     """
     path = find(name_or_path)
+    if path.suffix == ".pt":
+        raise RestoreError(f"{path}: a consistency model, which goes one way; name it as 'start' of a training")
     description, tensors = read(path)
     network = networks.build(description["architecture"], description["config"])
     _fill(network, tensors, path)

@@ -1,0 +1,12 @@
+"""How a command gets its name and its help."""
+
+from collections.abc import Callable
+
+import typer
+
+
+def add(app: typer.Typer, command: Callable[..., None]) -> None:
+    """Adds a command whose help is its docstring: a line of summary, paragraphs, and an example at the end."""
+    *text, example = (" ".join(paragraph.split()) for paragraph in (command.__doc__ or "").split("\n\n"))
+    name = command.__name__.strip("_").replace("_", "-")  # import_ is import
+    app.command(name, help="\n\n".join(text), epilog=example)(command)
