@@ -1,15 +1,13 @@
 """The search for schemes: damage, bench, family, search, scores and the TOML files."""
 
-import math
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
 import torch
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bcm_restore import metrics, schemes, tasks
@@ -19,9 +17,7 @@ from bcm_restore.model import BCM
 from bcm_restore.tuning import tables
 from bcm_restore.tuning.bench import Bench, batches, parts, pose
 from bcm_restore.tuning.degradations import VARIANTS, Example, compressed, flat_picture, shrunk, variants
-from bcm_restore.tuning.family import Family, Stage, plan_of, scheme_of
 from bcm_restore.tuning.scores import Metric, parse_metric
-from bcm_restore.tuning.search import REFUSED, Search, Trial, frontier
 from bcm_restore.tuning.study import Study, centre, rgb, spread
 
 PSNR = Metric((("psnr", 1.0),))
@@ -145,169 +141,6 @@ def test_wrong_metrics(wrong):
 
 def test_equal_pictures_leave_the_mean_finite(clean):
     assert PSNR.measure(clean[0], Example(clean[0], clean[0])) == {"psnr": 100.0}
-
-
-# The family of schemes
-
-
-@st.composite
-def plans(draw):
-    levels = sorted(draw(st.sets(st.integers(5, 900), min_size=1, max_size=8)), reverse=True)
-    unit = draw(st.booleans())
-    starts = st.sampled_from([("level", 0.0), ("level", 1.2), ("noise", 0.0), ("hole", 0.0)])
-    stages = []
-    for level in levels:
-        start, ratio = draw(starts)
-        stages.append(Stage(level / 100, start, ratio, draw(st.sampled_from(["to 0", "mean"])), unit))
-    plan = tuple(stages)
-    assume(Family(highest=1000.0).allows(plan))
-    return plan
-
-
-@given(plans())
-def test_plans_are_schemes_and_back(plan):
-    scheme = scheme_of(plan)
-    assert scheme.nfe == len(plan)
-    assert scheme.ends_clean
-    assert schemes.parse(str(scheme)) == scheme
-    back = plan_of(scheme)
-    assert [(s.level, s.start, s.move, s.relative) for s in back] == [
-        (s.level, s.start, s.move, s.relative) for s in plan
-    ]
-    assert [s.ratio for s in back] == pytest.approx([s.ratio for s in plan], rel=0.01)
-    assert scheme_of(back) == scheme
-
-
-@pytest.mark.parametrize(
-    "text", ["noise 0.5, to 3, to 0, fit", "level 0.3, to 0", "noise 1, mean, renoise 0.5 0.5, mean"]
-)
-def test_other_schemes_are_no_plans(text):
-    assert plan_of(schemes.parse(text)) is None
-
-
-def test_every_default_scheme_is_a_plan():
-    for name in VARIANTS:
-        for cases in tasks.get(name).schemes().values():
-            for table in cases.values():
-                assert all(plan_of(scheme) is not None for scheme in table.values())
-
-
-families = st.builds(
-    lambda relative, means, holes: Family(relative, means, holes and not relative, 4.0 if relative else 80.0),
-    st.booleans(),
-    st.booleans(),
-    st.booleans(),
-)
-
-
-@given(families, st.integers(1, 9))
-def test_starts_have_the_nfe_and_what_the_model_has(family, nfe):
-    starts = family.starts(nfe)
-    assert starts
-    for plan in starts:
-        scheme = scheme_of(plan)
-        assert scheme.nfe == nfe
-        assert family.allows(plan)
-        assert family.means or "mean" not in str(scheme)
-        assert family.holes or "hole" not in str(scheme)
-        assert len(family.longer(plan, nfe + 2)) == nfe + 2
-        for stage in plan:
-            for other in family.flips(stage):
-                assert other != stage
-                assert scheme_of((other,)).nfe == 1
-                assert family.means or other.move == stage.move
-                assert family.holes or other.start != "hole"
-
-
-def test_holes_are_tried_where_the_model_has_level_maps():
-    texts = [str(scheme_of(plan)) for plan in Family(holes=True).starts(2)]
-    assert any(text.startswith("noise 80 hole, mean, fit, level") for text in texts)
-    assert not any("hole" in str(scheme_of(plan)) for plan in Family().starts(2))
-
-
-# The search
-
-
-def valley(targets, moves):
-    """A score with one best scheme: those levels, without noise, with those moves."""
-    asked = []
-
-    def evaluate(scheme):
-        asked.append(scheme)
-        plan = plan_of(scheme)
-        off = sum(math.log(stage.level / target) ** 2 for stage, target in zip(plan, targets, strict=True))
-        off += sum(0.1 * (stage.move != move) for stage, move in zip(plan, moves, strict=True))
-        off += sum(0.1 * bool(stage.ratio) for stage in plan)
-        return Trial(scheme, 30 - off, {"psnr": 30 - off})
-
-    return evaluate, asked
-
-
-@pytest.mark.parametrize(
-    "start", ["level 1, noise 1.2, to 0, fit, level 0.02, mean, fit", "level 5, mean, fit, level 3, to 0, fit"]
-)
-def test_search_finds_the_only_optimum(start):
-    evaluate, asked = valley((0.7, 0.09), ("mean", "to 0"))
-    search = Search(evaluate, Family())
-    search.run([schemes.parse(start)])
-    best = plan_of(search.best.scheme)
-    assert [stage.level for stage in best] == pytest.approx([0.7, 0.09], rel=0.1)
-    assert [(stage.move, stage.ratio) for stage in best] == [("mean", 0), ("to 0", 0)]
-    assert len(asked) == len(set(asked)) == len(search.trials)  # nothing is tried twice
-
-
-@given(families, st.integers(1, 4), st.integers(0, 99))
-def test_all_that_is_tried_has_the_nfe_asked_for(family, nfe, seed):
-    scores = np.random.default_rng(seed)
-    tried = []
-
-    def evaluate(scheme):
-        tried.append(scheme)
-        return Trial(scheme, REFUSED if scores.random() < 0.2 else scores.random())
-
-    Search(evaluate, family).run([scheme_of(plan) for plan in family.starts(nfe)])
-    assert {scheme.nfe for scheme in tried} == {nfe}
-    for scheme in tried:
-        assert family.allows(plan_of(scheme))
-
-
-def test_search_without_time_tries_the_first_alone():
-    evaluate, asked = valley((0.7,), ("to 0",))
-    search = Search(evaluate, Family(), deadline=time.monotonic() - 1)
-    search.run([schemes.parse("level 0.1, to 0, fit"), schemes.parse("level 0.2, to 0, fit")])
-    assert list(map(str, asked)) == ["level 0.1, to 0, fit"]
-    assert search.best.scheme == asked[0]
-
-
-def test_search_leaves_what_is_refused():
-    evaluate, _ = valley((0.7,), ("to 0",))
-
-    def strict(scheme):
-        return Trial(scheme, REFUSED) if plan_of(scheme)[0].level > 0.4 else evaluate(scheme)
-
-    told = []
-    search = Search(strict, Family(), found=told.append)
-    search.run([schemes.parse("level 0.5, to 0, fit")])
-    assert 0.3 < plan_of(search.best.scheme)[0].level <= 0.4
-    assert not any(trial.refused for trial in told)
-    assert told[-1] == search.best
-
-
-def test_search_scores_schemes_outside_the_family_as_they_are():
-    scheme = schemes.parse("noise 0.5, to 3, to 0, fit")
-    search = Search(lambda scheme: Trial(scheme, 1.0), Family())
-    search.run([scheme])
-    assert list(search.trials) == [scheme]
-
-
-def test_frontier_holds_what_no_other_beats():
-    def trial(score, **values):
-        return Trial(schemes.parse("level 0.3, to 0, fit"), score, values)
-
-    good, sharp, beaten = trial(3, psnr=30, lpips=0.3), trial(2, psnr=29, lpips=0.1), trial(1, psnr=29, lpips=0.2)
-    refused = trial(REFUSED, psnr=50, lpips=0.0)
-    assert frontier([beaten, refused, sharp, good], {"psnr": 1, "lpips": -1}) == [good, sharp]
-    assert frontier([beaten, refused, sharp, good], {"psnr": 1}) == [good]
 
 
 # The bench
