@@ -379,3 +379,12 @@ def test_psnr():
     where = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
     where[:, :, 0] = True
     torch.testing.assert_close(psnr(image, clean, where), torch.tensor([20.0, 6.0206]))
+
+
+def test_resuming_takes_as_many_processes(tmp_path):
+    trainer = tiny_trainer(tmp_path)
+    trainer.save()
+    state = checkpoints.load(tmp_path)
+    checkpoints.save(tmp_path, {**state, "generators": state["generators"] * 2})
+    with pytest.raises(RestoreError, match="was made by 2 processes; go on with as many"):
+        tiny_trainer(tmp_path).resume()

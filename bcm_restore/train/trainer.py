@@ -214,6 +214,12 @@ class Trainer:
             RestoreError: it is missing, damaged, or of another network, optimizer or number of processes.
         """
         state = checkpoints.load(self.folder)
+        made = len(state.get("generators", ()))
+        if made not in (0, self.world):
+            raise RestoreError(
+                f"{self.folder / checkpoints.CHECKPOINT}: was made by {made} processes; go on with as many "
+                f"(torchrun --nproc-per-node {made})"
+            )
         try:
             self.network.load_state_dict(state["network"])
             self.teacher.load_state_dict(state["teacher"])
@@ -221,8 +227,6 @@ class Trainer:
                 average.load_state_dict(tensors)
             for optimizer, tensors in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(tensors)
-            if len(state["generators"]) != self.world:
-                raise ValueError("another number of processes")
             self.generator.set_state(state["generators"][self.rank])
         except (KeyError, IndexError, ValueError, RuntimeError) as error:
             raise RestoreError(
