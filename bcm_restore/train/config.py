@@ -121,7 +121,7 @@ def _fill(kind: Any, table: dict[str, Any], place: str) -> Any:
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in fields:
-            raise RestoreError(f"'{place}{key}' is not known; there are: {', '.join(sorted(fields))}")
+            raise RestoreError(f"{f'{place}{key}'!r} is not known; there are: {', '.join(sorted(fields))}")
         default = fields[key].default
         if dataclasses.is_dataclass(default):
             if not isinstance(value, dict):
@@ -169,18 +169,20 @@ def _check(config: Config) -> None:
         raise RestoreError("give a [network], or a model or checkpoint to 'start' from")
     _check_ranges(config)
     if run.precision not in ("auto", "fp32", "bf16"):
-        raise RestoreError(f"'run.precision' is '{run.precision}'; there are auto, fp32 and bf16")
+        raise RestoreError(f"'run.precision' is {run.precision!r}; there are auto, fp32 and bf16")
     if not optimizer.ema or not all(0 <= rate < 1 for rate in (*optimizer.ema, optimizer.teacher or 0.0)):
         raise RestoreError("'optimizer.ema' and 'optimizer.teacher' are decays, at least 0 and below 1")
     if len(set(optimizer.ema)) < len(optimizer.ema):
         raise RestoreError(f"'optimizer.ema' is {list(optimizer.ema)}; give each decay once")
     if objective.name not in objectives.OBJECTIVES:
         names = ", ".join(objectives.OBJECTIVES)
-        raise RestoreError(f"'objective.name' is '{objective.name}'; there are {names}")
+        raise RestoreError(f"'objective.name' is {objective.name!r}; there are {names}")
     known = options(objective.name)
     for key, value in objective.options.items():
         if key not in known:
-            raise RestoreError(f"'objective.{key}' is not an option of {objective.name}; there are: {', '.join(known)}")
+            raise RestoreError(
+                f"{f'objective.{key}'!r} is not an option of {objective.name}; there are: {', '.join(known)}"
+            )
         _typed(value, known[key], f"objective.{key}")
         if key in SHARES and not 0 <= value <= 1:
             raise RestoreError(f"'objective.{key}' is {value:g}; it has to be between 0 and 1")
