@@ -18,7 +18,7 @@ from bcm_restore.tuning import tables
 from bcm_restore.tuning.bench import Bench, batches, parts, pose
 from bcm_restore.tuning.degradations import VARIANTS, Example, compressed, flat_picture, shrunk, variants
 from bcm_restore.tuning.scores import Metric, parse_metric
-from bcm_restore.tuning.study import Study, centre, rgb, spread
+from bcm_restore.tuning.study import Study, centre, evenly_spread, rgb
 
 PSNR = Metric((("psnr", 1.0),))
 CPU = torch.device("cpu")
@@ -282,8 +282,8 @@ def test_pictures_are_made_ready():
     assert centre(rgb(grey), 10).shape == (10, 10, 3)
     assert np.array_equal(centre(rgb(grey), 10), rgb(grey)[10:20, 5:15])
     assert centre(rgb(grey), 25).shape == (25, 20, 3)
-    assert spread(range(10), 3) == [0, 3, 6]
-    assert spread([1, 2], 3) == [1, 2]
+    assert evenly_spread(range(10), 3) == [0, 3, 6]
+    assert evenly_spread([1, 2], 3) == [1, 2]
 
 
 # The files

@@ -171,10 +171,10 @@ def _pictures(data: list[str], options: Tuning) -> "list[np.ndarray]":
     """
     from .. import images
     from ..tuning.degradations import SMALLEST
-    from ..tuning.study import centre, rgb, spread
+    from ..tuning.study import centre, evenly_spread, rgb
 
     sources = inputs.expand(data, False, inputs.Naming("", "(?!)"))
-    read = [images.read(source.path).pixels for source in spread(sources, options.pictures)]
+    read = [images.read(source.path).pixels for source in evenly_spread(sources, options.pictures)]
     large = [rgb(pixels) for pixels in read if min(pixels.shape[:2]) >= SMALLEST]
     if not large:
         raise RestoreError(f"--data {' '.join(data)}: no picture there is {SMALLEST}x{SMALLEST} or larger")

@@ -15,6 +15,7 @@ from ..errors import RestoreError
 from ..model import choose_device
 from ..networks import ConvUNet
 from ..networks.adm_unet import infer_config
+from ..weights.convert import read_checkpoint
 from .config import Config
 from .data import Crops, centres, read_sources, split
 from .trainer import Trainer
@@ -124,11 +125,11 @@ def read_consistency_model(path: Path) -> dict[str, Tensor]:
     Raises:
         RestoreError: the file is not such a checkpoint.
     """
+    tensors = read_checkpoint(path)
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
         return make_bidirectional(tensors)
-    except Exception as error:
-        raise RestoreError(f"{path}: not a consistency model's checkpoint ({type(error).__name__}: {error})") from error
+    except KeyError as error:
+        raise RestoreError(f"{path}: not a consistency model's checkpoint ({error} is missing)") from error
 
 
 def make_bidirectional(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

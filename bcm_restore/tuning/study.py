@@ -161,7 +161,7 @@ def centre(picture: np.ndarray, side: int) -> np.ndarray:
     return np.ascontiguousarray(picture[spans[0], spans[1]])
 
 
-def spread(items: Sequence, count: int) -> list:
+def evenly_spread(items: Sequence, count: int) -> list:
     """At most `count` of the items, evenly spread."""
     if len(items) <= count:
         return list(items)
