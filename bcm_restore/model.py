@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from .errors import RestoreError
+from .labels import label_index
 
 Level = float | Tensor  # one level for the batch, or a (B,) tensor of levels
+Label = int | str  # of a class: its index, or an ImageNet name
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -21,7 +23,7 @@ class BCM:
     """f(x, t, u) = c_skip x + c_out F(c_in x, t, u) and the posterior mean, with every evaluation of F counted.
 
     Args:
-        network: F(c_in x, t, u, maps), usually behind a `Canvas`.
+        network: F(c_in x, t, u, maps), usually behind a `Canvas`; one with `classes` takes labels (B,) after the maps.
         name: what default schemes are looked up under.
         sigma_min, sigma_max: the ends of the ODE.
         sigma_data: standard deviation of the images that the network was trained on.
@@ -32,6 +34,7 @@ class BCM:
             "fp16" or a torch dtype. Images stay in float32.
 
     Attributes:
+        classes: number of classes that labels tell apart; 0 if the network takes none.
         nfe: number of function evaluations so far: each call of F on a batch is one, however many tiles it takes.
     """
 
@@ -51,12 +54,15 @@ class BCM:
         self.name = name
         self.sigma_min, self.sigma_max, self.sigma_data = sigma_min, sigma_max, sigma_data
         self.diagonal, self.level_maps = diagonal, level_maps
+        self.classes: int = getattr(network, "classes", 0)
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         self.network = network.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
         self.nfe = 0
 
-    def traverse(self, x: Tensor, t: Level, u: Level, known: Tensor | None = None) -> Tensor:
+    def traverse(
+        self, x: Tensor, t: Level, u: Level, known: Tensor | None = None, labels: Tensor | None = None
+    ) -> Tensor:
         """Follows the ODE through x at level t to level u, forwards or backwards; 1 NFE (arXiv 2403.18035, eq. 8).
 
         Args:
@@ -64,6 +70,7 @@ class BCM:
             t: level that x is at.
             u: level to go to.
             known: (B, 1, H, W) bool, pixels that are clean (at sigma_min) and stay so; needs level maps.
+            labels: (B,) or (1,) int64, from `labels`; None: the network's choice for an image of unknown class.
 
         Returns:
             (B, 3, H, W) at level u; known pixels are x's own.
@@ -72,9 +79,9 @@ class BCM:
         variance = t**2 + self.sigma_data**2
         c_skip = (t * u + self.sigma_data**2) / variance
         c_out = self.sigma_data * (t - u) * variance.rsqrt()
-        return self._evaluate(x, t, u, c_skip, c_out, known)
+        return self._evaluate(x, t, u, c_skip, c_out, known, labels)
 
-    def mean(self, x: Tensor, t: Level, known: Tensor | None = None) -> Tensor:
+    def mean(self, x: Tensor, t: Level, known: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """The posterior mean E[x_0 | x_t = x], of least squared error, from the diagonal F(., t, t); 1 NFE.
 
         Takes and returns what `traverse` does, at u = 0.
@@ -87,7 +94,7 @@ class BCM:
         variance = t**2 + self.sigma_data**2
         c_skip = self.sigma_data**2 / variance
         c_out = t * self.sigma_data * variance.rsqrt()
-        return self._evaluate(x, t, t, c_skip, c_out, known)
+        return self._evaluate(x, t, t, c_skip, c_out, known, labels)
 
     def denoise(self, x: Tensor, t: Level) -> Tensor:
         """A clean image from x at level t in one evaluation."""
@@ -96,6 +103,17 @@ class BCM:
     def invert(self, x: Tensor, t: Level, u: Level | None = None) -> Tensor:
         """The noise at level u (sigma_max if None) that the ODE turns into x at level t, in one evaluation."""
         return self.traverse(x, t, self.sigma_max if u is None else u)
+
+    def labels(self, label: Label | Sequence[Label] | None) -> Tensor | None:
+        """What `traverse` takes for a class, (1,), or for the class of each image, (B,); None for None.
+
+        Raises:
+            RestoreError: there is no such class, or the network takes no labels.
+        """
+        if label is None:
+            return None
+        several = [label] if isinstance(label, int | str) else label
+        return torch.tensor([label_index(each, self.classes) for each in several])
 
     def require_diagonal(self) -> None:
         """Raises RestoreError where `mean` is not defined."""
@@ -107,7 +125,16 @@ class BCM:
         if not self.level_maps:
             raise RestoreError(f"model '{self.name}' was not trained with level maps; use a scheme without 'hole'")
 
-    def _evaluate(self, x: Tensor, t: Tensor, u: Tensor, c_skip: Tensor, c_out: Tensor, known: Tensor | None) -> Tensor:
+    def _evaluate(
+        self,
+        x: Tensor,
+        t: Tensor,
+        u: Tensor,
+        c_skip: Tensor,
+        c_out: Tensor,
+        known: Tensor | None,
+        labels: Tensor | None,
+    ) -> Tensor:
         """c_skip x + c_out F(c_in x, t, u), with known pixels at sigma_min throughout."""
         if known is not None:
             self.require_level_maps()
@@ -118,9 +145,11 @@ class BCM:
             c_skip, c_out = _where(known, 1.0, c_skip), _where(known, 0.0, c_out)
             c_in = _where(known, (self.sigma_min**2 + self.sigma_data**2) ** -0.5, c_in)
             maps = torch.cat([_where(known, torch.log(self.sigma_min / level), 0.0) for level in (t, u)], 1)
+        # networks without classes need not know of labels
+        condition = () if labels is None else (labels.to(x.device).expand(len(x)),)
         self.nfe += 1
         with torch.no_grad(), self._autocast():
-            raw = self.network(x * _pixelwise(c_in), t.float(), u.float(), maps).float()
+            raw = self.network(x * _pixelwise(c_in), t.float(), u.float(), maps, *condition).float()
         return raw.mul_(_pixelwise(c_out)).addcmul_(x, _pixelwise(c_skip))
 
     def _per_image(self, level: Level, x: Tensor) -> Tensor:

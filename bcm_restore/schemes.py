@@ -198,6 +198,7 @@ class Setting:
     y: object
     noise: Noise
     t0: float = 0.0
+    labels: Tensor | None = None  # (B,) or (1,), the classes of the images
 
 
 def run(
@@ -209,6 +210,7 @@ def run(
     noise: Noise,
     *,
     t0: float = 0.0,
+    labels: Tensor | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
     """Runs the moves, one after the other.
@@ -220,6 +222,7 @@ def run(
         operator, y: the degradation (deepinv's physics are taken as well) and what was measured, for `fit`.
         noise: one generator per image.
         t0: level of the first estimate: how wrong it is, as the standard deviation of noise; 0: nothing is assumed.
+        labels: classes of the images, from `BCM.labels`.
         progress: called after each evaluation.
 
     Returns:
@@ -230,7 +233,7 @@ def run(
     """
     check(scheme, model, t0)
     state = State(x, t0)
-    advance(state, scheme, Setting(model, as_operator(operator), y, noise, t0), progress)
+    advance(state, scheme, Setting(model, as_operator(operator), y, noise, t0, labels), progress)
     return state.x
 
 
@@ -295,12 +298,12 @@ def _renoise(state: State, move: Move, setting: Setting) -> None:
 def _to(state: State, move: Move, setting: Setting) -> None:
     level, sigma_min = _target(move, setting), setting.model.sigma_min
     t, u = max(state.level, sigma_min), max(level, sigma_min)
-    _land(state, setting.model.traverse(state.x, t, u, state.known), level, setting)
+    _land(state, setting.model.traverse(state.x, t, u, state.known, setting.labels), level, setting)
 
 
 def _mean(state: State, move: Move, setting: Setting) -> None:
     t = max(state.level, setting.model.sigma_min)
-    _land(state, setting.model.mean(state.x, t, state.known), 0.0, setting)
+    _land(state, setting.model.mean(state.x, t, state.known, setting.labels), 0.0, setting)
 
 
 def _land(state: State, x: Tensor, level: float, setting: Setting) -> None:

@@ -30,7 +30,18 @@ def python(*arguments, env=ENVIRONMENT, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env, **options)
 
 
-COMMANDS = ["inpaint", "jpeg-restore", "super-resolve", "interpolate", "train", "tune", "weights download", "tasks"]
+COMMANDS = [
+    "inpaint",
+    "jpeg-restore",
+    "super-resolve",
+    "interpolate",
+    "generate",
+    "reconstruct",
+    "train",
+    "tune",
+    "weights download",
+    "tasks",
+]
 
 
 @pytest.mark.parametrize("command", [[], *(name.split() for name in COMMANDS)])

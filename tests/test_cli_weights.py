@@ -58,7 +58,8 @@ def test_import_path_verify_remove(cli, home, own, tmp_path):
     assert "damaged" in json.loads(cli("weights", "verify", "--json", status=2).stdout)["mine"]
     assert cli("weights", "remove", "mine").stdout == "mine: removed\n"
     assert cache.names() == []
-    assert [path.suffix for path in home.iterdir()] == [".lock"]
+    cli.refuses(tmp_path, "weights", "remove", "mine")
+    assert [path.name for path in home.iterdir()] == [".cache.lock"]
 
 
 def test_download(cli, home, tmp_path, monkeypatch):

@@ -105,6 +105,31 @@ def test_mean_is_refused_by_a_model_that_never_saw_the_diagonal():
     assert model.nfe == 0
 
 
+class Classes(nn.Module):
+    """F is the label, everywhere."""
+
+    classes = 1000
+
+    def forward(self, x, t, u, maps=None, labels=None):
+        return torch.zeros_like(x) if labels is None else x.new_ones(x.shape) * labels.view(-1, 1, 1, 1)
+
+
+def test_labels_reach_the_network():
+    model, x = BCM(Classes(), device="cpu"), torch.zeros(2, 3, 1, 1)
+    c_out = 0.5 * (2 - 0.5) / math.hypot(2, 0.5)
+    for label, seen in (([1, 3], [1, 3]), (7, [7, 7]), ("tabby", [281, 281]), (None, [0, 0])):
+        out = model.traverse(x, 2.0, 0.5, labels=model.labels(label))
+        torch.testing.assert_close(out[:, 0, 0, 0], torch.tensor(seen) * c_out)
+    out = model.mean(x, 2.0, labels=model.labels(4))
+    torch.testing.assert_close(out[:, 0, 0, 0], torch.full((2,), 4 * 2 * 0.5 / math.hypot(2, 0.5)))
+
+
+def test_labels_are_refused_by_a_model_without_classes():
+    assert make().labels(None) is None
+    with pytest.raises(RestoreError, match="the model takes no labels; leave --label out"):
+        make().labels(3)
+
+
 def test_noise_is_the_same_in_any_batch():
     alone = [Noise([seed])(torch.empty(1, 3, 5, 7)) for seed in (3, 4)]
     assert torch.equal(Noise([3, 4])(torch.empty(2, 3, 5, 7)), torch.cat(alone))

@@ -9,9 +9,10 @@ from PIL import Image
 from skimage import data
 
 import bcm_restore
-from bcm_restore import images, tasks, weights
+from bcm_restore import images, schemes, tasks, weights
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import psnr
+from bcm_restore.model import BCM
 from bcm_restore.tasks.inpaint import SeamlessMask
 from bcm_restore.tasks.interpolate import slerp, split
 
@@ -46,11 +47,29 @@ def test_other_packages_add_tasks(monkeypatch):
 
 @pytest.mark.parametrize("name", ["inpaint", "interpolate", "jpeg", "super-resolve"])
 def test_every_task_has_a_default_scheme_for_every_nfe(name):
-    for case, table in tasks.get(name).schemes()[weights.DEFAULT].items():
+    tables = tasks.get(name).schemes()
+    for case, table in [*tables[weights.DEFAULT].items(), *tables[weights.PUBLISHED].items()]:
         assert set(table) == {1, 2, 3, 4, 8}, case
         for nfe, scheme in table.items():
             assert scheme.nfe == nfe
             assert scheme.ends_clean
+
+
+@pytest.mark.parametrize("name", ["inpaint", "interpolate", "jpeg", "super-resolve"])
+def test_models_that_never_saw_the_diagonal_get_schemes_that_they_can_run(name):
+    task = tasks.get(name)
+    for model in (still(name="bcm-imagenet64"), still(name="bcm-imagenet64-deep"), still(name="my own")):
+        for case in task.schemes()[weights.DEFAULT]:
+            for nfe in tasks.NFES:
+                schemes.check(task.default(nfe, model, case), model, t0=0.2 if name == "jpeg" else 0.0)
+    new = still(name="new", diagonal=True)
+    assert task.cases(new) == task.schemes()[weights.DEFAULT]
+
+
+def still(diagonal=False, **options):
+    """A model that moves nothing."""
+    network = torch.nn.Module()
+    return BCM(network, device="cpu", diagonal=diagonal, **options)
 
 
 def test_an_nfe_without_a_default_scheme_lists_those_that_exist(portrait):

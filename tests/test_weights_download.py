@@ -3,10 +3,13 @@
 import errno
 import hashlib
 import io
+import json
 import os
 import pickle
 import re
 import shutil
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -16,7 +19,7 @@ from safetensors.torch import load_file
 
 from bcm_restore import networks, weights
 from bcm_restore.errors import RestoreError
-from bcm_restore.weights import cache, catalogue, convert, transfer
+from bcm_restore.weights import archives, cache, catalogue, convert, transfer
 from bcm_restore.weights.catalogue import Entry
 from bcm_restore.weights.download import download, remove
 
@@ -203,6 +206,9 @@ def test_the_publishers_hash_of_a_metrics_network(home, server, catalogued):
     assert path == home / "alex.pth"
     shared = home.parent.parent / "torch" / "hub" / "checkpoints" / "alex.pth"
     assert shared.read_bytes() == path.read_bytes() == b"any bytes"
+    shared.unlink()
+    assert download(name) == path and len(server.requests) == 1
+    assert shared.read_bytes() == b"any bytes"
     assert shared in remove(name)
     assert not shared.exists() and left(home) == []
 
@@ -223,6 +229,13 @@ def test_archives_with_paths_that_lead_out(home, server, catalogued, name):
     server.data = archive(**{CHECKPOINT: checkpoint(), name: b"x"})
     assert "leads out of the archive" in refused(home)
     assert not list(home.parent.parent.rglob("ema.pt"))
+
+
+def test_only_the_file_that_is_needed_is_unpacked(tmp_path):
+    packed, target = tmp_path / "packed.zip", tmp_path / "target"
+    packed.write_bytes(archive(**{"a/ema_1.pt": b"this one", "a/ema_2.pt": b"not this", "optimizer.pt": b"large"}))
+    assert archives.extract(packed, "ema_1.pt", target) == target / "ema_1.pt"
+    assert [(path.name, path.read_bytes()) for path in target.iterdir()] == [("ema_1.pt", b"this one")]
 
 
 def test_which_file_of_the_archive(home, server, catalogued):
@@ -308,6 +321,37 @@ def test_two_at_once(home, catalogued, server):
         assert server.requests == []
     thread.join(30)
     assert results == [home / "net.safetensors"]
+
+
+def test_two_processes_at_once(home, server):
+    server.data = archive()
+    code = (
+        "import json, sys\n"
+        "from bcm_restore.weights import catalogue, download\n"
+        "entry = catalogue.Entry(name='net', **json.loads(sys.argv[1]))\n"
+        "catalogue.entries = lambda: {'net': entry}\n"
+        "print(download.download('net', note=lambda line: print(line, flush=True)))"
+    )
+    table = json.dumps({"kind": "model", "folder": "net_64", "url": server.url, **TEXT})
+    command, pipes = [sys.executable, "-c", code, table], {"stdout": subprocess.PIPE, "text": True}
+    with cache.locked("net", None):
+        both = [subprocess.Popen(command, env=dict(os.environ), **pipes) for _ in range(2)]
+        for process in both:
+            assert process.stdout.readline() == "another process is fetching 'net'; waiting for it\n"
+    answers = [process.communicate(timeout=60)[0].splitlines() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert [lines[-1] for lines in answers] == [str(home / "net.safetensors")] * 2
+    assert sum("is there already" in line for lines in answers for line in lines) == 1
+    assert len(server.requests) == 1
+    assert [path.name for path in sorted(home.iterdir())] == [".cache.lock", "net.json", "net.safetensors"]
+    assert cache.verify("net") == home / "net.safetensors"
+
+
+def test_a_consistency_model_taken_for_another(home, server, catalogued):
+    catalogued()
+    server.data = archive(**{CHECKPOINT: saved(consistency_model())})
+    line = refused(home)
+    assert line.startswith(f"{server.url}: is a consistency model") and str(home) not in line
 
 
 def test_a_consistency_model_is_a_start(home, server, catalogued):

@@ -11,9 +11,11 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from . import printing
+from .generate import generate
 from .groups import add
 from .info import info, tasks
 from .interpolate import interpolate
+from .reconstruct import reconstruct
 from .restore import inpaint, jpeg_restore, super_resolve
 from .train import train
 from .tune import tune
@@ -54,7 +56,7 @@ app = typer.Typer(
 )
 
 
-for _command in (inpaint, jpeg_restore, super_resolve, interpolate, train, tune, tasks, info):
+for _command in (inpaint, jpeg_restore, super_resolve, interpolate, generate, reconstruct, train, tune, tasks, info):
     add(app, _command)
 app.add_typer(weights)
 

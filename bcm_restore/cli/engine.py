@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RestoreError
-from .options import Common
+from .options import Common, Model
 
 if TYPE_CHECKING:
-    from ..model import BCM
+    from ..model import BCM, Label
     from ..schemes import Scheme
     from ..tasks import Restoration, Task
 
@@ -21,12 +21,25 @@ class Engine:
     model: "BCM"
     nfe: int
     scheme: "Scheme | None"
+    label: "Label | None"
     seed: int
+
+    @property
+    def header(self) -> dict[str, str | int]:
+        """What the report says of it."""
+        return header(self.task.name, self.model, self.seed)
 
     def run(self, image: Any, progress: Callable[[int, int], None], **inputs: Any) -> "Restoration":
         """Restores one picture; see `Task.run`."""
         return self.task.run(
-            image, nfe=self.nfe, scheme=self.scheme, model=self.model, seed=self.seed, progress=progress, **inputs
+            image,
+            nfe=self.nfe,
+            scheme=self.scheme,
+            model=self.model,
+            label=self.label,
+            seed=self.seed,
+            progress=progress,
+            **inputs,
         )
 
 
@@ -36,30 +49,60 @@ def prepare(name: str, options: Common) -> Engine:
     Raises:
         RestoreError: the scheme, its NFE, the model or the device is not there or makes no sense.
     """
-    from .. import tasks, weights
+    from .. import tasks
 
     task = tasks.get(name)
-    scheme = _scheme(task, options)
-    model = weights.load_model(options.model or weights.DEFAULT, device=options.device, dtype=options.precision.value)
+    scheme = given_scheme(options)
+    model = load(options)
     nfe = tasks.DEFAULT_NFE if options.nfe is None else options.nfe
     if scheme is None:
-        _check_nfe(task, nfe, model.name)
-    return Engine(task, model, nfe, scheme, options.seed)
+        _check_nfe(task, nfe, model)
+    return Engine(task, model, nfe, scheme, options.label, options.seed)
 
 
-def _scheme(task: "Task", options: Common) -> "Scheme | None":
+def header(task: str, model: "BCM", seed: int) -> dict[str, str | int]:
+    """What a report says of a run."""
+    return {"task": task, "model": model.name, "device": str(model.device), "seed": seed}
+
+
+def load(options: Model) -> "BCM":
+    """The model that the options name.
+
+    Raises:
+        RestoreError: the model, its device or the class of the label is not there.
+    """
+    from .. import weights
+
+    model = weights.load_model(
+        options.model or weights.DEFAULT,
+        device=options.device,
+        dtype=options.precision.value,
+        overlap=options.overlap,
+    )
+    model.labels(options.label)
+    return model
+
+
+def given_scheme(options: Common) -> "Scheme | None":
+    """The scheme of `--scheme`; None where there is none.
+
+    Raises:
+        RestoreError: it makes no sense, leaves noise in the picture, or has not the NFE of `--nfe`.
+    """
+    from ..tasks.base import as_scheme
+
     if options.scheme is None:
         return None
-    scheme = task.choose(options.scheme, 0, "", "")
+    scheme = as_scheme(options.scheme)
     if options.nfe is not None and options.nfe != scheme.nfe:
         raise RestoreError(f'scheme "{scheme}" has NFE {scheme.nfe}, not {options.nfe}; leave --nfe out')
     return scheme
 
 
-def _check_nfe(task: "Task", nfe: int, model: str) -> None:
+def _check_nfe(task: "Task", nfe: int, model: "BCM") -> None:
     """Refuses an NFE that no case has a default scheme for; a case that lacks it says so when a picture is one."""
     cases = task.cases(model)
     if not cases:
-        raise RestoreError(f"{task.name} has no default schemes for model '{model}'; give a --scheme")
+        raise RestoreError(f"{task.name} has no default schemes for model '{model.name}'; give a --scheme")
     if not any(nfe in table for table in cases.values()):
-        task.choose(None, nfe, model, next(iter(cases)))
+        task.default(nfe, model, next(iter(cases)))

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import RestoreError
-from .options import Batch, Common
+from . import printing
+from .options import Batch, Files
 
 Key = tuple[int, int]  # device and inode: the same for every name of a file
 
@@ -42,6 +43,28 @@ class Naming:
 
     suffix: str
     earlier: str
+
+
+def find(
+    arguments: Sequence[str], naming: Naming, options: Batch, apart: Sequence[Path] = ()
+) -> tuple[list[Job], bool]:
+    """What is to be done, and whether it is a single file that was named.
+
+    Args:
+        arguments: the inputs as typed.
+        naming: of the command.
+        options: what was asked for.
+        apart: files and folders that are neither inputs nor to be overwritten: masks.
+
+    Raises:
+        RestoreError: see `expand` and `plan`.
+    """
+    outputs = [Path(options.output)] if options.output else []
+    sources = expand(arguments, options.recursive, naming, [*apart, *outputs])
+    jobs = plan(sources, naming, options, apart)
+    if not jobs:
+        printing.note("nothing to do: all outputs exist")
+    return jobs, len(sources) == 1 and sources[0].folder is None
 
 
 def expand(arguments: Sequence[str], recursive: bool, naming: Naming, apart: Iterable[Path] = ()) -> list[Source]:
@@ -159,7 +182,7 @@ def compare_path(target: Path) -> Path:
     return target.with_name(f"{target.stem}_compare.png")
 
 
-def check_suffix(path: Path, options: Common) -> None:
+def check_suffix(path: Path, options: Files) -> None:
     """Refuses the name of an output file whose suffix is no picture's, or not that of `--format`."""
     from .. import images
 
@@ -178,7 +201,7 @@ def _targets(sources: Sequence[Source], naming: Naming, options: Batch) -> list[
         target = Path(options.output)
         check_suffix(target, options)
         return [target]
-    if options.output is not None and _is_file_name(options.output):
+    if options.output is not None and is_file_name(options.output):
         raise RestoreError(f"{options.output}: there are several outputs; name a folder for them")
     suffix = options.format.suffix if options.format else ".png"
     targets = [_target(source, source.path.stem + _own(source, naming) + suffix, naming, options) for source in sources]
@@ -207,7 +230,8 @@ def _target(source: Source, name: str, naming: Naming, options: Batch) -> Path:
     return (Path(options.output) if options.output else beside) / inside / name
 
 
-def _is_file_name(output: str) -> bool:
+def is_file_name(output: str) -> bool:
+    """Whether an output of that name would be a file: it is one, or has a picture's suffix."""
     from ..images import is_image
 
     path = Path(output)
@@ -248,7 +272,7 @@ def _key(path: Path) -> Key | None:
     return status.st_dev, status.st_ino
 
 
-def check_new(paths: Sequence[Path], options: Common) -> None:
+def check_new(paths: Sequence[Path], options: Files) -> None:
     """Refuses outputs that exist (unless they may be replaced) or whose folders can't be written to.
 
     Raises:

@@ -55,7 +55,7 @@ def interpolate(
         outcome.fail(error)
         raise
     finally:
-        jobs.finish([outcome], loaded, options)
+        jobs.finish([outcome], loaded.header, options)
     if not options.json:
         printing.result(jobs.summary(outcome))
 

@@ -19,7 +19,6 @@ from .options import Common
 if TYPE_CHECKING:
     from ..images import Picture
     from ..tasks import Restoration
-    from .engine import Engine
     from .progress import Bar
 
 
@@ -31,12 +30,14 @@ class Result:
         before, after: the picture, upright.
         restoration: how it came about; None where there was nothing to do.
         remark: why there was nothing to do.
+        mse: mean squared error of what was to stay the same.
     """
 
     before: "Picture"
     after: "Picture"
     restoration: "Restoration | None" = None
     remark: str = ""
+    mse: float | None = None
 
 
 class Skip(RestoreError):  # noqa: N818
@@ -55,6 +56,7 @@ class Outcome:
     nfe: int | None = None
     case: str | None = None
     size: tuple[int, int] | None = None  # width and height of the output
+    mse: float | None = None  # of a reconstruction
     seconds: float = 0.0
     error: str | None = None  # why it failed
     remark: str | None = None  # why it was skipped or copied
@@ -77,17 +79,21 @@ class Outcome:
 
 
 Work = Callable[[Path, "Bar"], Result]
+Header = dict[str, str | int]
 
 
-def run(jobs: Sequence[Job], work: Work, engine: "Engine", options: Common, single: bool) -> None:
+def run(jobs: Sequence[Job], work: Work, header: Header, options: Common, single: bool) -> list[Outcome]:
     """Restores one picture after the other; a broken one does not stop the rest.
 
     Args:
         jobs: what is to be done.
         work: restores the picture of a file.
-        engine: what it is restored with, for the report.
+        header: what the report says of them all.
         options: what was asked for.
         single: the only job is a file that was named: its error is the command's.
+
+    Returns:
+        What became of each.
 
     Raises:
         typer.Exit: with status 1, a picture of several could not be restored.
@@ -118,10 +124,11 @@ def run(jobs: Sequence[Job], work: Work, engine: "Engine", options: Common, sing
             printing.note(f"{done} of {len(jobs)} files done; --resume goes on from there")
         raise
     finally:
-        finish(outcomes, engine, options)
+        finish(outcomes, header, options)
     if any(outcome.status == "failed" for outcome in outcomes):
         _list_failures(outcomes)
         raise typer.Exit(1)
+    return outcomes
 
 
 @contextlib.contextmanager
@@ -145,6 +152,7 @@ def _restore(job: Job, work: Work, bar: "Bar", options: Common, outcome: Outcome
     outcome.output = str(job.target)
     height, width = result.after.pixels.shape[:2]
     outcome.size = (width, height)
+    outcome.mse = result.mse
     if result.restoration:
         outcome.describe(result.restoration)
     else:
@@ -177,20 +185,15 @@ def summary(outcome: Outcome) -> str:
     """One line on what was done."""
     assert outcome.size is not None
     width, height = outcome.size
-    how = outcome.remark or f"{width}x{height}, NFE {outcome.nfe}, {outcome.seconds:.1f} s"
+    mse = "" if outcome.mse is None else f", MSE {outcome.mse:.5f}"
+    how = outcome.remark or f"{width}x{height}, NFE {outcome.nfe}{mse}, {outcome.seconds:.1f} s"
     return f"{_joined(outcome.input)} -> {_joined(outcome.output)} ({how})"
 
 
-def finish(outcomes: Sequence[Outcome], engine: "Engine", options: Common) -> None:
+def finish(outcomes: Sequence[Outcome], header: Header, options: Common) -> None:
     """What stands at the end: the JSON document, and what was skipped."""
     if options.json:
-        document = {
-            "task": engine.task.name,
-            "model": engine.model.name,
-            "device": str(engine.model.device),
-            "seed": options.seed,
-            "files": [dataclasses.asdict(outcome) for outcome in outcomes],
-        }
+        document = {**header, "files": [dataclasses.asdict(outcome) for outcome in outcomes]}
         # ASCII, so that no file name can be without an encoding
         print(json.dumps(document, indent=2), flush=True)
     skipped = [outcome for outcome in outcomes if outcome.status == "skipped"]

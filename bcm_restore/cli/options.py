@@ -5,7 +5,7 @@ import inspect
 import traceback
 from collections.abc import Callable
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -48,22 +48,32 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Common(Report):
-    """What every restoring command takes."""
+class Model(Report):
+    """What evaluates, and on what."""
 
-    nfe: Annotated[
-        int | None,
-        _option("--nfe", panel="Model", text="Network evaluations for each picture: 1, 2, 3, 4 (default) or 8.", min=1),
-    ] = None
-    scheme: Annotated[
-        str | None,
-        _option(
-            "--scheme", panel="Model", text='A scheme of your own, such as "noise 0.5, to 0, fit".', metavar="TEXT"
-        ),
-    ] = None
     model: Annotated[
         str | None,
         _option("--model", panel="Model", text="Name of a model or path of its file.", metavar="NAME|FILE"),
+    ] = None
+    label: Annotated[
+        str | None,
+        _option(
+            "--label",
+            panel="Model",
+            text="Class of what is shown, for models that know classes: an index or an ImageNet name; the mean of all "
+            "classes unless given.",
+            metavar="N|NAME",
+        ),
+    ] = None
+    overlap: Annotated[
+        int | None,
+        _option(
+            "--overlap",
+            panel="Model",
+            text="Pixels that neighbouring windows share, for models of one image size.",
+            min=0,
+            metavar="N",
+        ),
     ] = None
     device: Annotated[str, _option("--device", panel="Model", text="auto, cpu, cuda or cuda:1.", metavar="NAME")] = (
         "auto"
@@ -74,6 +84,12 @@ class Common(Report):
     seed: Annotated[
         int, _option("--seed", panel="Model", text="Seed of the noise.", min=0, max=2**32 - 1, metavar="N")
     ] = 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Files(Model):
+    """Where pictures are written, and as what."""
+
     output: Annotated[
         str | None,
         _option("-o", "--output", panel="Output", text="File or folder to write to.", metavar="PATH"),
@@ -86,6 +102,22 @@ class Common(Report):
         int | None,
         _option(
             "--quality", panel="Output", text="Quality of JPEG, WebP and AVIF outputs.", min=1, max=100, metavar="N"
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Common(Files):
+    """What every restoring command takes."""
+
+    nfe: Annotated[
+        int | None,
+        _option("--nfe", panel="Model", text="Network evaluations for each picture: 1, 2, 3, 4 (default) or 8.", min=1),
+    ] = None
+    scheme: Annotated[
+        str | None,
+        _option(
+            "--scheme", panel="Model", text='A scheme of your own, such as "noise 0.5, to 0, fit".', metavar="TEXT"
         ),
     ] = None
     compare: Annotated[
@@ -106,6 +138,22 @@ class Batch(Common):
     ] = False
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RoundTrip(Batch):
+    """What `reconstruct` takes: comparisons are always written, and there are two published NFE."""
+
+    compare: ClassVar[bool] = True  # type: ignore[misc]
+    nfe: Annotated[
+        int | None,
+        _option(
+            "--nfe",
+            panel="Model",
+            text="Network evaluations there and back: 2 (default, the published one-step inversion) or 3 (two-step).",
+            min=1,
+        ),
+    ] = None
+
+
 Inputs = Annotated[
     list[str],
     typer.Argument(help='Pictures, folders or quoted patterns such as "*.png".', metavar="INPUT", show_default=False),
@@ -117,7 +165,8 @@ def shared(command: Callable[..., None]) -> Callable[..., None]:
     own = list(inspect.signature(command).parameters.values())
     kind = next(parameter.annotation for parameter in own if parameter.name == "options")
     # what is common to all stands last in the help
-    fields = sorted(dataclasses.fields(kind), key=lambda field: field.name in Report.__annotations__)
+    order = [name for level in kind.__mro__ for name in inspect.get_annotations(level)]
+    fields = sorted(dataclasses.fields(kind), key=lambda field: order.index(field.name))
     parameters = [parameter for parameter in own if parameter.name != "options"] + [
         inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
         for field in fields

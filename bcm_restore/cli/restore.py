@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import NothingToRestore, RestoreError
-from . import engine, inputs, jobs, printing
+from . import engine, inputs, jobs
 from .engine import Engine
 from .inputs import Naming
 from .jobs import Result, Skip, Work
@@ -49,15 +49,9 @@ def restore(
         work: makes of an engine what restores a file.
         apart: files and folders that are neither inputs nor to be overwritten: masks.
     """
-    apart = list(apart)
-    outputs = [Path(options.output)] if options.output else []
-    sources = inputs.expand(arguments, options.recursive, naming, [*apart, *outputs])
-    planned = inputs.plan(sources, naming, options, apart)
-    if not planned:
-        printing.note("nothing to do: all outputs exist")
+    planned, single = inputs.find(arguments, naming, options, list(apart))
     loaded = engine.prepare(task, options)
-    single = len(sources) == 1 and sources[0].folder is None
-    jobs.run(planned, work(loaded), loaded, options, single)
+    jobs.run(planned, work(loaded), loaded.header, options, single)
 
 
 @shared

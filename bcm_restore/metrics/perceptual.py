@@ -13,8 +13,7 @@ from .extra import missing
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-BACKBONE = "alexnet-owt-7be5be79.pth"
-URL = f"https://download.pytorch.org/models/{BACKBONE}"
+BACKBONE = "lpips-alex"  # AlexNet's weights in the catalogue
 
 
 def lpips(picture: np.ndarray, reference: np.ndarray) -> float:
@@ -24,7 +23,7 @@ def lpips(picture: np.ndarray, reference: np.ndarray) -> float:
         picture, reference: uint8 arrays of one shape, (H, W, 3), 32x32 or larger.
 
     Raises:
-        RestoreError: the package or AlexNet's weights are missing; nothing is downloaded.
+        RestoreError: the package or AlexNet's weights are missing, or they are damaged; nothing is downloaded.
     """
     import torch
 
@@ -38,17 +37,14 @@ def load() -> "nn.Module":
     """The network of LPIPS, loaded once.
 
     Raises:
-        RestoreError: the package or AlexNet's weights are missing.
+        RestoreError: the package or AlexNet's weights are missing, or they are damaged.
     """
     try:
         import lpips as package
         import torchvision  # noqa: F401  (what lpips takes AlexNet from)
     except ImportError as error:
         raise missing("LPIPS", error.name or "lpips") from error
-    path = backbone()
-    if not path.is_file():
-        # without it the package would download it, or measure with random weights
-        raise RestoreError(f"LPIPS needs AlexNet's weights, {BACKBONE}; fetch {URL} and put it into {path.parent}")
+    _check_backbone()  # without it the package would download it, or measure with whatever lies there
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of names in torchvision that lpips still uses
         return package.LPIPS(net="alex", verbose=False).eval().requires_grad_(False)
@@ -56,9 +52,22 @@ def load() -> "nn.Module":
 
 def backbone() -> Path:
     """Where AlexNet's weights are looked for: torch.hub's folder of checkpoints."""
-    import torch
+    from ..weights import catalogue
+    from ..weights.download import torch_hub_path
 
-    return Path(torch.hub.get_dir()) / "checkpoints" / BACKBONE
+    return torch_hub_path(catalogue.get(BACKBONE).stored_as)
+
+
+def _check_backbone() -> None:
+    """Makes sure that AlexNet's weights are there, and those that LPIPS was made with."""
+    from ..weights import cache, catalogue
+
+    path, entry = backbone(), catalogue.get(BACKBONE)
+    fetch = f"'bcm-restore weights download {BACKBONE}' fetches them, or put {entry.url} into {path.parent}"
+    if not path.is_file():
+        raise RestoreError(f"LPIPS needs AlexNet's weights; {fetch}")
+    if cache.digest(path) != entry.sha256:
+        raise RestoreError(f"{path}: is damaged, or not AlexNet's weights that LPIPS needs; delete it, then {fetch}")
 
 
 def _tensor(picture: np.ndarray) -> "Tensor":

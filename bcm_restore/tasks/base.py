@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import schemes, shipped, weights
 from ..errors import RestoreError
-from ..model import BCM, Noise
+from ..model import BCM, Label, Noise
 from ..operators import Operator
 from ..schemes import Progress, Scheme
 from .arrays import AnyImage, to_tensor
@@ -35,6 +35,7 @@ class Problem:
         x: (B, 3, H, W) in [-1, 1], the first estimate.
         t0: level of the first estimate: how wrong it is, as the standard deviation of noise.
         case: which of the task's default schemes suit it.
+        labels: (B,) or (1,) int64, classes of the images for models that know classes.
     """
 
     operator: Operator
@@ -42,6 +43,7 @@ class Problem:
     x: Tensor
     t0: float = 0.0
     case: str = "any"
+    labels: Tensor | None = None
 
 
 @dataclass
@@ -93,6 +95,7 @@ class Task(ABC):
         nfe: int = DEFAULT_NFE,
         scheme: str | Scheme | None = None,
         model: BCM | str | Path | None = None,
+        label: Label | None = None,
         seed: int = 0,
         progress: Progress | None = None,
         **inputs: Any,
@@ -105,6 +108,8 @@ class Task(ABC):
             nfe: number of network evaluations: picks the default scheme.
             scheme: a scheme of one's own instead; see `bcm_restore.schemes`.
             model: a loaded model, or what `load_model` takes; None: the model inside the package.
+            label: class of what the picture shows, for models that know classes: an index or an ImageNet name. None:
+                the mean of all classes' embeddings, which is our choice and not the paper's.
             seed: of the noise. The same seed gives an image the same noise in any batch.
             progress: called with (evaluations done, evaluations in all) after each one.
             **inputs: what the task needs besides: see its `problem`.
@@ -117,7 +122,8 @@ class Task(ABC):
         x = tensor.to(model.device)
         before = model.nfe
         problem = self.problem(x, **inputs)
-        chosen = self.choose(scheme, nfe, model.name, problem.case)
+        problem.labels = model.labels(label)
+        chosen = self.choose(scheme, nfe, model, problem.case)
         noise = Noise([seed] * len(problem.x))
         result = self.solve(problem, chosen, model, noise, progress)
         return Restoration(
@@ -129,34 +135,50 @@ class Task(ABC):
     ) -> Tensor:
         """Runs the scheme on the problem: (B, 3, H, W) in about [-1, 1]."""
         return schemes.run(
-            scheme, model, problem.x, problem.operator, problem.y, noise, t0=problem.t0, progress=progress
+            scheme,
+            model,
+            problem.x,
+            problem.operator,
+            problem.y,
+            noise,
+            t0=problem.t0,
+            labels=problem.labels,
+            progress=progress,
         )
 
     def finish(self, restored: Any, image: AnyImage, **inputs: Any) -> Any:
         """A last touch in the caller's own kind of picture."""
         return restored
 
-    def choose(self, scheme: str | Scheme | None, nfe: int, model: str, case: str) -> Scheme:
+    def choose(self, scheme: str | Scheme | None, nfe: int, model: BCM, case: str) -> Scheme:
         """The scheme given, or the default one for that NFE, model and case.
 
         Raises:
             RestoreError: the text is not a scheme or leaves noise in the picture, or no default has that NFE.
         """
-        if scheme is not None:
-            chosen = schemes.parse(scheme) if isinstance(scheme, str) else scheme
-            if not chosen.ends_clean:
-                raise RestoreError(f'scheme "{chosen}" leaves noise in the picture; end it with "to 0" or "mean"')
-            return chosen
-        table = self.cases(model).get(case, {})
+        return self.default(nfe, model, case) if scheme is None else as_scheme(scheme)
+
+    def default(self, nfe: int, model: BCM, case: str) -> Scheme:
+        """The default scheme for that NFE, model and case; a model may have the same for "any" case.
+
+        Raises:
+            RestoreError: none has that NFE.
+        """
+        cases = self.cases(model)
+        table = cases.get(case) or cases.get("any", {})
         if nfe not in table:
             there = f"there are {', '.join(map(str, sorted(table)))}, or" if table else "there is none;"
             raise RestoreError(f"{self.name} has no default scheme with NFE {nfe}; {there} give a scheme")
         return table[nfe]
 
-    def cases(self, model: str) -> dict[str, dict[int, Scheme]]:
-        """The default schemes for that model: case, then NFE. One without any takes those of the default model."""
+    def cases(self, model: BCM) -> dict[str, dict[int, Scheme]]:
+        """The default schemes for that model: case, then NFE.
+
+        A model without any takes those of the default model, or, if `mean` is not defined for it, of the published one.
+        """
         tables = self.schemes()
-        return tables.get(model) or tables.get(weights.DEFAULT) or {}
+        alike = weights.DEFAULT if model.diagonal else weights.PUBLISHED
+        return tables.get(model.name) or tables.get(alike) or {}
 
     def schemes(self) -> dict[str, dict[str, dict[int, Scheme]]]:
         """The default schemes: model, then case, then NFE."""
@@ -165,6 +187,18 @@ class Task(ABC):
     def schemes_file(self) -> Path:
         """The TOML file of the default schemes; tasks of other packages bring their own."""
         return shipped.folder("tasks") / f"{self.name}.toml"
+
+
+def as_scheme(scheme: str | Scheme) -> Scheme:
+    """A scheme that ends with a picture, from its text if need be.
+
+    Raises:
+        RestoreError: the text is not a scheme, or it leaves noise in the picture.
+    """
+    chosen = schemes.parse(scheme) if isinstance(scheme, str) else scheme
+    if not chosen.ends_clean:
+        raise RestoreError(f'scheme "{chosen}" leaves noise in the picture; end it with "to 0" or "mean"')
+    return chosen
 
 
 @functools.cache

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import schemes
 from ..errors import RestoreError
-from ..model import BCM, Noise
+from ..model import BCM, Label, Noise
 from ..operators import Mask
 from ..schemes import Progress, Scheme
 from .arrays import AnyImage, to_tensor
@@ -39,6 +39,7 @@ class Interpolate(Task):
         nfe: int = DEFAULT_NFE,
         scheme: str | Scheme | None = None,
         model: BCM | str | Path | None = None,
+        label: Label | None = None,
         seed: int = 0,
         progress: Progress | None = None,
         frames: int = 9,
@@ -49,7 +50,7 @@ class Interpolate(Task):
         Args:
             image: the two pictures, of one kind and size; see `Task.run`.
             nfe: network evaluations from a picture to a frame: picks the default scheme.
-            scheme, model, seed: see `Task.run`.
+            scheme, model, label, seed: see `Task.run`; the label is that of both pictures.
             progress: called with (evaluations done, evaluations in all frames).
             frames: number of pictures to make, the two ends included.
 
@@ -70,20 +71,27 @@ class Interpolate(Task):
         if len(a) != 1:
             raise RestoreError("interpolate takes single pictures, not batches")
         model = ready(model)
-        chosen = self.choose(scheme, nfe, model.name, "any")
+        chosen = self.choose(scheme, nfe, model, "any")
         pair = torch.cat([a, b]).to(model.device)
-        between = self._between(pair, chosen, model, seed, frames, progress)
+        between = self._between(pair, chosen, model, model.labels(label), seed, frames, progress)
         made = [image[0], *map(back, between), image[1]]
         return Restoration(made, chosen, chosen.nfe, "any", model.name)
 
     def _between(
-        self, pair: Tensor, scheme: Scheme, model: BCM, seed: int, frames: int, progress: Progress | None
+        self,
+        pair: Tensor,
+        scheme: Scheme,
+        model: BCM,
+        labels: Tensor | None,
+        seed: int,
+        frames: int,
+        progress: Progress | None,
     ) -> list[Tensor]:
         """The frames (1, 3, H, W) between the pictures (2, 3, H, W)."""
         schemes.check(scheme, model)
         up, down = split(scheme)
         problem = self.problem(pair)
-        setting = schemes.Setting(model, problem.operator, problem.y, Noise([seed, seed]))
+        setting = schemes.Setting(model, problem.operator, problem.y, Noise([seed, seed]), labels=labels)
         state = schemes.State(pair, 0.0)
         schemes.advance(state, up, setting)
         latents, level = state.x, state.level

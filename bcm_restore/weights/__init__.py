@@ -16,6 +16,7 @@ from ..errors import RestoreError
 from ..model import BCM
 
 DEFAULT = "bcm-photo-small"
+PUBLISHED = "bcm-imagenet64"  # the paper's
 
 
 def names() -> list[str]:
@@ -52,6 +53,7 @@ def load_model(
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
     tile: int | None = None,
+    overlap: int | None = None,
 ) -> BCM:
     """Loads a model, ready for images of any size.
 
@@ -60,9 +62,10 @@ def load_model(
         device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", ...
         dtype: "auto" (float32 on CPU, bfloat16 or else float16 on CUDA), "fp32", "bf16", "fp16" or a torch dtype.
         tile: side of the tiles that large images are cut into; None: as the memory allows.
+        overlap: pixels that neighbouring windows share, for networks of one image size; None: the network's default.
 
     Raises:
-        RestoreError: there is no such file, or it is not a model of this package's.
+        RestoreError: there is no such file, it is not a model of this package's, or the overlap does not suit it.
     """
     path = find(name_or_path)
     if path.suffix == ".pt":
@@ -70,7 +73,7 @@ def load_model(
     description, tensors = read(path)
     network = networks.build(description["architecture"], description["config"])
     _fill(network, tensors, path)
-    return BCM(spread(network, tile), name=path.stem, device=device, dtype=dtype, **description["model"])
+    return BCM(spread(network, tile, overlap), name=path.stem, device=device, dtype=dtype, **description["model"])
 
 
 def save_model(
@@ -110,13 +113,17 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise RestoreError(f"{path}: not a readable .safetensors file ({error}); fetch it again") from error
     if metadata is None:
         raise RestoreError(f"{path}: holds tensors but not the description of a bcm-restore model; convert it first")
-    return json.loads(metadata), tensors
+    try:
+        description = json.loads(metadata)
+        return {key: description[key] for key in ("architecture", "config", "model")}, tensors
+    except (ValueError, TypeError, KeyError) as error:
+        raise RestoreError(f"{path}: its description of the model is damaged; fetch the file again") from error
 
 
 def _fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Loads the tensors, naming the first that does not match."""
     expected = network.state_dict()
-    for name in expected.keys() | tensors.keys():
+    for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors:
             raise RestoreError(f"{path}: tensor '{name}' is missing; fetch the file again")
         if name not in expected:

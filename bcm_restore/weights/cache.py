@@ -9,14 +9,20 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import RestoreError
 from ..files import atomic_path
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 HOME = "BCM_RESTORE_HOME"
 CHUNK = 1 << 20
+POLL = 0.2  # seconds between looks at whether another process is done
 
 Progress = Callable[[int, int | None], None]  # bytes done, bytes in all where that is known
 Note = Callable[[str], None]  # a line about the work
@@ -124,6 +130,7 @@ def remove(name: str) -> list[Path]:
     if not is_name(name) or not folder().is_dir():
         raise RestoreError(f"'{name}' is not in the cache; there are: {', '.join(names()) or 'none'}")
     with locked(name, None):
+        _sweep(name)
         suffixes = (".part", ".resume", ".safetensors", ".pt")
         paths = [record_path(name), *(folder() / f"{name}{suffix}" for suffix in suffixes)]
         with contextlib.suppress(RestoreError):  # a record that is damaged goes as well
@@ -166,23 +173,46 @@ def locked(name: str, note: Note | None) -> Iterator[None]:
     Raises:
         RestoreError: another process is at it, or the folder can't be written to.
     """
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
 
+    path = folder() / f".{name}.busy"
+    lock = FileLock(path)
     with _explained(folder()):
         folder().mkdir(parents=True, exist_ok=True)
-        # the file stays: to delete a lock is to have two of them
-        lock = FileLock(folder() / f".{name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
+        if not _taken(lock):
             if note is None:
-                raise RestoreError(f"another process is fetching '{name}'; wait until it is done") from error
+                raise RestoreError(f"another process is fetching '{name}'; wait until it is done")
             note(f"another process is fetching '{name}'; waiting for it")
-            lock.acquire(poll_interval=0.2)
+            while not _taken(lock):
+                time.sleep(POLL)
     try:
         yield
     finally:
-        lock.release()
+        with contextlib.suppress(OSError), _guard():
+            lock.release()
+            path.unlink()
+        lock.release()  # if that has failed
+
+
+def _taken(lock: "BaseFileLock") -> bool:
+    """Takes a lock that nobody has."""
+    with _guard():
+        try:
+            lock.acquire(timeout=0)
+        except TimeoutError:
+            return False
+    return True
+
+
+def _guard() -> "BaseFileLock":
+    """Held for a moment by who takes or drops a lock.
+
+    To delete a lock's file is to have two locks, one of them on the deleted file, where others open it meanwhile. The
+    guard keeps them from that; its own file is the one that stays.
+    """
+    from filelock import FileLock
+
+    return FileLock(folder() / ".cache.lock")
 
 
 @contextlib.contextmanager
@@ -192,14 +222,19 @@ def workspace(name: str) -> Iterator[Path]:
     Raises:
         RestoreError: it can't be made.
     """
-    for stale in folder().glob(f".{name}.tmp-*"):  # of a process that was killed
-        shutil.rmtree(stale, ignore_errors=True)
+    _sweep(name)
     with _explained(folder()):
         path = Path(tempfile.mkdtemp(prefix=f".{name}.tmp-", dir=folder()))
     try:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _sweep(name: str) -> None:
+    """Takes away the workspaces of processes that were killed."""
+    for stale in folder().glob(f".{name}.tmp-*"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RestoreError
 from ..files import atomic_path
-from .transfer import Rejected
+from .transfer import Rejected, is_page
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 # The paper's objective alone: nothing was trained at t = u, nor with levels that differ between pixels.
 PUBLISHED = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5, "diagonal": False, "level_maps": False}
+SECOND = "time_embed_"  # how the tensors begin that a network has for the level to go to
 PRECISIONS = {"fp16": "float16", "fp32": "float32"}
 
 
@@ -55,11 +56,12 @@ def check_start(path: Path) -> None:
     """Makes sure that a file is a consistency model's checkpoint, for training to start from.
 
     Raises:
-        Rejected: it is not.
+        Rejected: it is not, or not a whole one.
     """
     tensors = read_checkpoint(path)
     if not is_consistency_model(tensors):
         raise Rejected(f"{path}: is not a consistency model's checkpoint; import it as a model")
+    _infer(tensors, path)
 
 
 def read_checkpoint(path: Path) -> dict[str, "Tensor"]:
@@ -78,16 +80,26 @@ def read_checkpoint(path: Path) -> dict[str, "Tensor"]:
         raise RestoreError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     except Exception as error:  # whatever damaged bytes make of it
         code = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"code besides tensors ({code[1]})" if code else "no checkpoint, or a damaged one"
+        damage = "a web page" if is_page(path) else "no checkpoint, or a damaged one"
+        what = f"code besides tensors ({code[1]})" if code else damage
         raise Rejected(f"{path}: holds {what}, and was not loaded; fetch it again from where you trust it") from error
-    if not isinstance(tensors, Mapping) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
+    if not _are_named(tensors):
         raise Rejected(f"{path}: holds something else than a network's tensors by name; take the file of its weights")
     return dict(tensors)
 
 
 def is_consistency_model(tensors: Mapping[str, "Tensor"]) -> bool:
     """Whether a network takes the level where it is, and none to go to."""
-    return "time_embed.2.bias" in tensors and "time_embed_align.weight" not in tensors
+    return "time_embed.2.bias" in tensors and not any(name.startswith(SECOND) for name in tensors)
+
+
+def _are_named(tensors: object) -> bool:
+    """Whether it is tensors by name."""
+    import torch
+
+    return isinstance(tensors, Mapping) and all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in tensors.items()
+    )
 
 
 def _read(source: Path) -> tuple[dict[str, Any] | None, dict[str, "Tensor"]]:
@@ -102,31 +114,63 @@ def _read(source: Path) -> tuple[dict[str, Any] | None, dict[str, "Tensor"]]:
     try:
         with safe_open(source, "pt") as file:
             described = "bcm_restore" in (file.metadata() or {})
-        return read(source) if described else (None, load_file(source))
+        if not described:
+            return None, load_file(source)
     except (SafetensorError, OSError) as error:
         raise Rejected(f"{source}: not a readable .safetensors file ({error}); fetch it again") from error
+    try:
+        description, tensors = read(source)
+        _check(description["architecture"], description["config"], tensors, source)
+    except RestoreError as error:
+        raise Rejected(str(error)) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise Rejected(f"{source}: its description of the network is damaged; fetch it again") from error
+    return description, tensors
 
 
 def _describe(tensors: Mapping[str, "Tensor"], source: Path) -> dict[str, Any]:
     """The description of a published network, found from its tensors."""
-    from ..networks.adm_unet import infer_config
-
     if is_consistency_model(tensors):
         raise ConsistencyModel(
-            f"{source}: is a consistency model, not a bidirectional one, and can't restore; it is a start for "
-            f"training: 'start = \"{source}\"' in the configuration of 'bcm-restore train'"
+            f"{source}: is a consistency model, not a bidirectional one, and can't restore; training can begin with "
+            "it: 'start' in the configuration of 'bcm-restore train' names the file"
         )
+    return {"architecture": "AdmUNet", "config": _infer(tensors, source), "model": PUBLISHED}
+
+
+def _infer(tensors: Mapping[str, "Tensor"], source: Path) -> dict[str, Any]:
+    """The arguments of the published network that has these tensors and no others.
+
+    Raises:
+        Rejected: there is none.
+    """
+    from ..networks.adm_unet import infer_config
+
     try:
+        _check_pairs(tensors)
         config = infer_config(tensors)
-        _check(config, tensors, source)
+        _check("AdmUNet", config, tensors, source)
     except RestoreError as error:
         known = str(error).removeprefix(f"{source}: ")
         raise Rejected(f"{source}: is not a network that is known here: {known}") from error
-    return {"architecture": "AdmUNet", "config": config, "model": PUBLISHED}
+    except (IndexError, TypeError, ZeroDivisionError) as error:
+        raise Rejected(f"{source}: is not a network that is known here: its tensors have other shapes") from error
+    return config
 
 
-def _check(config: dict[str, Any], tensors: Mapping[str, "Tensor"], source: Path) -> None:
-    """Whether the network has these tensors, found before they are stored and without memory for it."""
+def _check_pairs(tensors: Mapping[str, "Tensor"]) -> None:
+    """Names a weight that is missing beside its bias: the configuration is inferred from weights."""
+    for name in tensors:
+        weight = name.removesuffix("bias") + "weight"
+        if name.endswith(".bias") and weight not in tensors:
+            raise RestoreError(f"tensor '{weight}' is missing; fetch the file again")
+
+
+def _check(architecture: str, config: dict[str, Any], tensors: Mapping[str, "Tensor"], source: Path) -> None:
+    """Whether the network has these tensors, found before they are stored and without memory for it.
+
+    A consistency model's need not have those for the level to go to.
+    """
     import torch
 
     from .. import networks
@@ -134,7 +178,9 @@ def _check(config: dict[str, Any], tensors: Mapping[str, "Tensor"], source: Path
 
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that nothing is copied
-        _fill(networks.build("AdmUNet", config), dict(tensors), source)
+        network = networks.build(architecture, config)
+        lent = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(SECOND)}
+        _fill(network, {**(lent if is_consistency_model(tensors) else {}), **tensors}, source)
 
 
 def _as(precision: str, tensor: "Tensor", name: str, source: Path) -> "Tensor":
@@ -143,7 +189,8 @@ def _as(precision: str, tensor: "Tensor", name: str, source: Path) -> "Tensor":
 
     if not tensor.is_floating_point():
         return tensor.contiguous()
-    converted = tensor.to(getattr(torch, PRECISIONS[precision])).contiguous()
+    # a copy even where nothing changes: tensors that share their memory can't be stored
+    converted = tensor.to(getattr(torch, PRECISIONS[precision]), copy=True).contiguous()
     if not converted.isfinite().all():
         way = "--precision fp32 keeps it" if tensor.isfinite().all() else "the file is of no use"
         raise Rejected(f"{source}: tensor '{name}' has values that are not finite in {precision}; {way}")

@@ -53,6 +53,8 @@ def download(
         with contextlib.suppress(RestoreError):  # missing or damaged: then it is fetched
             path = cache.verify(name)
             note(f"{name}: is there already; 'bcm-restore weights remove {name}' makes place for another")
+            if entry.torch_hub:  # whose folder may be another one by now
+                _share_with_torch_hub(path)
             return path
         part = cache.folder() / f"{name}.part"
         transfer.fetch(entry.url, part, progress)

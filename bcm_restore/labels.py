@@ -1,0 +1,86 @@
+"""The labels of class-conditional networks: indices, and the names of ImageNet's classes."""
+
+import difflib
+import functools
+import re
+
+from . import shipped
+from .errors import RestoreError
+
+IMAGENET = 1000  # classes: a network with as many is taken for one of ImageNet
+INDEX = r"[+-]?[0-9]{1,18}"
+
+
+def label_index(label: str | int, classes: int) -> int:
+    """The index of a class.
+
+    Args:
+        label: an index, as a number or in digits, or one of the names of ImageNet's classes. Case does not count, nor
+            do spaces, hyphens and underscores differ.
+        classes: how many the network knows; 0: it takes no labels.
+
+    Returns:
+        0 to classes - 1.
+
+    Raises:
+        RestoreError: the network has no such class, or the name is that of several.
+    """
+    text = " ".join(str(label).split())
+    if classes == 0:
+        raise RestoreError("the model takes no labels; leave --label out")
+    if re.fullmatch(INDEX, text):
+        if not 0 <= int(text) < classes:
+            raise RestoreError(f"label {text} is not there; the model's classes are 0 to {classes - 1}")
+        return int(text)
+    if classes != IMAGENET:
+        raise RestoreError(
+            f"label '{text}' is no index from 0 to {classes - 1}, which this model needs; "
+            "names are known of ImageNet's classes alone"
+        )
+    found = _indices().get(_plain(text), ())
+    if len(found) == 1:
+        return found[0]
+    if found:
+        choice = " or ".join(f"{index} ({', '.join(class_names()[index])})" for index in found)
+        raise RestoreError(f"label '{text}' could be {choice}; give the index")
+    raise RestoreError(f"label '{text}' is not one of ImageNet's classes; {_way_out(text)}")
+
+
+@functools.cache
+def class_names() -> list[tuple[str, ...]]:
+    """The names of each of ImageNet's classes in the order of their index, the usual one first.
+
+    Raises:
+        RestoreError: the file with them can't be read.
+    """
+    path = shipped.folder("weights") / "imagenet-classes.txt"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RestoreError(f"{path}: cannot be read ({error}); install bcm-restore again") from error
+    return [tuple(line.split(", ")) for line in lines if not line.startswith("#")]
+
+
+@functools.cache
+def _indices() -> dict[str, tuple[int, ...]]:
+    """The classes of each name; where it is the first name of some, those alone."""
+    firsts: dict[str, tuple[int, ...]] = {}
+    others: dict[str, tuple[int, ...]] = {}
+    for index, (first, *synonyms) in enumerate(class_names()):
+        firsts[_plain(first)] = (*firsts.get(_plain(first), ()), index)
+        for synonym in synonyms:
+            others[_plain(synonym)] = (*others.get(_plain(synonym), ()), index)
+    return {**others, **firsts}
+
+
+def _way_out(text: str) -> str:
+    """Names that are like this one, or else where all of them are."""
+    spelt = {_plain(name): name for names in class_names() for name in names}
+    if close := difflib.get_close_matches(_plain(text), spelt, 3):
+        return f"did you mean {' or '.join(repr(spelt[name]) for name in close)}?"
+    return f"{shipped.folder('weights') / 'imagenet-classes.txt'} lists them"
+
+
+def _plain(name: str) -> str:
+    """As names are compared: in lower case, with single spaces for hyphens and underscores."""
+    return " ".join(re.sub("[-_]", " ", name).lower().split())

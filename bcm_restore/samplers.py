@@ -1,0 +1,199 @@
+"""Generation, inversion and reconstruction by the published schedules (arXiv 2403.18035), or by any scheme.
+
+A schedule is a scheme: generation adds noise of sigma_max to nothing and comes down; inversion adds a little noise to
+an image, as the map is inaccurate near zero noise, and goes up. Images are (B, 3, H, W) in [-1, 1].
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from . import schemes
+from .errors import RestoreError
+from .model import BCM, Label, Noise
+from .operators import Mask
+from .schemes import Progress, Scheme
+
+# Levels of Mosasaur5526/BCM-iCT-torch, BCM/scripts/image_sample.py.
+GENERATION = {
+    "one-step": "noise 80, to 0",
+    "ancestral-2": "noise 80, to 2.4, to 0",
+    "zigzag-3": "noise 80, to 0, noise 0.1, to 1.2, to 0",
+    "mixed-4": "noise 80, to 3, to 0, noise 0.12, to 0.4, to 0",
+}
+INVERSION = {
+    "inversion-1": "noise 0.07, to 80",
+    "inversion-2": "noise 0.07, to 15, to 80",
+}
+# Inversion in one or two evaluations, and back in one: by NFE of the round trip.
+RECONSTRUCTION = {
+    2: "noise 0.07, to 80, to 0",
+    3: "noise 0.07, to 15, to 80, to 0",
+}
+
+SIZE = 64  # height and width of what is generated, where the network has none of its own
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What came back from noise.
+
+    Attributes:
+        image: (B, 3, H, W) in [-1, 1].
+        mse: (B,) mean squared error of each image's pixels, in units where black is 0 and white is 1, as published.
+        scheme: what was run.
+    """
+
+    image: Tensor
+    mse: Tensor
+    scheme: Scheme
+
+
+def generate(
+    model: BCM,
+    n: int,
+    schedule: str | Scheme = "one-step",
+    *,
+    size: tuple[int, int] | None = None,
+    label: Label | Sequence[Label] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Tensor:
+    """New images out of noise, in one batch.
+
+    Args:
+        model: a loaded model.
+        n: how many images.
+        schedule: a name in `GENERATION`, or a scheme that begins by adding noise.
+        size: height and width; None: those of the images that the network was trained on, or 64x64.
+        label: class of all images, or of each; see `BCM.labels`.
+        seed: image i is made of the noise of seed + i, so that generate(n, seed) and generate(m, seed + n) are
+            generate(n + m, seed).
+        progress: called with (evaluations done, evaluations in all) after each one.
+
+    Returns:
+        (n, 3, H, W) in [-1, 1], on the model's device.
+
+    Raises:
+        RestoreError: see `generation`, or there is no such class.
+    """
+    scheme = generation(schedule)
+    height, width = size or (getattr(model.network, "size", SIZE),) * 2
+    nothing = torch.zeros(n, 3, height, width, device=model.device)
+    return _run(scheme, model, nothing, range(seed, seed + n), model.labels(label), progress).clamp_(-1, 1)
+
+
+def invert(
+    model: BCM,
+    x: Tensor,
+    schedule: str | Scheme = "inversion-1",
+    *,
+    label: Label | Sequence[Label] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Tensor:
+    """The noise that the ODE turns into images.
+
+    Args:
+        model: a loaded model.
+        x: (B, 3, H, W) in [-1, 1].
+        schedule: a name in `INVERSION`, or a scheme.
+        label: class of all images, or of each; see `BCM.labels`.
+        seed: of the little noise that inversion begins with, the same for each image.
+        progress: called with (evaluations done, evaluations in all) after each one.
+
+    Returns:
+        (B, 3, H, W) at the schedule's last level: for the published ones 80 times standard Gaussian noise, about.
+
+    Raises:
+        RestoreError: the schedule is not known, or there is no such class.
+    """
+    return _run(_parse(schedule, INVERSION), model, x.to(model.device), [seed] * len(x), model.labels(label), progress)
+
+
+def reconstruct(
+    model: BCM,
+    x: Tensor,
+    schedule: int | str | Scheme = 2,
+    *,
+    label: Label | Sequence[Label] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Reconstruction:
+    """Images to noise and back.
+
+    Args:
+        model: a loaded model.
+        x: (B, 3, H, W) in [-1, 1].
+        schedule: the NFE of a round trip in `RECONSTRUCTION`, or a scheme.
+        label, seed, progress: see `invert`.
+
+    Raises:
+        RestoreError: see `round_trip`, or there is no such class.
+    """
+    scheme = round_trip(schedule)
+    x = x.to(model.device)
+    image = _run(scheme, model, x, [seed] * len(x), model.labels(label), progress).clamp_(-1, 1)
+    return Reconstruction(image, (image - x).div_(2).square_().mean((1, 2, 3)), scheme)
+
+
+def generation(schedule: str | Scheme) -> Scheme:
+    """The scheme of a name in `GENERATION`, or one of your own that makes images out of nothing.
+
+    Raises:
+        RestoreError: it is neither.
+    """
+    scheme = _clean(_parse(schedule, GENERATION))
+    if scheme.moves[0].word != "noise":
+        raise RestoreError(f'schedule "{scheme}" has nothing to start from; begin it with "noise 80"')
+    return scheme
+
+
+def round_trip(schedule: int | str | Scheme) -> Scheme:
+    """The scheme of an NFE in `RECONSTRUCTION`, or one of your own that leads from an image to an image.
+
+    Raises:
+        RestoreError: it is neither.
+    """
+    if isinstance(schedule, int):
+        if schedule not in RECONSTRUCTION:
+            published = " and ".join(map(str, RECONSTRUCTION))
+            raise RestoreError(f"the published round trips have NFE {published}, not {schedule}; give a scheme")
+        schedule = RECONSTRUCTION[schedule]
+    return _clean(_parse(schedule, {}))
+
+
+def _clean(scheme: Scheme) -> Scheme:
+    if not scheme.ends_clean:
+        raise RestoreError(f'schedule "{scheme}" leaves noise in the image; end it with "to 0" or "mean"')
+    return scheme
+
+
+def _parse(schedule: str | Scheme, known: dict[str, str]) -> Scheme:
+    """The schedule of that name, or the scheme, which measures nothing.
+
+    Raises:
+        RestoreError: it is neither, or asks for measurements.
+    """
+    if isinstance(schedule, Scheme):
+        scheme = schedule
+    elif known and len(schedule.split()) == 1 and schedule not in (*known, "mean", "fit"):
+        close = difflib.get_close_matches(schedule, known, 1) or known
+        raise RestoreError(f"schedule '{schedule}' is not known; did you mean {', '.join(close)}? (or give a scheme)")
+    else:
+        scheme = schemes.parse(known.get(schedule, schedule))
+    for move in scheme.moves:
+        if move.word == "fit" or move.hole:
+            raise RestoreError(f"schedule \"{scheme}\": '{move}' needs measurements, and there are none here")
+    return scheme
+
+
+def _run(
+    scheme: Scheme, model: BCM, x: Tensor, seeds: Sequence[int], labels: Tensor | None, progress: Progress | None
+) -> Tensor:
+    """The scheme on x (B, 3, H, W) at level zero, with nothing known."""
+    nothing = Mask(torch.zeros(1, 1, *x.shape[2:], dtype=torch.bool, device=x.device))
+    return schemes.run(scheme, model, x, nothing, x, Noise(seeds), labels=labels, progress=progress)
