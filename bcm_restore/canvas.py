@@ -1,11 +1,13 @@
-"""Any image size: a network evaluated whole, or in tiles that give the same pixels."""
+"""Any image size: a network evaluated whole, in tiles that give the same pixels, or in windows that are blended."""
 
+import itertools
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .errors import RestoreError
 from .networks import AdmUNet, ConvUNet
 
 # Peak memory of ConvUNet's activations on CPU, for each channel of its finest resolution and each pixel of the image:
@@ -13,12 +15,31 @@ from .networks import AdmUNet, ConvUNet
 BYTES_PER_PIXEL_AND_CHANNEL = 5
 MEMORY_BUDGET = 640 * 2**20
 
+# The same for AdmUNet and each pixel of its windows, measured (104) with four windows of the published network. That is
+# as many as the budget holds: more were no faster, window for window (benchmarks/windows.md).
+BYTES_PER_WINDOW_PIXEL_AND_CHANNEL = 104
+WINDOWS_BUDGET = 320 * 2**20
+MOST_WINDOWS = 128  # however much memory a GPU has: far below the 2**31 activations that kernels can index
 
-def spread(network: nn.Module, tile: int | None = None) -> nn.Module:
-    """The network for any image size: in tiles if they give the same pixels as the whole, else in blended windows."""
-    if isinstance(network, ConvUNet):
-        return Canvas(network, tile)
-    return Windows(network) if isinstance(network, AdmUNet) else network
+
+def spread(network: nn.Module, tile: int | None = None, overlap: int | None = None) -> nn.Module:
+    """The network for any image size: in tiles if they give the same pixels as the whole, else in blended windows.
+
+    Args:
+        network: a ConvUNet, an AdmUNet, or another, which is returned as it is.
+        tile: of a ConvUNet, see `Canvas`.
+        overlap: of an AdmUNet, see `Windows`.
+
+    Raises:
+        RestoreError: the overlap is out of its range, or what is given is for the other kind of network.
+    """
+    if isinstance(network, AdmUNet):
+        if tile is not None:
+            raise RestoreError("this model runs in windows of one size, not in tiles; leave the tile out")
+        return Windows(network, overlap)
+    if overlap is not None:
+        raise RestoreError("this model runs in exact tiles, which don't blend; leave --overlap out")
+    return Canvas(network, tile) if isinstance(network, ConvUNet) else network
 
 
 class Canvas(nn.Module):
@@ -26,7 +47,7 @@ class Canvas(nn.Module):
 
     The image is padded to the network's multiple, and evaluated whole where its activations fit the budget. Else it is
     cut into tiles, each evaluated with a halo that covers the network's receptive field and cropped back, so that the
-    pixels do not depend on the tile size.
+    pixels do not depend on the tile size. Where a GPU's memory does not do, tiles get smaller until it does.
 
     Args:
         network: a ConvUNet.
@@ -44,8 +65,22 @@ class Canvas(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """F for x (B, 3, H, W), t and u (B,), maps (B, 2, H, W) or None; see the network's own forward."""
-        height, width = x.shape[2:]
         halo = self.network.halo if maps is None else self.network.map_halo
+        while True:
+            try:
+                return self._forward(x, t, u, maps, halo)
+            except torch.OutOfMemoryError:
+                if not self._shrink(x, halo):
+                    raise
+
+    def _shrink(self, x: Tensor, halo: int) -> bool:
+        """Makes the tiles smaller; False where they can't be."""
+        before = self._tile(x, halo)
+        self.pixels = min(self.pixels, x.shape[0] * x.shape[2] * x.shape[3]) // 2
+        return self._tile(x, halo) != before
+
+    def _forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, halo: int) -> Tensor:
+        height, width = x.shape[2:]
         tile = self._tile(x, halo)
         if tile is None:
             return self._evaluate(x, t, u, maps)[:, :, :height, :width]
@@ -79,17 +114,29 @@ class Windows(nn.Module):
     """A network of one image size, with the same call, for any height and width: overlapping windows, blended.
 
     Every evaluation is blended, not just the last, so that windows agree all the way; they see parts of the same noise
-    because x is cut into windows, whatever noise is in it. The weight of a window falls smoothly to its borders.
+    because x is cut into windows, whatever noise is in it. A window gives way to the next over all that they share:
+    its weight falls smoothly to zero there, and the weights of all windows add up to 1 at every pixel.
 
     Args:
         network: for images of `network.size`, such as AdmUNet.
-        overlap: of neighbouring windows, in pixels, less than the size; None: a quarter of it.
-        batch: windows evaluated at a time.
+        overlap: pixels that neighbouring windows share at least, 0 (hard borders) to size - 1; None: a quarter of it.
+        batch: windows evaluated at a time; None: as the memory allows. Halved where a GPU's memory does not do.
+
+    Attributes:
+        classes, size: the network's.
+
+    Raises:
+        RestoreError: the overlap is out of its range.
     """
 
-    def __init__(self, network: AdmUNet, overlap: int | None = None, batch: int = 16) -> None:
+    def __init__(self, network: AdmUNet, overlap: int | None = None, batch: int | None = None) -> None:
         super().__init__()
+        if overlap is not None and not 0 <= overlap < network.size:
+            raise RestoreError(
+                f"windows of {network.size} pixels can't overlap by {overlap}; give --overlap 0 to {network.size - 1}"
+            )
         self.network, self.batch = network, batch
+        self.classes, self.size = network.classes, network.size
         self.overlap = network.size // 4 if overlap is None else overlap
 
     def forward(
@@ -99,24 +146,43 @@ class Windows(nn.Module):
         height, width = x.shape[2:]
         size = self.network.size
         x = _extend(x, size)
-        places = [
-            (i, y, column)
-            for i in range(len(x))
-            for y in _starts(x.shape[2], size, self.overlap)
-            for column in _starts(x.shape[3], size, self.overlap)
-        ]
-        weight = _bump(size, self.overlap).to(x)
-        total, weights = torch.zeros_like(x), torch.zeros_like(x[:, :1])
-        for n in range(0, len(places), self.batch):
-            some = places[n : n + self.batch]
-            images = [i for i, _, _ in some]
-            cut = torch.stack([x[i, :, y : y + size, c : c + size] for i, y, c in some])
+        rows, columns = (_starts(side, size, self.overlap) for side in x.shape[2:])
+        row_weights, column_weights = (_weights(starts, size).to(x) for starts in (rows, columns))
+        places = list(itertools.product(range(len(x)), range(len(rows)), range(len(columns))))
+        batch = self.batch or _windows_at_once(self.network, x.device)
+        out = torch.zeros_like(x)
+        done = 0
+        while done < len(places):
+            images, down, across = (list(indices) for indices in zip(*places[done : done + batch], strict=True))
+            windows = [
+                (i, slice(None), slice(rows[r], rows[r] + size), slice(columns[c], columns[c] + size))
+                for i, r, c in zip(images, down, across, strict=True)
+            ]
+            cut = torch.stack([x[window] for window in windows]).contiguous(memory_format=torch.channels_last)
             own = None if labels is None else labels[images]
-            out = self.network(cut.contiguous(memory_format=torch.channels_last), t[images], u[images], maps, own)
-            for (i, y, c), pixels in zip(some, out, strict=True):
-                total[i, :, y : y + size, c : c + size] += weight * pixels
-                weights[i, :, y : y + size, c : c + size] += weight
-        return (total / weights)[:, :, :height, :width]
+            try:
+                pixels = self.network(cut, t[images], u[images], maps, own)
+            except torch.OutOfMemoryError:
+                if len(windows) == 1:
+                    raise
+                self.batch = batch = len(windows) // 2
+                continue
+            weights = row_weights[down][:, None, :, None] * column_weights[across][:, None, None, :]
+            for window, weighted in zip(windows, pixels * weights, strict=True):
+                out[window] += weighted
+            done += len(windows)
+        return out[:, :, :height, :width]
+
+
+def _windows_at_once(network: AdmUNet, device: torch.device) -> int:
+    """How many windows are evaluated together, 1 to `MOST_WINDOWS`: as many as fit the memory."""
+    budget = WINDOWS_BUDGET
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, for next time
+        budget = (free + kept) // 2
+    windows = budget // (BYTES_PER_WINDOW_PIXEL_AND_CHANNEL * network.channels * network.size**2)
+    return min(max(windows, 1), MOST_WINDOWS)
 
 
 def _extend(x: Tensor, size: int) -> Tensor:
@@ -136,11 +202,18 @@ def _starts(length: int, size: int, overlap: int) -> list[int]:
     return [round(n * (length - size) / max(count - 1, 1)) for n in range(count)]
 
 
-def _bump(size: int, overlap: int) -> Tensor:
-    """(size, size): 1 in the middle, falling to almost 0 over `overlap` pixels as a squared sine does."""
-    edge = (torch.arange(size).minimum(torch.arange(size).flip(0)) + 0.5) / overlap
-    side = torch.sin(edge.clamp(max=1) * torch.pi / 2) ** 2
-    return side[:, None] * side[None, :]
+def _weights(starts: list[int], size: int) -> Tensor:
+    """(windows, size), the weights of windows along a side, which add up to 1 at each of its pixels."""
+    weights = torch.ones(len(starts), size)
+    for n, (start, following) in enumerate(itertools.pairwise(starts)):
+        shared = start + size - following
+        rise = torch.sin((torch.arange(shared) + 0.5) / max(shared, 1) * torch.pi / 2) ** 2
+        weights[n + 1, :shared] *= rise
+        weights[n, size - shared :] *= rise.flip(0)
+    total = torch.zeros(starts[-1] + size)  # not 1 yet where more than two windows meet
+    for start, weight in zip(starts, weights, strict=True):
+        total[start : start + size] += weight
+    return torch.stack([weight / total[start : start + size] for start, weight in zip(starts, weights, strict=True)])
 
 
 def _pad(x: Tensor, multiple: int) -> Tensor:

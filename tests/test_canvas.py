@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bcm_restore
-from bcm_restore.canvas import BYTES_PER_PIXEL_AND_CHANNEL, Canvas
+from bcm_restore.canvas import BYTES_PER_PIXEL_AND_CHANNEL, Canvas, Windows
 from bcm_restore.networks import ConvUNet
 
 LEVELS = torch.tensor([0.3]), torch.tensor([0.002])
@@ -85,3 +85,43 @@ def test_the_budget_decides_on_tiles():
 
 def test_one_pixel():
     assert Canvas(DEEP)(torch.zeros(1, 3, 1, 1), *LEVELS).isfinite().all()
+
+
+class Full(torch.nn.Module):
+    """A network on a device that has memory for so many pixels; remembers what it was given."""
+
+    def __init__(self, network, pixels):
+        super().__init__()
+        self.inner, self.most, self.given = network, pixels, []
+        self.entrance, self.multiple, self.halo, self.size, self.classes = torch.nn.Conv2d(3, 8, 1), 8, 16, 16, 0
+        self.channels = 8
+
+    def forward(self, x, t, u, maps=None, labels=None):
+        pixels = x.shape[0] * x.shape[2] * x.shape[3]
+        self.given.append(pixels)
+        if pixels > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.inner(x)
+
+
+def test_tiles_shrink_until_the_memory_does():
+    x = torch.randn(2, 3, 160, 160)
+    full = Full(torch.nn.Identity(), 7000)
+    canvas = Canvas(full)
+    assert torch.equal(canvas(x, *LEVELS), x)
+    assert full.given[0] == 2 * 160 * 160
+    failures = sum(pixels > 7000 for pixels in full.given)
+    canvas(x, *LEVELS)
+    assert sum(pixels > 7000 for pixels in full.given) == failures  # learnt once
+    with pytest.raises(torch.OutOfMemoryError):
+        Canvas(Full(torch.nn.Identity(), 100))(x, *LEVELS)
+
+
+def test_windows_are_fewer_at_a_time_until_the_memory_does():
+    x = torch.randn(1, 3, 40, 40)
+    full = Full(torch.nn.Identity(), 3 * 16 * 16)
+    windows = Windows(full, batch=16)
+    torch.testing.assert_close(windows(x, *LEVELS), x)
+    assert full.given[:4] == [9 * 256, 4 * 256, 2 * 256, 2 * 256]
+    with pytest.raises(torch.OutOfMemoryError):
+        Windows(Full(torch.nn.Identity(), 100))(x, *LEVELS)

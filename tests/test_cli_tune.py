@@ -39,7 +39,7 @@ def test_writes_what_super_resolve_takes(tune, cli, tmp_path, photo):
     table = tables.read_table((tmp_path / "super-resolve.toml").read_text())
     assert list(table) == ["bcm-photo-small"]
     assert {nfe: schemes.parse(text).nfe for nfe, text in table["bcm-photo-small"]["x4"].items()} == {1: 1, 2: 2}
-    default = tasks.get("super-resolve").cases("bcm-photo-small")["x4"][1]
+    default = tasks.get("super-resolve").schemes()["bcm-photo-small"]["x4"][1]
     assert f"default: {default}" not in result.stdout  # its score stands between
     assert f": {default}" in result.stdout
     assert "over the first estimate" in result.stdout

@@ -1,6 +1,7 @@
 """The search for schemes: damage, bench, family, search, scores and the TOML files."""
 
-import sys
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcm_restore import metrics, schemes, tasks
+from bcm_restore import metrics, schemes, tasks, weights
+from bcm_restore.bench.degradations import VARIANTS, Example, compressed, flat_picture, shrunk, variants
+from bcm_restore.bench.pictures import rgb
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import perceptual
 from bcm_restore.model import BCM
 from bcm_restore.tuning import tables
 from bcm_restore.tuning.bench import Bench, batches, parts, pose
-from bcm_restore.tuning.degradations import VARIANTS, Example, compressed, flat_picture, shrunk, variants
 from bcm_restore.tuning.scores import Metric, parse_metric
-from bcm_restore.tuning.study import Study, centre, evenly_spread, rgb
+from bcm_restore.tuning.study import Study, centre, evenly_spread
+from bcm_restore.weights import catalogue
 
 PSNR = Metric((("psnr", 1.0),))
 CPU = torch.device("cpu")
@@ -95,31 +98,34 @@ def test_ssim_inside_a_hole_sees_what_is_wrong_there(clean):
     assert metrics.ssim(broken, clean[0], ~hole) > metrics.ssim(broken, clean[0], hole)
 
 
-def test_missing_package_is_one_line(clean, monkeypatch):
-    monkeypatch.setitem(sys.modules, "skimage.metrics", None)
-    with pytest.raises(RestoreError, match=r"scikit-image; pip install \"bcm-restore\[tune\]\""):
-        metrics.ssim(clean[0], clean[0])
-
-
 def test_lpips_never_runs_without_its_weights(clean, monkeypatch, tmp_path):
-    pytest.importorskip("lpips")
     perceptual.load.cache_clear()
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    entry = catalogue.get("lpips-alex")
+    file = tmp_path / "checkpoints" / entry.file
+    assert perceptual.backbone() == file
     with pytest.raises(RestoreError) as refusal:
         metrics.lpips(clean[0], clean[0])
-    line = str(refusal.value)
-    assert perceptual.BACKBONE in line
-    assert perceptual.URL in line
-    assert str(tmp_path / "checkpoints") in line
+    ways = f"'bcm-restore weights download lpips-alex' fetches them, or put {entry.url} into {file.parent}"
+    assert str(refusal.value) == f"LPIPS needs AlexNet's weights; {ways}"
+    file.parent.mkdir()
+    file.write_bytes(b"other weights")
+    with pytest.raises(RestoreError) as refusal:
+        metrics.lpips(clean[0], clean[0])
+    assert str(refusal.value) == (
+        f"{file}: is damaged, or not AlexNet's weights that LPIPS needs; delete it, then {ways}"
+    )
     with pytest.raises(RestoreError):
         parse_metric("psnr=1,lpips=20")  # before any work
+    trusted = replace(entry, sha256=hashlib.sha256(b"other weights").hexdigest())
+    monkeypatch.setattr(catalogue, "get", lambda name: trusted)
+    perceptual.checked_weights("LPIPS", "AlexNet", "lpips-alex")
     perceptual.load.cache_clear()
 
 
 def test_lpips_where_the_weights_are(clean):
-    pytest.importorskip("lpips")
     if not perceptual.backbone().is_file():
-        pytest.skip(f"{perceptual.BACKBONE} is not on this machine")
+        pytest.skip("lpips-alex is not on this machine")
     noisy = np.clip(clean[0] + np.random.default_rng(0).normal(0, 40, clean[0].shape), 0, 255).astype(np.uint8)
     assert metrics.lpips(clean[0], clean[0]) == pytest.approx(0, abs=1e-6)
     assert metrics.lpips(noisy, clean[0]) > 0.1
@@ -246,17 +252,19 @@ def test_study_groups_by_case_and_keeps_to_the_nfe(clean, model):
     ]
     for found in study.found:
         assert {scheme.nfe for scheme in found.search.trials} == {found.nfe}
-        assert found.default.scheme == tasks.get("inpaint").cases(model.name)[found.case][found.nfe]
+        assert found.default.scheme == tasks.get("inpaint").cases(model)[found.case][found.nfe]
         assert found.search.best is None or found.default.score <= found.search.best.score
 
 
-def test_study_passes_over_defaults_that_the_model_cannot_run(clean):
+def test_study_passes_over_defaults_that_the_model_cannot_run(clean, monkeypatch):
     class Network(torch.nn.Module):
         def forward(self, x, t, u, maps=None):
             return torch.zeros_like(x)
 
     model = BCM(Network(), name="bare", device="cpu", diagonal=False)
-    study = Study(tasks.get("super-resolve"), model, clean[:1], variants("super-resolve", ["x4"]), PSNR)
+    task = tasks.get("super-resolve")
+    monkeypatch.setattr(task, "cases", lambda model: task.schemes()[weights.DEFAULT])
+    study = Study(task, model, clean[:1], variants("super-resolve", ["x4"]), PSNR)
     study.run([2], [], 0.2, lambda case, nfe, trial: None)
     assert study.found[0].default is None
     assert not any("mean" in str(scheme) for scheme in study.found[0].search.trials)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bcm_restore import schemes, tasks
-from bcm_restore.tuning.degradations import VARIANTS
+from bcm_restore import schemes, tasks, weights
+from bcm_restore.bench.degradations import VARIANTS
 from bcm_restore.tuning.family import Family, Stage, plan_of, scheme_of
 from bcm_restore.tuning.search import REFUSED, Search, Trial, frontier
 
@@ -53,9 +53,8 @@ def test_other_schemes_are_no_plans(text):
 
 def test_every_default_scheme_is_a_plan():
     for name in VARIANTS:
-        for cases in tasks.get(name).schemes().values():
-            for table in cases.values():
-                assert all(plan_of(scheme) is not None for scheme in table.values())
+        for table in tasks.get(name).schemes()[weights.DEFAULT].values():
+            assert all(plan_of(scheme) is not None for scheme in table.values())
 
 
 families = st.builds(

@@ -1,17 +1,18 @@
 """Damage done on purpose: what a task undoes, as named variants, to clean pictures that the result is compared with."""
 
+import io
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from .. import images
 from ..errors import RestoreError
+from .masks import MakeMask, boxes, random_80, text
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,52 +20,31 @@ class Example:
     """A damaged picture and what it should become.
 
     Attributes:
-        damaged: (h, w, 3) uint8, what `Task.restore` is given.
-        inputs: what it is given besides: the mask, the coefficients or the scale.
-        clean: (H, W, 3) uint8.
+        damaged: (h, w, 3) uint8, what `Task.restore` is given; of a pair of pictures (2, H, W, 3).
+        inputs: what it is given besides: the mask, the coefficients, the scale and its kernel, or the number of frames.
+        clean: (H, W, 3) uint8; of a pair both side by side, (H, 2W, 3).
         where: (H, W) bool, the pixels that were damaged; None: all.
+        data: the file that was damaged, where it holds more than its pixels: JPEG.
     """
 
     damaged: np.ndarray
     clean: np.ndarray
     inputs: dict[str, Any] = field(default_factory=dict)
     where: np.ndarray | None = None
+    data: bytes | None = None
 
 
 Degradation = Callable[[np.ndarray, np.random.Generator], Example]  # of a clean picture (H, W, 3) uint8
-MakeMask = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]  # bool of that size, True where unknown
 
-WORDS = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore"
 SMALLEST = 64  # side of a picture that every degradation can be done to
-
-
-def text(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Lines of writing across the picture."""
-    mask = np.zeros(size, np.uint8)
-    for y in range(14, size[0], 21):
-        cv2.putText(mask, WORDS, (int(rng.integers(-60, 20)), y), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 1, 2)
-    return mask > 0
-
-
-def boxes(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """32x32 boxes, one for every 128x128 pixels; both sides are 49 or more."""
-    mask = np.zeros(size, bool)
-    for _ in range(max(1, size[0] * size[1] // 128**2)):
-        y, x = (int(rng.integers(8, side - 40)) for side in size)
-        mask[y : y + 32, x : x + 32] = True
-    return mask
-
-
-def random_80(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """80 % of the pixels."""
-    return rng.random(size) >= 0.2
+FRAMES = 9  # of an interpolation, both ends included
 
 
 def holes(make_mask: MakeMask) -> Degradation:
-    """Takes away what the mask marks."""
+    """Takes away what the mask marks: it becomes black."""
 
     def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
-        mask = make_mask(rng, clean.shape[:2])
+        mask = make_mask(rng, (clean.shape[0], clean.shape[1]))
         damaged = np.where(mask[..., None], 0, clean).astype(np.uint8)
         return Example(damaged, clean, {"mask": mask}, mask)
 
@@ -75,24 +55,37 @@ def compressed(quality: int) -> Degradation:
     """Saves as JPEG of that quality, 1 to 100, as Pillow does it."""
 
     def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
+        file = io.BytesIO()
+        Image.fromarray(clean).save(file, "JPEG", quality=quality)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "picture.jpg"
-            Image.fromarray(clean).save(path, quality=quality)
-            return Example(images.read(path).pixels, clean, {"coefficients": images.jpeg_coefficients(path)})
+            path.write_bytes(file.getvalue())
+            inputs = {"coefficients": images.jpeg_coefficients(path)}
+            return Example(images.read(path).pixels, clean, inputs, data=file.getvalue())
 
     return degrade
 
 
-def shrunk(scale: int) -> Degradation:
-    """Scales down by Pillow's bicubic filter; the clean picture is cut to multiples of the scale."""
+def shrunk(scale: int, kernel: str = "bicubic") -> Degradation:
+    """Scales down by Pillow's bicubic filter ("bicubic") or to the means of scale x scale pixels ("box").
+
+    The clean picture is cut to multiples of the scale.
+    """
 
     def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
         height, width = (side // scale for side in clean.shape[:2])
         clean = np.ascontiguousarray(clean[: height * scale, : width * scale])
-        small = Image.fromarray(clean).resize((width, height), Image.Resampling.BICUBIC)
-        return Example(np.asarray(small), clean, {"scale": scale})
+        image = Image.fromarray(clean)
+        # Pillow's own box filter rounds twice, once for each axis.
+        small = image.reduce(scale) if kernel == "box" else image.resize((width, height), Image.Resampling.BICUBIC)
+        return Example(np.asarray(small), clean, {"scale": scale, "kernel": kernel})
 
     return degrade
+
+
+def parted(strip: np.ndarray, rng: np.random.Generator) -> Example:
+    """Takes two pictures side by side (H, 2W, 3) apart: the frames between them are to be made."""
+    return Example(np.stack(np.split(strip, 2, axis=1)), strip, {"frames": FRAMES})
 
 
 VARIANTS: dict[str, dict[str, Degradation]] = {

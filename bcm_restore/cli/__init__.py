@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from . import printing
+from .bench import group as bench
 from .generate import generate
 from .groups import add
 from .info import info, tasks
@@ -58,6 +59,7 @@ app = typer.Typer(
 
 for _command in (inpaint, jpeg_restore, super_resolve, interpolate, generate, reconstruct, train, tune, tasks, info):
     add(app, _command)
+app.add_typer(bench)
 app.add_typer(weights)
 
 

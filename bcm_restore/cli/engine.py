@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RestoreError
-from .options import Common, Model
+from .options import Common, Evaluation
 
 if TYPE_CHECKING:
     from ..model import BCM, Label
@@ -53,7 +53,7 @@ def prepare(name: str, options: Common) -> Engine:
 
     task = tasks.get(name)
     scheme = given_scheme(options)
-    model = load(options)
+    model = load(options, options.model)
     nfe = tasks.DEFAULT_NFE if options.nfe is None else options.nfe
     if scheme is None:
         _check_nfe(task, nfe, model)
@@ -65,8 +65,8 @@ def header(task: str, model: "BCM", seed: int) -> dict[str, str | int]:
     return {"task": task, "model": model.name, "device": str(model.device), "seed": seed}
 
 
-def load(options: Model) -> "BCM":
-    """The model that the options name.
+def load(options: Evaluation, name: str | None) -> "BCM":
+    """The model of that name or file, the default model for None, as the options want it.
 
     Raises:
         RestoreError: the model, its device or the class of the label is not there.
@@ -74,7 +74,7 @@ def load(options: Model) -> "BCM":
     from .. import weights
 
     model = weights.load_model(
-        options.model or weights.DEFAULT,
+        name or weights.DEFAULT,
         device=options.device,
         dtype=options.precision.value,
         overlap=options.overlap,
@@ -89,7 +89,7 @@ def given_scheme(options: Common) -> "Scheme | None":
     Raises:
         RestoreError: it makes no sense, leaves noise in the picture, or has not the NFE of `--nfe`.
     """
-    from ..tasks.base import as_scheme
+    from ..tasks import as_scheme
 
     if options.scheme is None:
         return None

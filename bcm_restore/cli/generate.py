@@ -52,7 +52,7 @@ def generate(
     targets = _targets(n, grid, options)
     shape = _shape(size)
     scheme = samplers.generation(schedule)
-    model = engine.load(options)
+    model = engine.load(options, options.model)
     schemes.check(scheme, model)
     made: list[np.ndarray] = []
     for pixels in _samples(model, scheme, n, shape, options):

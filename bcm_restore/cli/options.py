@@ -35,7 +35,8 @@ class Format(str, Enum):
         return f".{self.value}"
 
 
-def _option(*names: str, panel: str, text: str, **more: Any) -> Any:
+def option(*names: str, panel: str, text: str, **more: Any) -> Any:
+    """An option in a panel of the help."""
     return typer.Option(*names, help=text, rich_help_panel=panel, **more)
 
 
@@ -43,21 +44,17 @@ def _option(*names: str, panel: str, text: str, **more: Any) -> Any:
 class Report:
     """How a command tells what it did."""
 
-    json: Annotated[bool, _option("--json", panel="Output", text="Print a JSON document, and nothing else.")] = False
-    debug: Annotated[bool, _option("--debug", panel="Output", text="Show the traceback of an error.")] = False
+    json: Annotated[bool, option("--json", panel="Output", text="Print a JSON document, and nothing else.")] = False
+    debug: Annotated[bool, option("--debug", panel="Output", text="Show the traceback of an error.")] = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Model(Report):
-    """What evaluates, and on what."""
+class Evaluation(Report):
+    """How models are evaluated, and on what."""
 
-    model: Annotated[
-        str | None,
-        _option("--model", panel="Model", text="Name of a model or path of its file.", metavar="NAME|FILE"),
-    ] = None
     label: Annotated[
         str | None,
-        _option(
+        option(
             "--label",
             panel="Model",
             text="Class of what is shown, for models that know classes: an index or an ImageNet name; the mean of all "
@@ -67,7 +64,7 @@ class Model(Report):
     ] = None
     overlap: Annotated[
         int | None,
-        _option(
+        option(
             "--overlap",
             panel="Model",
             text="Pixels that neighbouring windows share, for models of one image size.",
@@ -75,32 +72,36 @@ class Model(Report):
             metavar="N",
         ),
     ] = None
-    device: Annotated[str, _option("--device", panel="Model", text="auto, cpu, cuda or cuda:1.", metavar="NAME")] = (
+    device: Annotated[str, option("--device", panel="Model", text="auto, cpu, cuda or cuda:1.", metavar="NAME")] = (
         "auto"
     )
     precision: Annotated[
-        Precision, _option("--precision", panel="Model", text="Arithmetic of the network; auto is fp32 on CPU.")
+        Precision, option("--precision", panel="Model", text="Arithmetic of the network; auto is fp32 on CPU.")
     ] = Precision.AUTO
     seed: Annotated[
-        int, _option("--seed", panel="Model", text="Seed of the noise.", min=0, max=2**32 - 1, metavar="N")
+        int, option("--seed", panel="Model", text="Seed of the noise.", min=0, max=2**32 - 1, metavar="N")
     ] = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Files(Model):
-    """Where pictures are written, and as what."""
+class Files(Evaluation):
+    """What commands take that write pictures."""
 
+    model: Annotated[
+        str | None,
+        option("--model", panel="Model", text="Name of a model or path of its file.", metavar="NAME|FILE"),
+    ] = None
     output: Annotated[
         str | None,
-        _option("-o", "--output", panel="Output", text="File or folder to write to.", metavar="PATH"),
+        option("-o", "--output", panel="Output", text="File or folder to write to.", metavar="PATH"),
     ] = None
-    overwrite: Annotated[bool, _option("--overwrite", panel="Output", text="Replace outputs that exist.")] = False
+    overwrite: Annotated[bool, option("--overwrite", panel="Output", text="Replace outputs that exist.")] = False
     format: Annotated[
-        Format | None, _option("--format", panel="Output", text="Format of the outputs, png unless given.")
+        Format | None, option("--format", panel="Output", text="Format of the outputs, png unless given.")
     ] = None
     quality: Annotated[
         int | None,
-        _option(
+        option(
             "--quality", panel="Output", text="Quality of JPEG, WebP and AVIF outputs.", min=1, max=100, metavar="N"
         ),
     ] = None
@@ -112,17 +113,15 @@ class Common(Files):
 
     nfe: Annotated[
         int | None,
-        _option("--nfe", panel="Model", text="Network evaluations for each picture: 1, 2, 3, 4 (default) or 8.", min=1),
+        option("--nfe", panel="Model", text="Network evaluations for each picture: 1, 2, 3, 4 (default) or 8.", min=1),
     ] = None
     scheme: Annotated[
         str | None,
-        _option(
-            "--scheme", panel="Model", text='A scheme of your own, such as "noise 0.5, to 0, fit".', metavar="TEXT"
-        ),
+        option("--scheme", panel="Model", text='A scheme of your own, such as "noise 0.5, to 0, fit".', metavar="TEXT"),
     ] = None
     compare: Annotated[
         bool,
-        _option("--compare", panel="Output", text="Also write OUTPUT_compare.png: before and after, side by side."),
+        option("--compare", panel="Output", text="Also write OUTPUT_compare.png: before and after, side by side."),
     ] = False
 
 
@@ -134,7 +133,7 @@ class Batch(Common):
         False
     )
     resume: Annotated[
-        bool, _option("--resume", panel="Output", text="Keep outputs that exist and do only what is missing.")
+        bool, option("--resume", panel="Output", text="Keep outputs that exist and do only what is missing.")
     ] = False
 
 
@@ -145,7 +144,7 @@ class RoundTrip(Batch):
     compare: ClassVar[bool] = True  # type: ignore[misc]
     nfe: Annotated[
         int | None,
-        _option(
+        option(
             "--nfe",
             panel="Model",
             text="Network evaluations there and back: 2 (default, the published one-step inversion) or 3 (two-step).",

@@ -28,7 +28,7 @@ def reconstruct(arguments: Inputs, options: RoundTrip) -> None:
 
     planned, single = inputs.find(arguments, Naming("_reconstructed", "_reconstructed"), options)
     scheme = samplers.round_trip(engine.given_scheme(options) or options.nfe or 2)
-    model = engine.load(options)
+    model = engine.load(options, options.model)
     schemes.check(scheme, model)
     errors: list[float] = []
 

@@ -171,7 +171,8 @@ def _pictures(data: list[str], options: Tuning) -> "list[np.ndarray]":
     """
     from .. import images
     from ..bench.degradations import SMALLEST
-    from ..tuning.study import centre, evenly_spread, rgb
+    from ..bench.pictures import rgb
+    from ..tuning.study import centre, evenly_spread
 
     sources = inputs.expand(data, False, inputs.Naming("", "(?!)"))
     read = [images.read(source.path).pixels for source in evenly_spread(sources, options.pictures)]

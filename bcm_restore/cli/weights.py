@@ -152,8 +152,8 @@ def path(
     """Show where the cache is, or a file in it.
 
     The cache is the folder weights/ below $BCM_RESTORE_HOME, or else below the platform's folder for caches
-    (~/.cache/bcm-restore on Linux). AlexNet (lpips-alex) is put into torch.hub's folder of checkpoints besides,
-    $TORCH_HOME/hub/checkpoints, where LPIPS looks for it.
+    (~/.cache/bcm-restore on Linux). The networks of LPIPS are put into torch.hub's folder of checkpoints
+    besides, $TORCH_HOME/hub/checkpoints, where LPIPS looks for them.
 
     Example: bcm-restore weights path bcm-imagenet64
     """

@@ -1,6 +1,7 @@
-"""How near a picture is to another."""
+"""How near a picture is to another, and a set of pictures to another set."""
 
-from .fidelity import psnr, ssim
+from .fidelity import psnr, psnr_y, ssim
+from .frechet import fid
 from .perceptual import lpips
 
-__all__ = ["lpips", "psnr", "ssim"]
+__all__ = ["fid", "lpips", "psnr", "psnr_y", "ssim"]

@@ -2,19 +2,29 @@
 
 import numpy as np
 
-from .extra import missing
-
 
 def psnr(picture: np.ndarray, reference: np.ndarray, where: np.ndarray | None = None) -> float:
     """Peak signal-to-noise ratio in dB, 10 log10(255^2 / mean squared difference); infinite for equal pictures.
 
     Args:
-        picture, reference: uint8 arrays of one shape, (H, W) or (H, W, 3).
-        where: (H, W) bool, the pixels that count; None: all.
+        picture, reference: arrays of one shape, (H, W), (H, W, 3) or a stack of such, uint8 or in [0, 255].
+        where: (H, W) bool, the pixels that count; None: all. If there is none, nothing differs.
     """
     squares = (picture.astype(np.float64) - reference) ** 2
-    error = squares.mean() if where is None else squares[where].mean()
+    counted = squares if where is None else squares[where]
+    error = counted.mean() if counted.size else 0.0
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def psnr_y(picture: np.ndarray, reference: np.ndarray) -> float:
+    """PSNR in dB of the luma of ITU-R BT.601, as super-resolution and JPEG restoration report it, with 255 as peak.
+
+    Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255, MATLAB's `rgb2ycbcr` without its rounding. No border is cut off.
+
+    Args:
+        picture, reference: uint8 arrays of one shape, (H, W, 3).
+    """
+    return psnr(_luma(picture), _luma(reference))
 
 
 def ssim(picture: np.ndarray, reference: np.ndarray, where: np.ndarray | None = None) -> float:
@@ -23,13 +33,13 @@ def ssim(picture: np.ndarray, reference: np.ndarray, where: np.ndarray | None = 
     Args:
         picture, reference: uint8 arrays of one shape, (H, W, 3), 7x7 or larger.
         where: (H, W) bool, the pixels whose windows count; None: all windows that lie within the picture.
-
-    Raises:
-        RestoreError: scikit-image is not installed.
     """
-    try:
-        from skimage.metrics import structural_similarity
-    except ImportError as error:
-        raise missing("SSIM", "scikit-image") from error
+    from skimage.metrics import structural_similarity
+
     mean, windows = structural_similarity(picture, reference, channel_axis=-1, data_range=255, full=True)
     return float(mean if where is None else windows[where].mean())
+
+
+def _luma(picture: np.ndarray) -> np.ndarray:
+    """(H, W) in [16, 235]."""
+    return 16 + picture @ np.array([65.481, 128.553, 24.966]) / 255

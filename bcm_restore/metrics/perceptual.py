@@ -3,71 +3,62 @@
 import functools
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ..errors import RestoreError
-from .extra import missing
+from .networks import checked_weights, weights_path
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-BACKBONE = "lpips-alex"  # AlexNet's weights in the catalogue
+Net = Literal["alex", "vgg"]
+
+BACKBONES: dict[Net, tuple[str, str]] = {  # the network under LPIPS, and its weights in the catalogue
+    "alex": ("AlexNet", "lpips-alex"),
+    "vgg": ("VGG-16", "lpips-vgg"),
+}
 
 
-def lpips(picture: np.ndarray, reference: np.ndarray) -> float:
-    """Learned perceptual distance (LPIPS 0.1 with AlexNet): 0 for equal pictures, about 0.5 for very different ones.
+def lpips(picture: np.ndarray, reference: np.ndarray, net: Net = "alex") -> float:
+    """Learned perceptual distance (LPIPS 0.1): 0 for equal pictures, about 0.5 for very different ones.
+
+    AlexNet's is the one that is usually reported as a metric; values of the two networks can't be compared. Zhang et
+    al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric, arXiv 1801.03924, 2018.
 
     Args:
         picture, reference: uint8 arrays of one shape, (H, W, 3), 32x32 or larger.
+        net: the network that sees: AlexNet or VGG-16.
 
     Raises:
-        RestoreError: the package or AlexNet's weights are missing, or they are damaged; nothing is downloaded.
+        RestoreError: the package or the network's weights are missing, or they are damaged; nothing is downloaded.
     """
     import torch
 
-    network = load()
+    network = load(net)
     with torch.no_grad():
         return float(network(_tensor(picture), _tensor(reference)))
 
 
 @functools.cache
-def load() -> "nn.Module":
+def load(net: Net = "alex") -> "nn.Module":
     """The network of LPIPS, loaded once.
 
     Raises:
-        RestoreError: the package or AlexNet's weights are missing, or they are damaged.
+        RestoreError: the network's weights are missing, or they are damaged.
     """
-    try:
-        import lpips as package
-        import torchvision  # noqa: F401  (what lpips takes AlexNet from)
-    except ImportError as error:
-        raise missing("LPIPS", error.name or "lpips") from error
-    _check_backbone()  # without it the package would download it, or measure with whatever lies there
+    import lpips as package
+
+    # without them the package would download them, or measure with whatever lies there
+    checked_weights("LPIPS", *BACKBONES[net])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of names in torchvision that lpips still uses
-        return package.LPIPS(net="alex", verbose=False).eval().requires_grad_(False)
+        return package.LPIPS(net=net, verbose=False).eval().requires_grad_(False)
 
 
-def backbone() -> Path:
-    """Where AlexNet's weights are looked for: torch.hub's folder of checkpoints."""
-    from ..weights import catalogue
-    from ..weights.download import torch_hub_path
-
-    return torch_hub_path(catalogue.get(BACKBONE).stored_as)
-
-
-def _check_backbone() -> None:
-    """Makes sure that AlexNet's weights are there, and those that LPIPS was made with."""
-    from ..weights import cache, catalogue
-
-    path, entry = backbone(), catalogue.get(BACKBONE)
-    fetch = f"'bcm-restore weights download {BACKBONE}' fetches them, or put {entry.url} into {path.parent}"
-    if not path.is_file():
-        raise RestoreError(f"LPIPS needs AlexNet's weights; {fetch}")
-    if cache.digest(path) != entry.sha256:
-        raise RestoreError(f"{path}: is damaged, or not AlexNet's weights that LPIPS needs; delete it, then {fetch}")
+def backbone(net: Net = "alex") -> Path:
+    """Where the network's weights are looked for: torch.hub's folder of checkpoints."""
+    return weights_path(BACKBONES[net][1])
 
 
 def _tensor(picture: np.ndarray) -> "Tensor":

@@ -11,7 +11,7 @@ import functools
 from importlib.metadata import entry_points
 
 from ..errors import RestoreError
-from .base import DEFAULT_NFE, NFES, Problem, Restoration, Task
+from .base import DEFAULT_NFE, NFES, Problem, Restoration, Task, as_scheme
 from .inpaint import Inpaint
 from .interpolate import Interpolate
 from .jpeg import Jpeg
@@ -56,6 +56,7 @@ __all__ = [
     "Restoration",
     "SuperResolve",
     "Task",
+    "as_scheme",
     "get",
     "names",
 ]

@@ -43,6 +43,7 @@ class Interpolate(Task):
         seed: int = 0,
         progress: Progress | None = None,
         frames: int = 9,
+        exact: bool = True,
         **inputs: Any,
     ) -> Restoration:
         """Interpolates between two pictures.
@@ -53,6 +54,7 @@ class Interpolate(Task):
             scheme, model, label, seed: see `Task.run`; the label is that of both pictures.
             progress: called with (evaluations done, evaluations in all frames).
             frames: number of pictures to make, the two ends included.
+            exact: what the round trip loses is added back; False: all frames, the ends included, as they come back.
 
         Returns:
             `image` is the list of frames, each of the kind that was given; `nfe` is what one frame takes.
@@ -73,11 +75,11 @@ class Interpolate(Task):
         model = ready(model)
         chosen = self.choose(scheme, nfe, model, "any")
         pair = torch.cat([a, b]).to(model.device)
-        between = self._between(pair, chosen, model, model.labels(label), seed, frames, progress)
-        made = [image[0], *map(back, between), image[1]]
+        found = self._frames(pair, chosen, model, model.labels(label), seed, frames, progress)
+        made = [image[0], *map(back, complete(found, pair)), image[1]] if exact else list(map(back, found))
         return Restoration(made, chosen, chosen.nfe, "any", model.name)
 
-    def _between(
+    def _frames(
         self,
         pair: Tensor,
         scheme: Scheme,
@@ -87,7 +89,7 @@ class Interpolate(Task):
         frames: int,
         progress: Progress | None,
     ) -> list[Tensor]:
-        """The frames (1, 3, H, W) between the pictures (2, 3, H, W)."""
+        """The frames (1, 3, H, W) from one picture of (2, 3, H, W) to the other, as they come back."""
         schemes.check(scheme, model)
         up, down = split(scheme)
         problem = self.problem(pair)
@@ -106,12 +108,17 @@ class Interpolate(Task):
                 progress(done, total)
             return frame.x
 
-        lost = pair - torch.cat([come_back(latents[:1]), come_back(latents[1:])])
-        weights = [n / (frames - 1) for n in range(1, frames - 1)]
-        return [
-            come_back(slerp(latents[:1], latents[1:], w)) + max(1 - 2 * w, 0) * lost[:1] + max(2 * w - 1, 0) * lost[1:]
-            for w in weights
-        ]
+        return [come_back(slerp(latents[:1], latents[1:], n / (frames - 1))) for n in range(frames)]
+
+
+def complete(frames: Sequence[Tensor], pair: Tensor) -> list[Tensor]:
+    """The frames between the ends, with what the round trip lost of the nearer picture of (2, 3, H, W) added back."""
+    first, last = pair[:1] - frames[0], pair[1:] - frames[-1]
+    weights = [n / (len(frames) - 1) for n in range(1, len(frames) - 1)]
+    return [
+        frame + max(1 - 2 * w, 0) * first + max(2 * w - 1, 0) * last
+        for frame, w in zip(frames[1:-1], weights, strict=True)
+    ]
 
 
 def split(scheme: Scheme) -> tuple[Scheme, Scheme]:

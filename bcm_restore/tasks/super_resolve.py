@@ -12,20 +12,25 @@ SCALES = (2, 3, 4, 8)
 
 
 class SuperResolve(Task):
-    """The operator is antialiased bicubic scaling down, as Pillow does it; the first estimate is exact under it."""
+    """The operator is antialiased scaling down, as Pillow does it; the first estimate is exact under it."""
 
     name = "super-resolve"
     summary = "enlarges a picture 2, 3, 4 or 8 times"
 
-    def problem(self, image: Tensor, *, scale: int = 4, **inputs: Any) -> Problem:
-        """The problem of enlarging `image` (B, 3, H, W) `scale` times: 2, 3, 4 or 8.
+    def problem(self, image: Tensor, *, scale: int = 4, kernel: str = "bicubic", **inputs: Any) -> Problem:
+        """The problem of enlarging a picture.
+
+        Args:
+            image: (B, 3, H, W) in [-1, 1].
+            scale: how many times: 2, 3, 4 or 8.
+            kernel: what made it small: a filter of `bcm_restore.operators.Resize`, "box" for the means of pixels.
 
         Raises:
-            RestoreError: the scale is another one.
+            RestoreError: the scale or the kernel is another one.
         """
         if scale not in SCALES:
             raise RestoreError(f"scale {scale} has no schemes; use {', '.join(map(str, SCALES))}")
         height, width = image.shape[2:]
-        operator = Resize((height * scale, width * scale), scale=scale)
+        operator = Resize((height * scale, width * scale), scale=scale, filter=kernel)
         estimate = operator.fit(operator.upscale(image), image)
         return Problem(operator, image, estimate, case=f"x{scale}")

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from .. import schemes
+from ..bench.degradations import Example
 from ..model import BCM, Noise
 from ..operators import Mask, Operator, Resize
 from ..schemes import Scheme, Setting, State
 from ..tasks import Problem, Task
 from ..tasks.arrays import to_tensor
-from .degradations import Example
 from .scores import Metric
 from .search import REFUSED, Trial
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import metrics
+from ..bench.degradations import Example
+from ..bench.measures import BEST_PSNR
 from ..errors import RestoreError
-from .degradations import Example
-
-BEST_PSNR = 100.0  # dB; equal pictures would make a mean infinite
 
 
 def _psnr(result: np.ndarray, example: Example) -> float:

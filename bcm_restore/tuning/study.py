@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..bench.degradations import Degradation, flat_picture
 from ..errors import RestoreError
-from ..images import as_depth
 from ..model import BCM
 from ..operators import Mask
 from ..schemes import Scheme
 from ..tasks import NFES, Task
 from .bench import FLAT_ERROR, Bench, Posed, pose
-from .degradations import Degradation, flat_picture
 from .family import Family, Plan, plan_of, scheme_of
 from .scores import Metric, sign
 from .search import Search, Trial, frontier
@@ -117,10 +116,9 @@ class Study:
 
     def _default(self, case: str, nfe: int) -> Scheme | None:
         """The default scheme; None where there is none, or one of another model's that this one can't run."""
-        scheme = self.task.cases(self.model.name).get(case, {}).get(nfe)
         try:
-            if scheme:
-                self.benches[case].check(scheme)
+            scheme = self.task.default(nfe, self.model, case)
+            self.benches[case].check(scheme)
         except RestoreError:
             return None
         return scheme
@@ -166,9 +164,3 @@ def evenly_spread(items: Sequence, count: int) -> list:
     if len(items) <= count:
         return list(items)
     return [items[n * len(items) // count] for n in range(count)]
-
-
-def rgb(pixels: np.ndarray) -> np.ndarray:
-    """Grey (H, W) or RGB (H, W, 3) of 8 or 16 bits as (H, W, 3) uint8."""
-    pixels = as_depth(pixels, np.uint8)
-    return np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2))

@@ -1,0 +1,1 @@
+"""Ways to restore damaged pictures, all measured alike."""

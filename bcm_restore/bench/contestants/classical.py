@@ -1,0 +1,100 @@
+"""Methods without a network: what one has to beat."""
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+from skimage.restoration import inpaint_biharmonic
+
+from ..base import Case, Contestant, Sample
+from ..degradations import Example
+
+RADIUS = 3.0  # pixels around a point that OpenCV's methods look at
+
+Method = Callable[[Example], np.ndarray]  # the restored picture, uint8
+
+
+class Classical(Contestant):
+    """A function of the damaged picture, without anything to set.
+
+    Args:
+        task: whose damage it undoes.
+        name: of the method.
+        method: the function.
+    """
+
+    nfe = 0
+
+    def __init__(self, task: str, name: str, method: Method) -> None:
+        self.name = self.family = name
+        self._task, self._method = task, method
+
+    def identity(self) -> dict[str, Any]:
+        """Its name."""
+        return {"name": self.name}
+
+    def suits(self, case: Case) -> bool:
+        """Cases of its task."""
+        return case.task == self._task
+
+    def restore(self, case: Case, sample: Sample) -> np.ndarray:
+        """The restored picture (H, W, 3) uint8; of an interpolation the strip (H, frames W, 3)."""
+        return self._method(sample.example)
+
+
+def classical(task: str) -> list[Contestant]:
+    """The methods for a task; none for a task without any."""
+    return [Classical(task, name, method) for name, method in METHODS.get(task, {}).items()]
+
+
+def opencv(flag: int) -> Method:
+    """OpenCV's inpainting: Telea 2004 (fast marching) or Bertalmio, Bertozzi and Sapiro 2001 (Navier-Stokes)."""
+    return lambda example: cv2.inpaint(example.damaged, example.inputs["mask"].astype(np.uint8), RADIUS, flag)
+
+
+def biharmonic(example: Example) -> np.ndarray:
+    """Solves the biharmonic equation in the hole, with what is known as its boundary (Damelin and Hoang 2018).
+
+    One sparse system a colour: time and memory grow faster than the hole.
+    """
+    filled = inpaint_biharmonic(example.damaged, example.inputs["mask"], channel_axis=-1)
+    return np.rint(filled * 255).astype(np.uint8)
+
+
+def as_it_is(example: Example) -> np.ndarray:
+    """The damaged picture itself."""
+    return example.damaged
+
+
+def resized(filter_: Image.Resampling) -> Method:
+    """Enlarges to the size of the clean picture by one of Pillow's filters."""
+
+    def method(example: Example) -> np.ndarray:
+        height, width = example.clean.shape[:2]
+        return np.asarray(Image.fromarray(example.damaged).resize((width, height), filter_))
+
+    return method
+
+
+def cross_fade(example: Example) -> np.ndarray:
+    """Frames (1 - w) a + w b between a pair (2, H, W, 3), the pair included, side by side."""
+    a, b = example.damaged.astype(np.float64)
+    weights = np.linspace(0, 1, example.inputs["frames"])
+    return np.concatenate([np.rint((1 - w) * a + w * b) for w in weights], axis=1).astype(np.uint8)
+
+
+METHODS: dict[str, dict[str, Method]] = {
+    "inpaint": {
+        "Telea": opencv(cv2.INPAINT_TELEA),
+        "Navier-Stokes": opencv(cv2.INPAINT_NS),
+        "biharmonic": biharmonic,
+    },
+    "jpeg": {"the JPEG itself": as_it_is},
+    "super-resolve": {
+        "bicubic": resized(Image.Resampling.BICUBIC),
+        "Lanczos": resized(Image.Resampling.LANCZOS),
+    },
+    "interpolate": {"cross-fade": cross_fade},
+}

@@ -1,0 +1,228 @@
+"""What the bench is made from: clean pictures, and the suite of damaged ones that all contestants are given."""
+
+import functools
+import hashlib
+import itertools
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .. import images
+from ..errors import RestoreError
+from .base import Case, Sample, Shape
+from .degradations import FRAMES, SMALLEST
+
+INSIDE_SCIKIT_IMAGE = ("astronaut", "chelsea", "coffee", "rocket")
+
+
+@dataclass(frozen=True, eq=False)
+class Clean:
+    """A clean picture, read when it is needed: ten thousand don't fit into memory.
+
+    Attributes:
+        name: of the file, without suffix.
+        read: gives (H, W, 3) uint8, every time the same; RestoreError where the file is no such picture.
+    """
+
+    name: str
+    read: Callable[[], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Clean pictures with different names.
+
+    Attributes:
+        name: of their folder, or "scikit-image".
+        size: the side that they were cropped to; None: as they are.
+        clean: the pictures, in the order of their names.
+    """
+
+    name: str
+    size: int | None
+    clean: Sequence[Clean]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a clean picture was, so that it can be told from others: the digest is of its bytes (H, W, 3)."""
+
+    name: str
+    width: int
+    height: int
+    sha256: str
+
+
+def load(folder: Path | None = None, size: int | None = None, limit: int | None = None) -> Pictures:
+    """The clean pictures of a folder, found now and read later.
+
+    Args:
+        folder: pictures of any kind; None: four that are inside scikit-image.
+        size: side of the squares that ADM's crop makes of them, see `adm_crop`; None: they stay as they are.
+        limit: so many at most, the first ones.
+
+    Raises:
+        RestoreError: the folder isn't there or has no pictures, two have one name, or the size is below 64. Reading one
+            says what is wrong with it, or that a side is below 64.
+    """
+    if size is not None and size < SMALLEST:
+        raise RestoreError(f"--size {size}: too small to be damaged in every way; give {SMALLEST} or more")
+    if folder is None:
+        return Pictures("scikit-image", size, _inside_scikit_image(size)[:limit])
+    clean = [Clean(path.stem, functools.partial(_read, path, size)) for path in _files(folder)]
+    return Pictures(folder.resolve().name or str(folder), size, clean[:limit])
+
+
+def adm_crop(pixels: np.ndarray, size: int) -> np.ndarray:
+    """The square (size, size, 3) from the middle of (H, W, 3) uint8, its shorter side scaled to `size`.
+
+    As Dhariwal and Nichol 2021 (ADM) prepare ImageNet: halved by Pillow's box filter while twice the size or more is
+    there, then bicubic.
+    """
+    image = Image.fromarray(pixels)
+    while min(image.size) >= 2 * size:
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    scale = size / min(image.size)
+    image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def pairs(clean: Sequence[Clean]) -> list[Clean]:
+    """Each picture and the next, the last and the first: side by side (H, 2W, 3), the second resized to the first.
+
+    Raises:
+        RestoreError: there is only one.
+    """
+    if len(clean) < 2:
+        raise RestoreError(f"interpolate goes from one picture to another, and there is only {clean[0].name}; give two")
+    following = [*clean[1:], clean[0]]
+    return [
+        Clean(f"{a.name}_to_{b.name}", functools.partial(_strip, a, b)) for a, b in zip(clean, following, strict=True)
+    ]
+
+
+class Suite:
+    """The damaged pictures of some cases of a task.
+
+    Each depends on the seed, its case's name and its picture alone, not on what else is in the suite.
+
+    Args:
+        pictures: the clean ones; `interpolate` takes them in pairs.
+        cases: of one task.
+        seed: of the damage.
+
+    Raises:
+        RestoreError: the task needs more pictures.
+    """
+
+    def __init__(self, pictures: Pictures, cases: Sequence[Case], seed: int = 0) -> None:
+        self.pictures, self.cases, self.seed = pictures, list(cases), seed
+        self.task = self.cases[0].task
+        whole = pairs(pictures.clean) if self.task == "interpolate" else pictures.clean
+        self._clean = {clean.name: clean for clean in whole}
+
+    @property
+    def names(self) -> list[str]:
+        """Of the samples, the same in each case."""
+        return list(self._clean)
+
+    def sample(self, case: Case, name: str) -> Sample:
+        """One of `names`, damaged.
+
+        Raises:
+            RestoreError: the picture can't be read, or not be damaged so.
+        """
+        pixels = self._clean[name].read()
+        height, width = _cut(pixels.shape[:2], case.multiple)
+        rng = np.random.default_rng([self.seed, *(zlib.crc32(word.encode()) for word in (case.name, name))])
+        return Sample(name, case.degrade(np.ascontiguousarray(pixels[:height, :width]), rng))
+
+    def samples(self, case: Case) -> Iterator[Sample]:
+        """All, one after the other, each made when it is its turn."""
+        return (self.sample(case, name) for name in self.names)
+
+    def shapes(self, case: Case) -> list[Shape]:
+        """Names and sizes of the results: of an interpolation those of all frames side by side."""
+        frames = FRAMES if self.task == "interpolate" else 1
+        sizes = [_cut((record.height, record.width), case.multiple) for record in self.records]
+        # pairs are as large as their first picture, and as many as there are pictures
+        return [Shape(name, (height, width * frames)) for name, (height, width) in zip(self.names, sizes, strict=True)]
+
+    @functools.cached_property
+    def records(self) -> list[Record]:
+        """What the clean pictures are; all are read for it, once, which finds any that can't be."""
+        return [_record(clean) for clean in self.pictures.clean]
+
+    def data(self) -> dict[str, Any]:
+        """What the suite was made from, as JSON: name, size and the records of the clean pictures."""
+        size = "native" if self.pictures.size is None else str(self.pictures.size)
+        return {"name": self.pictures.name, "size": size, "pictures": [asdict(record) for record in self.records]}
+
+
+def rgb(pixels: np.ndarray) -> np.ndarray:
+    """Grey (H, W) or RGB (H, W, 3) of 8 or 16 bits as (H, W, 3) uint8."""
+    pixels = images.as_depth(pixels, np.uint8)
+    return np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2))
+
+
+def _inside_scikit_image(size: int | None) -> list[Clean]:
+    from skimage import data
+
+    return [Clean(name, functools.partial(_read_inside, getattr(data, name), size)) for name in INSIDE_SCIKIT_IMAGE]
+
+
+def _read_inside(read: Callable[[], np.ndarray], size: int | None) -> np.ndarray:
+    return read() if size is None else adm_crop(read(), size)
+
+
+def _files(folder: Path) -> list[Path]:
+    """The pictures in a folder, in the order of their names without suffix."""
+    try:
+        found = [path for path in folder.iterdir() if images.is_image(path) and path.is_file()]
+    except OSError as error:
+        reason = (error.strerror or "cannot be read").lower()
+        raise RestoreError(f"{folder}: {reason}; name a folder of clean pictures") from error
+    paths = sorted((path for path in found if not path.name.startswith(".")), key=lambda path: (path.stem, path.name))
+    if not paths:
+        raise RestoreError(f"{folder}: no pictures in this folder; name one of clean pictures")
+    for path, following in itertools.pairwise(paths):
+        if path.stem == following.stem:
+            raise RestoreError(f"{path} and {following.name} have one name; rename one of them")
+    return paths
+
+
+def _read(path: Path, size: int | None) -> np.ndarray:
+    pixels = rgb(images.read(path).pixels)
+    if size is not None:
+        return adm_crop(pixels, size)
+    height, width = pixels.shape[:2]
+    if min(height, width) < SMALLEST:
+        raise RestoreError(
+            f"{path}: {width}x{height}, but each side has to be {SMALLEST} or more; scale all pictures with --size 64 "
+            "or 256, or leave it out"
+        )
+    return pixels
+
+
+def _strip(first: Clean, second: Clean) -> np.ndarray:
+    a, b = first.read(), second.read()
+    if a.shape != b.shape:
+        b = np.asarray(Image.fromarray(b).resize((a.shape[1], a.shape[0]), Image.Resampling.BICUBIC))
+    return np.concatenate([a, b], axis=1)
+
+
+def _cut(size: tuple[int, ...], multiple: int) -> tuple[int, int]:
+    """Height and width without what is over."""
+    height, width = (side // multiple * multiple for side in size)
+    return height, width
+
+
+def _record(clean: Clean) -> Record:
+    pixels = clean.read()
+    return Record(clean.name, pixels.shape[1], pixels.shape[0], hashlib.sha256(pixels.tobytes()).hexdigest())

@@ -1,0 +1,329 @@
+"""The commands that compare methods of restoration."""
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import RestoreError
+from . import engine, printing
+from .groups import add
+from .options import Evaluation, Report, option, shared
+
+if TYPE_CHECKING:
+    from ..bench.base import Case, Contestant
+    from ..bench.measures import Measure
+    from ..bench.pictures import Suite
+    from ..bench.run import Bench, Outcome
+    from ..model import BCM
+    from ..schemes import Scheme
+
+
+WIDTH = 110  # characters of a table
+
+
+class Size(str, Enum):
+    """How large the pictures are."""
+
+    SMALL = "64"
+    MEDIUM = "256"
+    NATIVE = "native"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Benching(Evaluation):
+    """What the bench takes."""
+
+    task: Annotated[
+        str | None, option("--task", panel="What", text="inpaint, jpeg, super-resolve or interpolate.", metavar="TASK")
+    ] = None
+    data: Annotated[
+        Path | None,
+        option(
+            "--data", panel="What", text="Folder of clean pictures; those in scikit-image unless given.", metavar="DIR"
+        ),
+    ] = None
+    case: Annotated[
+        list[str] | None, option("--case", panel="What", text="Only this case; repeatable.", metavar="CASE")
+    ] = None
+    mask: Annotated[
+        Path | None, option("--mask", panel="What", text="A mask of your own as one more case.", metavar="FILE")
+    ] = None
+    size: Annotated[
+        Size, option("--size", panel="What", text="Centre crops of that side, as ADM takes them, or whole pictures.")
+    ] = Size.MEDIUM
+    limit: Annotated[
+        int | None, option("--limit", panel="What", text="Only the first N pictures.", min=1, metavar="N")
+    ] = None
+    export: Annotated[
+        Path | None,
+        option("--export", panel="What", text="Write the damaged pictures there, for other programs.", metavar="DIR"),
+    ] = None
+    nfe: Annotated[
+        str, option("--nfe", panel="Contestants", text="Network evaluations of BCM and of solvers.", metavar="N,N,...")
+    ] = "1,2,4,8"
+    scheme: Annotated[
+        list[str] | None,
+        option("--scheme", panel="Contestants", text="BCM with a scheme of your own; repeatable.", metavar="TEXT"),
+    ] = None
+    model: Annotated[
+        list[str] | None,
+        option("--model", panel="Contestants", text="Model or file of one; repeatable.", metavar="NAME|FILE"),
+    ] = None
+    outputs: Annotated[
+        list[str] | None,
+        option(
+            "--outputs",
+            panel="Contestants",
+            text="Results of another program, a folder or I2SB's recon.pt, with its NFE if you like; repeatable.",
+            metavar="NAME[@NFE]=PATH",
+        ),
+    ] = None
+    solvers: Annotated[
+        str,
+        option(
+            "--solvers",
+            panel="Contestants",
+            text="Other solvers on the same model: ddrm, diffpir, dps, ddnm, cm4ir.",
+            metavar="NAME,...",
+        ),
+    ] = ""
+    classical: Annotated[
+        bool, option("--classical/--no-classical", panel="Contestants", text="With methods that need no model.")
+    ] = True
+    output: Annotated[
+        Path | None,
+        option("-o", "--output", panel="Output", text="Folder of the report; bench_TASK unless given.", metavar="DIR"),
+    ] = None
+    overwrite: Annotated[
+        bool, option("--overwrite", panel="Output", text="Do all anew, also what earlier runs have done.")
+    ] = False
+
+
+@shared
+def _bench(context: typer.Context, options: Benching) -> None:
+    if context.invoked_subcommand is None:
+        run(options)
+
+
+def run(options: Benching) -> dict[str, Any]:
+    """Runs a bench, writes its report, prints its tables.
+
+    Returns:
+        What is in results.json.
+
+    Raises:
+        RestoreError: an option makes no sense, or a contestant can't take part.
+    """
+    if options.task is None:
+        raise RestoreError("bench needs a --task: inpaint, jpeg, super-resolve or interpolate")
+    from .. import weights
+    from ..bench.export import export
+    from ..bench.measures import measures
+    from ..bench.run import Bench, check
+    from ..bench.store import Store
+
+    suite = _suite(options)
+    models = {name: engine.load(options, name) for name in options.model or [weights.DEFAULT]}
+    contestants = _contestants(options, suite.cases, models)
+    check(suite, contestants)
+    if options.export:
+        export(suite, options.export, overwrite=options.overwrite)
+    columns = measures(options.task)
+    store = Store(options.output or Path(f"bench_{options.task}"), anew=options.overwrite)
+    try:
+        bench = Bench(suite, contestants, columns, store, next(iter(models.values())).device)
+        return _finish(bench, columns, _run(bench), options)
+    finally:
+        store.close()
+
+
+def _suite(options: Benching) -> "Suite":
+    from ..bench import pictures
+    from ..bench.cases import cases
+    from ..images import read_mask
+
+    assert options.task is not None
+    mask = None if options.mask is None else read_mask(options.mask)
+    chosen = cases(options.task, options.case or (), mask)
+    size = None if options.size is Size.NATIVE else int(options.size.value)
+    return pictures.Suite(pictures.load(options.data, size, options.limit), chosen, options.seed)
+
+
+def _contestants(options: Benching, chosen: "Sequence[Case]", models: "dict[str, BCM]") -> "list[Contestant]":
+    """BCM first, then the solvers, then what others computed, then what needs no model."""
+    from ..bench.contestants.classical import classical
+    from ..bench.contestants.ours import FirstEstimate, Ours
+    from ..bench.contestants.outputs import outputs
+    from ..tasks import as_scheme
+
+    assert options.task is not None
+    nfes = numbers(options.nfe)
+    ways: list[int | Scheme] = [*nfes, *map(as_scheme, options.scheme or [])]
+    found: list[Contestant] = []
+    for name, model in models.items():
+        family = f"BCM {model.name}" if found else "BCM"
+        found += [
+            Ours(options.task, model, _identity(name), way, family=family, label=options.label, seed=options.seed)
+            for way in ways
+        ]
+    names = [name.strip() for name in options.solvers.split(",") if name.strip()]
+    if names:
+        from ..bench.contestants.solvers import solvers
+
+        name, model = next(iter(models.items()))
+        found += solvers(names, nfes, model, _identity(name), options.seed)
+    found += [outputs(text, chosen) for text in options.outputs or []]
+    return [*found, *([FirstEstimate(), *classical(options.task)] if options.classical else [])]
+
+
+def numbers(text: str) -> list[int]:
+    """The numbers in "1,2,4".
+
+    Raises:
+        RestoreError: it holds something else.
+    """
+    try:
+        found = sorted({int(word) for word in text.split(",")})
+    except ValueError:
+        found = [0]
+    if found[0] < 1:
+        raise RestoreError(f'--nfe {text}: give numbers from 1 on, such as "1,2,4"')
+    return found
+
+
+def _identity(model: str) -> dict[str, str]:
+    """What tells a model from all others: its file's content."""
+    from .. import weights
+    from ..weights.cache import digest
+
+    path = weights.find(model)
+    return {"name": path.stem, "sha256": digest(path)}
+
+
+def _run(bench: "Bench") -> "list[Outcome]":
+    from .progress import Bar
+
+    with Bar(bench.total) as bar:
+        return [bench.run(case, lambda record: bar.file(bench.pixels(record))) for case in bench.suite.cases]
+
+
+def _finish(
+    bench: "Bench", columns: "dict[str, Measure]", outcomes: "Sequence[Outcome]", options: Benching
+) -> dict[str, Any]:
+    """Puts everything together, writes and prints it."""
+    from ..bench import report
+    from ..bench.summary import summarise
+    from ..files import atomic_path
+
+    facts = {
+        "task": options.task,
+        "command": shlex.join(["bcm-restore", *sys.argv[1:]]),
+    }
+    results = summarise(facts, bench, columns, outcomes)
+    folder = bench.store.folder
+    with atomic_path(folder / "results.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    report.write(results, folder, bench.store.load)
+    if options.json:
+        print(json.dumps(results), flush=True)
+        return results
+    for outcome in outcomes:
+        _print_table(results, outcome.case.name)
+        for note in outcome.notes:
+            printing.note(f"{outcome.case.name}: {note}")
+    for column in columns.values():
+        if column.missing:
+            printing.note(f"{column.title}: n/a; {column.missing}")
+    printing.result(f"report: {folder / 'report.html'}")
+    return results
+
+
+def _print_table(results: dict[str, Any], case: str) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..bench import report
+
+    header, rows = report.table(results, case)
+    table = Table(title=f"{results['task']}, {case}", title_justify="left", box=box.SIMPLE, padding=(0, 1))
+    for n, title in enumerate(header):
+        table.add_column(title, justify="right" if n else "left", no_wrap=not n)
+    for row in rows:
+        table.add_row(*(cell.partition(" ±")[0] for cell in row))
+    console = Console()
+    Console(width=max(console.width, WIDTH)).print(table, markup=False)
+
+
+@shared
+def compare(
+    options: Report,
+    a: Annotated[Path, typer.Argument(help="results.json, or the folder with it.", metavar="A", show_default=False)],
+    b: Annotated[Path, typer.Argument(help="Another one.", metavar="B", show_default=False)],
+) -> None:
+    """Show two results side by side: every metric of each, and the difference.
+
+    Example: bcm-restore bench compare before/ after/
+    """
+    from ..bench import report
+
+    for line in report.compare(report.read(a), report.read(b)).splitlines():
+        printing.result(line)
+
+
+@shared
+def reproduce(
+    options: Report,
+    name: Annotated[
+        str | None, typer.Argument(help="A recorded bench; unless given, all are listed.", metavar="NAME")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the pictures, if other than those in scikit-image were recorded.", metavar="DIR"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.", metavar="NAME")] = "auto",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the report.", metavar="DIR")] = None,
+) -> None:
+    """Run a bench again whose results are recorded in this package, and compare.
+
+    Example: bcm-restore bench reproduce inpaint
+    """
+    from ..bench import recorded, report
+
+    if name is None:
+        for each in recorded.names():
+            printing.result(f"{each}: {', '.join(recorded.data(each))}")
+        return
+    before = recorded.results(name, data.resolve().name if data else "scikit-image")
+    given = {"data": data, "device": device, "output": output or Path(f"bench_{name}"), "json": options.json}
+    now = run(benching(name, given))
+    if not options.json:
+        for line in report.compare(before, now).splitlines():
+            printing.result(line)
+
+
+def benching(name: str, given: dict[str, Any]) -> Benching:
+    """The options of a recorded bench, and some of one's own."""
+    from ..bench import recorded
+
+    known = recorded.options(name)
+    return Benching(**known | {"size": Size(known.get("size", Size.MEDIUM.value))} | given)
+
+
+group = typer.Typer(
+    name="bench",
+    help="Compare BCM with other methods by PSNR, SSIM, LPIPS and FID at equal numbers of network evaluations (NFE).",
+    epilog="Example: bcm-restore bench --task inpaint",
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+group.callback(invoke_without_command=True)(_bench)
+for _command in (compare, reproduce):
+    add(group, _command)
