@@ -274,6 +274,12 @@ def test_seconds_have_three_digits_and_no_exponent(value, text):
     assert table(results, "box").rows[0][-3] == text
 
 
+def test_a_difference_of_nothing_has_no_minus():
+    results = reports.make(contestants=FEW)
+    results["cases"][0]["rows"][2]["versus"]["psnr"] |= {"difference": -0.001, "low": -0.004, "high": 0.004}
+    assert versus(results, "box").rows[0][2] == "+0.00 (+0.00 to +0.00)"
+
+
 def test_digits_are_the_same_in_all_cases():
     results = reports.make(contestants=FEW, missing=())
     for case, fid in zip(results["cases"], (9.5, 11.25), strict=True):
@@ -333,8 +339,9 @@ def test_writes_both_and_the_same_every_time(tmp_path):
     results = reports.make(cases=("box",), contestants=FEW)
     settings = dict(matplotlib.rcParams)
     write(results, tmp_path / "new" / "one", reports.picture)
-    write(copy.deepcopy(results), tmp_path / "two", reports.picture)
     assert dict(matplotlib.rcParams) == settings
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "lines.linewidth": 7, "text.usetex": True}):
+        write(copy.deepcopy(results), tmp_path / "two", reports.picture)
     assert sorted(path.name for path in (tmp_path / "new" / "one").iterdir()) == ["report.html", "report.md"]
     for name in ("report.html", "report.md"):
         assert (tmp_path / "new" / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
@@ -436,6 +443,8 @@ def test_what_was_not_measured_is_not_drawn(gone):
     without["cases"][0]["rows"] = [row for row in case["rows"] if row["contestant"] != "DDRM, NFE 8"]
     for figure in (figures.curves, figures.plane):
         assert figure(whole, case, "lpips_alex") == figure(without, without["cases"][0], "lpips_alex")
+    row["mean"].update(lpips_alex=0.2, psnr=gone)
+    assert figures.plane(whole, case, "lpips_alex") == figures.plane(without, without["cases"][0], "lpips_alex")
     assert figures.curves(whole, case, "fid") is None
     assert figures.plane(whole, case, "fid") is None
 
@@ -493,7 +502,7 @@ def flat(case, who, name):
     """Grey 200x160 pictures; only at (30..50, 100..120) contestants differ."""
     shown = np.full((200, 160, 3), 90, np.uint8)
     if who == "clean":
-        shown[:20, :20] = 255  # all are wrong here, in the same way
+        shown[170:190, 130:150] = 255  # all are wrong here, in the same way
     if who.startswith("BCM"):
         shown[100:120, 30:50] = 100 + 20 * int(who[-1])
     return shown
@@ -515,7 +524,8 @@ def test_a_single_contestant_is_shown_where_it_is_wrong():
     grid = grids.grids(results, results["cases"][0], lambda case, who, name: flat(case, who.replace("BCM", "X"), name))[
         0
     ]
-    assert grid.place == "96×96 pixels from (0, 0)"
+    x, y = map(int, re.findall(r"\d+", grid.place)[2:])
+    assert x <= 130 <= 150 <= x + 96 and y <= 170 <= 190 <= y + 96
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 12), st.randoms(use_true_random=False))

@@ -165,9 +165,9 @@ def test_damaged_models_of_ones_own(home, tmp_path):
     for stored, said, reason in (
         (part, json.dumps(description), "tensor 'exit.bias' is missing"),
         (whole, json.dumps({**description, "architecture": "Other"}), "network 'Other' is not known"),
-        (whole, "{}", "its description of the network is damaged"),
-        (whole, "[1]", "its description of the network is damaged"),
-        (whole, "no JSON", "its description of the network is damaged"),
+        (whole, "{}", "its description of the model is damaged"),
+        (whole, "[1]", "its description of the model is damaged"),
+        (whole, "no JSON", "its description of the model is damaged"),
     ):
         save_file(stored, own, {"bcm_restore": said})
         with pytest.raises(RestoreError) as caught:

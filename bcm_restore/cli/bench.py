@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..schemes import Scheme
 
 
-WIDTH = 110  # characters of a table
+WIDTH = 120  # characters of a table
 
 
 class Size(str, Enum):
@@ -249,17 +249,19 @@ def _print_table(results: dict[str, Any], case: str) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from ..bench import report
 
     header, rows = report.table(results, case)
     table = Table(title=f"{results['task']}, {case}", title_justify="left", box=box.SIMPLE, padding=(0, 1))
-    for n, title in enumerate(header):
-        table.add_column(title, justify="right" if n else "left", no_wrap=not n)
-    for row in rows:
-        table.add_row(*(cell.partition(" ±")[0] for cell in row))
+    shown = [[cell.partition(" ±")[0] for cell in row] for row in rows]
+    for n, (title, *cells) in enumerate(zip(header, *shown, strict=True)):
+        table.add_column(title, justify="right" if n else "left", min_width=max(map(len, cells)))
+    for row, cells in zip(rows, shown, strict=True):
+        table.add_row(*(Text(text, style="bold" if cell.best else "") for text, cell in zip(cells, row, strict=True)))
     console = Console()
-    Console(width=max(console.width, WIDTH)).print(table, markup=False)
+    Console(width=max(console.width, WIDTH)).print(table)
 
 
 @shared

@@ -123,8 +123,6 @@ def _read(source: Path) -> tuple[dict[str, Any] | None, dict[str, "Tensor"]]:
         _check(description["architecture"], description["config"], tensors, source)
     except RestoreError as error:
         raise Rejected(str(error)) from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise Rejected(f"{source}: its description of the network is damaged; fetch it again") from error
     return description, tensors
 
 

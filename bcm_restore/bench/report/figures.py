@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -81,7 +81,7 @@ def curves(results: Results, case: Entry, key: str) -> str | None:
             for point in points:
                 if not point.nfe:
                     axes.axhline(point.y, color=style["color"], linestyle=(0, (5, 3)), linewidth=1.2)
-                    # Half way up the axis of levels, but at the left end of the line.
+                    # At the left end of the line: x is a share of the axis, y a value.
                     axes.plot(0.02, point.y, transform=axes.get_yaxis_transform(), **style)
         _nfe_axis(axes, nfes)
         axes.set_title(heading(metric))
@@ -175,8 +175,11 @@ def _nfe_axis(axes: Axes, nfes: list[int]) -> None:
 
 
 def _rules(salt: str) -> Any:
-    """Settings while a figure is made; the salt keeps the ids of figures apart, and the same every time."""
-    return matplotlib.rc_context({**RULES, "svg.hashsalt": ascii(salt)})
+    """Settings while a figure is made, whatever the user's own are.
+
+    The salt keeps the ids of figures apart, and the same every time.
+    """
+    return matplotlib.style.context(["default", {**RULES, "svg.hashsalt": ascii(salt)}])
 
 
 def _svg(figure: Figure, label: str) -> str:

@@ -118,7 +118,9 @@ def decimals(results: Results, key: str) -> int:
 
 def fixed(value: float | None, digits: int, sign: str = "") -> str:
     """A number with that many digits after the point, or "n/a"; sign "+" writes that of positive ones too."""
-    return f"{value:{sign}.{digits}f}" if known(value) else MISSING
+    if not known(value):
+        return MISSING
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"  # adding zero makes -0.00 0.00
 
 
 def _rows(results: Results, case: str) -> list[Entry]:
