@@ -148,7 +148,7 @@ class BCM:
         # networks without classes need not know of labels
         condition = () if labels is None else (labels.to(x.device).expand(len(x)),)
         self.nfe += 1
-        with torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad), self._autocast():
+        with torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad), self._autocast():  # else in place
             raw = self.network(x * _pixelwise(c_in), t.float(), u.float(), maps, *condition).float()
         return raw.mul_(_pixelwise(c_out)).addcmul_(x, _pixelwise(c_skip))
 

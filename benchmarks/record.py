@@ -1,36 +1,92 @@
-"""Runs the benches of benchmarks/recorded/ and records their results there, and their tables in benchmarks/bench.md.
+"""Runs the benches of benchmarks/recorded/, records their results there, and writes their tables: benchmarks/bench.md.
 
-    python benchmarks/record.py NAME [--data FOLDER] [-o FOLDER]     runs one, on the pictures inside scikit-image unless given
-    python benchmarks/record.py                                      only writes the tables anew
+python benchmarks/record.py NAME ... --data FOLDER     runs some, on the pictures inside scikit-image unless given
+python benchmarks/record.py                            only writes the tables anew
 """
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from bcm_restore.bench import recorded
-from bcm_restore.bench.report import markdown
 from bcm_restore.cli.bench import benching, run
 
 TABLES = Path(__file__).parent / "bench.md"
+METRIC = {"inpaint": "psnr_hole", "interpolate": "path_length"}  # of the tables; else psnr
+INTRODUCTION = """# The bench on this package's pictures and on public sets
+
+```sh
+bcm-restore bench reproduce NAME --data FOLDER
+```
+
+Means over the pictures of a set, one table a bench and set; everything else that was measured (other metrics, standard
+errors, differences to BCM with their intervals, seconds, memory) is in [recorded/](recorded). Bold is the best of a
+column. LPIPS and FID are not measured: their networks could not be fetched where this was run. I2SB and Palette are not
+in it: there were no results of theirs.
+"""
 
 
-def record(name: str, data: Path | None, output: Path) -> None:
-    results = run(benching(name, {"data": data, "output": output}))
+def record(name: str, data: Path | None) -> None:
+    results = run(
+        benching(
+            name, {"data": data, "output": Path("bench_recorded") / f"{name}_{data.name if data else 'scikit-image'}"}
+        )
+    )
     results["command"] = f"bcm-restore bench reproduce {name}" + (f" --data {data.name}" if data else "")
     target = recorded.folder() / name / f"{results['data']['name']}.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(recorded.condensed(results), indent=1) + "\n", encoding="utf-8")
 
 
+def tables() -> str:
+    parts = [INTRODUCTION]
+    for name in recorded.names():
+        for pictures in recorded.data(name):
+            parts.append(table(name, recorded.results(name, pictures)))
+    return "\n".join(parts)
+
+
+def table(name: str, results: dict[str, Any]) -> str:
+    """Contestants by cases, and where BCM is not the best."""
+    metric = METRIC.get(results["task"], "psnr")
+    title, unit, better = (results["metrics"][metric][key] for key in ("title", "unit", "better"))
+    cases = {
+        case["name"]: {row["contestant"]: row["mean"][metric] for row in case["rows"]} for case in results["cases"]
+    }
+    best = {
+        case: (max if better == "higher" else min)(values, key=values.__getitem__) for case, values in cases.items()
+    }
+    data = results["data"]
+    lines = [
+        f"## {name}, {data['name']} ({len(data['pictures'])} pictures, size {data['size']})\n",
+        f"    {results['command']}\n",
+        f"{title}{f', {unit}' if unit else ''}; {better} is better.\n",
+        f"| contestant | {' | '.join(cases)} |",
+        "| --- " * (len(cases) + 1) + "|",
+    ]
+    for contestant in results["contestants"]:
+        who = contestant["name"]
+        cells = [cell(values.get(who), best[case] == who) for case, values in cases.items()]
+        lines.append(f"| {who} | {' | '.join(cells)} |")
+    lost = [f"{case} ({who})" for case, who in best.items() if not who.startswith("BCM, ")]
+    lines.append(f"\nBCM is not the best in: {', '.join(lost)}.\n" if lost else "\nBCM is the best in every case.\n")
+    return "\n".join(lines)
+
+
+def cell(value: float | None, best: bool) -> str:
+    text = "" if value is None else f"{value:.2f}"
+    return f"**{text}**" if best else text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", nargs="?", choices=recorded.names())
+    parser.add_argument("names", nargs="*")
     parser.add_argument("--data", type=Path)
-    parser.add_argument("-o", "--output", type=Path, default=Path("bench_recorded"))
     options = parser.parse_args()
-    if options.name:
-        record(options.name, options.data, options.output)
+    for name in options.names:
+        record(name, options.data)
+    TABLES.write_text(tables(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import typer
 from ..errors import RestoreError
 from . import engine, printing
 from .groups import add
-from .options import Evaluation, Report, option, shared
+from .options import Evaluation, Report, numbers, option, shared
 
 if TYPE_CHECKING:
     from ..bench.base import Case, Contestant
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from ..bench.run import Bench, Outcome
     from ..model import BCM
     from ..schemes import Scheme
-
-
-WIDTH = 120  # characters of a table
 
 
 class Size(str, Enum):
@@ -183,21 +180,6 @@ def _contestants(options: Benching, chosen: "Sequence[Case]", models: "dict[str,
     return [*found, *([FirstEstimate(), *classical(options.task)] if options.classical else [])]
 
 
-def numbers(text: str) -> list[int]:
-    """The numbers in "1,2,4".
-
-    Raises:
-        RestoreError: it holds something else.
-    """
-    try:
-        found = sorted({int(word) for word in text.split(",")})
-    except ValueError:
-        found = [0]
-    if found[0] < 1:
-        raise RestoreError(f'--nfe {text}: give numbers from 1 on, such as "1,2,4"')
-    return found
-
-
 def _identity(model: str) -> dict[str, str]:
     """What tells a model from all others: its file's content."""
     from .. import weights
@@ -256,12 +238,13 @@ def _print_table(results: dict[str, Any], case: str) -> None:
     header, rows = report.table(results, case)
     table = Table(title=f"{results['task']}, {case}", title_justify="left", box=box.SIMPLE, padding=(0, 1))
     shown = [[cell.partition(" ±")[0] for cell in row] for row in rows]
-    for n, (title, *cells) in enumerate(zip(header, *shown, strict=True)):
-        table.add_column(title, justify="right" if n else "left", min_width=max(map(len, cells)))
+    widths = [max(map(len, [*title.split(), *cells])) for title, *cells in zip(header, *shown, strict=True)]
+    for n, (title, width) in enumerate(zip(header, widths, strict=True)):
+        table.add_column(title, justify="right" if n else "left", width=width)
     for row, cells in zip(rows, shown, strict=True):
         table.add_row(*(Text(text, style="bold" if cell.best else "") for text, cell in zip(cells, row, strict=True)))
-    console = Console()
-    Console(width=max(console.width, WIDTH)).print(table)
+    # a narrower console would cut numbers off; borders and padding take 3 characters a column
+    Console(width=max(Console().width, sum(widths) + 3 * len(widths) + 2)).print(table)
 
 
 @shared

@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar
 
 import typer
 
+from ..errors import RestoreError
+
 
 class Precision(str, Enum):
     """What the network calculates in."""
@@ -157,6 +159,21 @@ Inputs = Annotated[
     list[str],
     typer.Argument(help='Pictures, folders or quoted patterns such as "*.png".', metavar="INPUT", show_default=False),
 ]
+
+
+def numbers(text: str) -> list[int]:
+    """The numbers in the text of `--nfe`, in order: "1,2,4".
+
+    Raises:
+        RestoreError: it holds something else.
+    """
+    try:
+        found = sorted({int(word) for word in text.split(",")})
+    except ValueError:
+        found = [0]
+    if found[0] < 1:
+        raise RestoreError(f'--nfe {text}: give numbers from 1 on, such as "1,2,4"')
+    return found
 
 
 def shared(command: Callable[..., None]) -> Callable[..., None]:

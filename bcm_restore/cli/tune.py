@@ -13,7 +13,7 @@ import typer
 from ..errors import RestoreError
 from ..files import atomic_path
 from . import inputs, printing
-from .options import Report, shared
+from .options import Report, numbers, shared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,14 +73,7 @@ class Tuning(Report):
     @property
     def nfes(self) -> list[int]:
         """The numbers of evaluations asked for, in order."""
-        words = ",".join(self.nfe or ["4"]).split(",")
-        try:
-            numbers = sorted({int(word) for word in words})
-        except ValueError:
-            numbers = [0]
-        if numbers[0] < 1:
-            raise RestoreError(f'--nfe {",".join(words)}: give numbers from 1 on, such as "1,2,4"')
-        return numbers
+        return numbers(",".join(self.nfe or ["4"]))
 
 
 @shared
