@@ -5,8 +5,8 @@ The state is an image estimate x at a level t. The moves:
     level s          x counts as being at level s: what is wrong with it is taken for noise (0 NFE)
     noise s [hole]   adds fresh Gaussian noise until the level is s; `hole`: only where pixels are unknown, the rest
                      stays clean from there on (networks with level maps) (0 NFE)
-    renoise s eta    noise until the level is s: eta of it fresh, sqrt(1 - eta^2) of it what the last evaluation removed
-                     (0 NFE)
+    renoise s eta    noise until the level is s: eta of it fresh, less sqrt(1 - eta^2) of what the last evaluation
+                     removed: x goes on in the direction that it went (CM4IR, arXiv 2412.20596) (0 NFE)
     to u             follows the ODE to level u, forwards or backwards; `to 0` stops at sigma_min (1 NFE)
     mean             goes to level zero by the posterior mean (1 NFE)
     fit              data consistency: what was measured replaces what was guessed (0 NFE)
@@ -175,7 +175,7 @@ def _check(moves: list[Move], t0: float | None = None) -> None:
     if move.word in ("noise", "renoise") and change is not None and change < 0:
         raise _MoveError(f"'{move}' can't go down from level {now}; noise only adds up, use 'to {move.level}'")
     if move.word == "renoise" and not any(m.nfe for m in before):
-        raise _MoveError("'renoise' puts back noise that an evaluation removed; there is none before it")
+        raise _MoveError("'renoise' is made of the noise that an evaluation removed; there is none before it")
 
 
 @dataclass
@@ -287,10 +287,10 @@ def _noise(state: State, move: Move, setting: Setting) -> None:
 
 
 def _renoise(state: State, move: Move, setting: Setting) -> None:
-    """x + sqrt(s^2 - t^2) (eta n + sqrt(1 - eta^2) n_removed)."""
+    """x + sqrt(s^2 - t^2) (eta n - sqrt(1 - eta^2) n_removed)."""
     assert state.removed is not None and move.eta is not None
     level = _target(move, setting)
-    n = setting.noise(state.x).mul_(move.eta).add_(state.removed, alpha=math.sqrt(1 - move.eta**2))
+    n = setting.noise(state.x).mul_(move.eta).add_(state.removed, alpha=-math.sqrt(1 - move.eta**2))
     state.x = n.mul_(math.sqrt(max(level**2 - state.level**2, 0.0))).add_(state.x)
     state.level = level
 

@@ -13,7 +13,6 @@ from bcm_restore.bench import recorded
 from bcm_restore.cli.bench import benching, run
 
 TABLES = Path(__file__).parent / "bench.md"
-METRIC = {"inpaint": "psnr_hole", "interpolate": "path_length"}  # of the tables; else psnr
 INTRODUCTION = """# The bench on this package's pictures and on public sets
 
 ```sh
@@ -49,29 +48,38 @@ def tables() -> str:
 
 def table(name: str, results: dict[str, Any]) -> str:
     """Contestants by cases, and where BCM is not the best."""
-    metric = METRIC.get(results["task"], "psnr")
-    title, unit, better = (results["metrics"][metric][key] for key in ("title", "unit", "better"))
-    cases = {
-        case["name"]: {row["contestant"]: row["mean"][metric] for row in case["rows"]} for case in results["cases"]
-    }
-    best = {
-        case: (max if better == "higher" else min)(values, key=values.__getitem__) for case, values in cases.items()
-    }
-    data = results["data"]
+    data, columns = results["data"], columns_of(results)
+    best = {title: better(values, key=values.__getitem__) for title, (values, better) in columns.items()}
     lines = [
         f"## {name}, {data['name']} ({len(data['pictures'])} pictures, size {data['size']})\n",
         f"    {results['command']}\n",
-        f"{title}{f', {unit}' if unit else ''}; {better} is better.\n",
-        f"| contestant | {' | '.join(cases)} |",
-        "| --- " * (len(cases) + 1) + "|",
+        f"| contestant | {' | '.join(columns)} |",
+        "| --- " * (len(columns) + 1) + "|",
     ]
-    for contestant in results["contestants"]:
-        who = contestant["name"]
-        cells = [cell(values.get(who), best[case] == who) for case, values in cases.items()]
+    for row in results["cases"][0]["rows"]:
+        who = row["contestant"]
+        cells = [cell(values.get(who), best[title] == who) for title, (values, _) in columns.items()]
         lines.append(f"| {who} | {' | '.join(cells)} |")
-    lost = [f"{case} ({who})" for case, who in best.items() if not who.startswith("BCM, ")]
-    lines.append(f"\nBCM is not the best in: {', '.join(lost)}.\n" if lost else "\nBCM is the best in every case.\n")
+    lost = [f"{title} ({who})" for title, who in best.items() if not who.startswith("BCM, ")]
+    lines.append(f"\nBCM is not the best in: {', '.join(lost)}.\n" if lost else "\nBCM is the best in every column.\n")
     return "\n".join(lines)
+
+
+def columns_of(results: dict[str, Any]) -> dict[str, tuple[dict[str, float], Any]]:
+    """Values by contestant and max or min: both metrics of an interpolation, else one metric of each case."""
+    metrics, cases = results["metrics"], results["cases"]
+    if results["task"] == "interpolate":
+        chosen = [(cases[0], metric, metrics[metric]["title"]) for metric in metrics]
+    else:
+        metric = "psnr_hole" if results["task"] == "inpaint" else "psnr"
+        chosen = [(case, metric, f"{case['name']}, {metrics[metric]['title']}") for case in cases]
+    return {
+        title: (
+            {row["contestant"]: row["mean"][metric] for row in case["rows"]},
+            max if metrics[metric]["better"] == "higher" else min,
+        )
+        for case, metric, title in chosen
+    }
 
 
 def cell(value: float | None, best: bool) -> str:

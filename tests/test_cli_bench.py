@@ -38,7 +38,8 @@ def test_inpaint(cli, folder):
     )
     assert "FID: n/a" in result.stderr
     results = json.loads((folder / "bench_inpaint" / "results.json").read_text())
-    rows = {row["contestant"]: row for row in results["cases"][0]["rows"]}
+    assert [case["name"] for case in results["cases"]] == ["box", "text"]
+    rows = {row["contestant"]: row for row in results["cases"][1]["rows"]}
     # the numbers of a picture, from the files
     clean, restored = (
         images.read(folder / "bench_inpaint" / "pictures" / "text" / who / "a.png").pixels
@@ -131,6 +132,7 @@ def test_compare(cli, folder):
         ([*SMALL, "--task", "jpeg", "--nfe", "5"], "no default schemes with that NFE"),
         ([*SMALL, "--task", "jpeg", "--outputs", "nothing"], "is not of the form NAME=PATH or NAME@NFE=PATH"),
         ([*SMALL, "--task", "inpaint", "--solvers", "magic"], "magic"),
+        ([*SMALL, "--task", "jpeg", "--solvers", "ddnm"], "DDNM, NFE 1 can do nothing about jpeg; leave it out"),
         ([*SMALL, "--task", "jpeg", "-o", "clean"], "clean: holds something else than a bench's results"),
         ([*SMALL, "--task", "jpeg", "--model", "none"], "'none' is neither"),
     ],

@@ -177,7 +177,11 @@ def _contestants(options: Benching, chosen: "Sequence[Case]", models: "dict[str,
         name, model = next(iter(models.items()))
         found += solvers(names, nfes, model, _identity(name), options.seed)
     found += [outputs(text, chosen) for text in options.outputs or []]
-    return [*found, *([FirstEstimate(), *classical(options.task)] if options.classical else [])]
+    for contestant in found:
+        if not any(map(contestant.suits, chosen)):
+            raise RestoreError(f"{contestant.name} can do nothing about {options.task}; leave it out")
+    without_model = [FirstEstimate(), *classical(options.task)] if options.classical else []
+    return [*found, *(contestant for contestant in without_model if any(map(contestant.suits, chosen)))]
 
 
 def _identity(model: str) -> dict[str, str]:
