@@ -22,6 +22,7 @@ from ... import images
 from ...errors import RestoreError
 from ...images.metadata import read_exif
 from ...images.quiet import quiet
+from ...weights.cache import digest
 from ..base import Case, Contestant, Sample, Shape
 
 PALETTE = "Out_"  # what results begin with, beside GT_, Mask_ and Process_
@@ -98,11 +99,11 @@ class Outputs(Contestant):
 
     @functools.cached_property
     def _digest(self) -> str:
-        digest = hashlib.sha256()
+        whole = hashlib.sha256()
         for case, source in sorted(self._sources.items()):
             for file in _files(source):
-                digest.update(f"{_sha256(file)} {case}/{file.name}\n".encode(errors="surrogateescape"))
-        return digest.hexdigest()
+                whole.update(f"{digest(file)} {case}/{file.name}\n".encode(errors="surrogateescape"))
+        return whole.hexdigest()
 
     def suits(self, case: Case) -> bool:
         """Cases that there are results of."""
@@ -325,14 +326,3 @@ def _check_values(file: Path, stack: Tensor) -> None:
         if not (low >= -FARTHEST and high <= FARTHEST):
             what = "NaN" if math.isnan(low) else f"values from {low:.4g} to {high:.4g}"
             raise RestoreError(f"{file}: picture {number}, counted from 0, holds {what}; I2SB's lie in [-1, 1]")
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with file.open("rb") as opened:
-            while block := opened.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise RestoreError(f"{file}: {(error.strerror or 'cannot be read').lower()}; get it again") from error
-    return digest.hexdigest()
