@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from filelock import FileLock
 from PIL import Image
 
 from bcm_restore import images, weights
-from bcm_restore.cli import pipeline
+from bcm_restore.cli import pipeline, printing
 from bcm_restore.cli.manifest import LOCK, NAME
+from bcm_restore.images.quiet import mute
 
 RUN = ("super-resolve", "--scale", "2", "--nfe", "1")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -121,7 +123,7 @@ def test_another_model_redoes_all(again, tmp_path, model):
     other = tmp_path / "other.safetensors"
     description, _ = weights.read(weights.find(weights.DEFAULT))
     network = next(part for part in model.network.modules() if type(part).__name__ == description["architecture"])
-    weights.save_model(other, network, {**description["config"]}, **description["model"], sigma_min=0.001)
+    weights.save_model(other, network, description["config"], **{**description["model"], "sigma_min": 0.001})
     assert again("--model", other) == ALL
 
 
@@ -277,27 +279,45 @@ def stopped(folder: Path, number: int) -> tuple[int, str]:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_stopped_run_goes_on(cli, save, face, tmp_path, number, status):
-    for n in range(60):
+    for n in range(24):
         save(f"album/{n:02}.png", np.roll(face, n, 0))
     returned, stderr = stopped(tmp_path, number)
     assert returned == status
     out = tmp_path / "album_x2"
     if number == signal.SIGTERM:
         assert stderr.splitlines()[-1] == "interrupted"
-        assert "of 60 files done; the same command goes on from there" in stderr
+        assert "of 24 files done; the same command goes on from there" in stderr
         assert not list(out.glob("*.part"))
     else:
         # what a kill in the middle of writing leaves
-        (out / ".59.png.0123456789abcdef.part").write_bytes(b"half")
+        (out / ".23.png.0123456789abcdef.part").write_bytes(b"half")
     before = {path.name: digest(path) for path in out.glob("*.png")}
-    assert 3 <= len(before) < 60
+    assert 3 <= len(before) < 24
     assert all(Image.open(out / name).size == (80, 96) for name in before)
     document = json.loads(cli(*RUN, tmp_path / "album", "--json").stdout)
     kept = {Path(entry["input"]).name for entry in document["files"] if entry["status"] == "kept"}
     assert kept == set(before)
-    assert len(list(out.glob("*.png"))) == 60
+    assert len(list(out.glob("*.png"))) == 24
     assert sorted(path.name for path in out.glob(".*")) == [NAME, LOCK]
     assert {name: digest(out / name) for name in before} == before
+
+
+def test_lines_are_not_lost_while_a_decoder_is_silenced(capsys):
+    silenced, go_on = threading.Event(), threading.Event()
+
+    def decode() -> None:
+        with mute():
+            silenced.set()
+            go_on.wait(0.2)
+
+    thread = threading.Thread(target=decode)
+    thread.start()
+    silenced.wait()
+    printing.result("a result")
+    printing.note("a note")
+    go_on.set()
+    thread.join()
+    assert capsys.readouterr() == ("a result\n", "a note\n")
 
 
 def test_the_pipeline_is_bounded_and_keeps_the_order():
