@@ -9,5 +9,9 @@ class RestoreError(ValueError):
     """
 
 
+class NoRoom(RestoreError):  # noqa: N818
+    """The disk or the quota is full: whatever else is to be written will fail, too."""
+
+
 class NothingToRestore(RestoreError):  # noqa: N818
     """The input shows no trace of the damage that the task undoes."""

@@ -2,13 +2,15 @@
 
 import contextlib
 import errno
+import hashlib
 import os
+import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from .errors import RestoreError
+from .errors import NoRoom, RestoreError
 
 _WAYS_OUT = {
     errno.ENOSPC: "the disk is full; free some space or write elsewhere",
@@ -23,6 +25,10 @@ _WAYS_OUT = {
 }
 
 
+_CHUNK = 1 << 20
+_STEM = 40  # characters of a name that its temporary file's name begins with
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary file beside `path`, which becomes `path` when the block ends well and vanishes when it does not.
@@ -33,24 +39,78 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         RestoreError: for any OSError in the block or around it: full disk, no permission, a folder of that name.
 
     """
-    temporary = None
-    try:
+    with explained(path):
         # A link stays a link: it is the file behind it that is replaced.
         target = Path(os.path.realpath(path))
         _check_replaceable(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = _fresh_file(target)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        reason = _WAYS_OUT.get(error.errno or 0, f"{error.strerror or error}; write elsewhere")
-        raise RestoreError(f"{path}: cannot be written: {reason}") from error
-    finally:
-        if temporary is not None:
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def explained(path: str | Path) -> Iterator[None]:
+    """Says in one line why the block could not write to `path`.
+
+    Raises:
+        NoRoom: for an OSError because the disk or the quota is full.
+        RestoreError: for any other OSError.
+
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = _WAYS_OUT.get(error.errno or 0, f"{error.strerror or error}; write elsewhere")
+        kind = NoRoom if error.errno in (errno.ENOSPC, errno.EDQUOT) else RestoreError
+        raise kind(f"{path}: cannot be written: {reason}") from error
+
+
+def sweep(paths: Iterable[Path]) -> None:
+    """Removes the temporary files of `atomic_path` that a killed process left beside `paths`.
+
+    Only for who knows that no other process is writing them.
+    """
+    names: dict[Path, set[str]] = {}
+    for path in paths:
+        names.setdefault(path.parent, set()).add(path.name[:_STEM])
+    for folder, stems in names.items():
+        for leftover in folder.glob(".*.part"):
+            match = re.fullmatch(r"\.(.+)\.[0-9a-f]{16}\.part", leftover.name, re.DOTALL)
+            if match and match[1] in stems:
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
+
+
+def digest(path: Path, progress: Callable[[int, int], None] | None = None) -> str:
+    """SHA-256 of a file.
+
+    Args:
+        path: the file.
+        progress: called with (bytes done, bytes in all).
+
+    Raises:
+        RestoreError: it can't be read.
+
+    """
+    done, sha256 = 0, hashlib.sha256()
+    try:
+        total = path.stat().st_size
+        with path.open("rb") as file:
+            while part := file.read(_CHUNK):
+                sha256.update(part)
+                done += len(part)
+                if progress:
+                    progress(done, total)
+    except OSError as error:
+        raise RestoreError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from error
+    return sha256.hexdigest()
 
 
 def _check_replaceable(target: Path) -> None:
@@ -63,6 +123,6 @@ def _check_replaceable(target: Path) -> None:
 
 def _fresh_file(target: Path) -> Path:
     """A new empty file beside `target`, with the permissions of any new file, hidden and by its name no picture."""
-    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.part")
+    temporary = target.with_name(f".{target.name[:_STEM]}.{secrets.token_hex(8)}.part")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return temporary

@@ -9,8 +9,8 @@ from bcm_restore.cli.inputs import Naming
 from bcm_restore.cli.options import Batch, Format
 from bcm_restore.errors import RestoreError
 
-FILLED = Naming("_inpainted", "_inpainted")
-LARGER = Naming("_x4", "_x[2348]")
+FILLED = Naming("_inpainted", "_inpainted", "inpaint")
+LARGER = Naming("_x4", "_x[2348]", "super-resolve")
 
 
 @pytest.fixture
@@ -115,9 +115,9 @@ def test_outputs_that_would_be_one_file_are_refused(here):
 def test_existing_outputs_are_counted(here):
     here("dir/a.png", "dir/b.png", "dir/c.png", "dir_inpainted/a.png", "dir_inpainted/c.png")
     with pytest.raises(RestoreError, match=r"dir_inpainted/a\.png \(and 1 more\) exist.*--overwrite.*--resume"):
-        targets("dir")
-    assert targets("dir", resume=True) == ["dir_inpainted/b.png"]
-    assert len(targets("dir", overwrite=True)) == 3
+        inputs.find(["dir"], FILLED, Batch())
+    for allowed in (Batch(resume=True), Batch(overwrite=True), Batch(dry_run=True)):
+        assert len(inputs.find(["dir"], FILLED, allowed)[0]) == 3
 
 
 def test_a_link_to_an_input_counts_as_the_input(here):

@@ -207,7 +207,7 @@ def test_a_broken_file_does_not_stop_the_rest(cli, save, face, tmp_path):
     broken = tmp_path / "album" / "b.png"
     broken.write_bytes(b"not a picture")
     result = cli("super-resolve", tmp_path / "album", "-r", "--nfe", 1, status=1)
-    written = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("album_x4/**/*") if path.is_file())
+    written = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("album_x4/**/[!.]*") if path.is_file())
     assert written == ["album_x4/a.png", "album_x4/c.png", "album_x4/deep/d.png"]
     lines = result.stderr.splitlines()
     assert lines[0].startswith(f"error: {broken}: ")

@@ -3,6 +3,7 @@
 Only light modules are imported before a command runs: torch and its company take seconds, and `--help` must not.
 """
 
+import signal
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -22,11 +23,15 @@ from .train import train
 from .tune import tune
 from .weights import group as weights
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a run as Ctrl-C does: what was begun is cleaned up."""
 
 
 class _Shell(TyperGroup):
-    """All that goes wrong is one line on stderr and an exit status: 2, or 130 after Ctrl-C."""
+    """All that goes wrong is one line on stderr and an exit status: 2, or 130 after Ctrl-C and 143 after SIGTERM."""
 
     def main(self, *args: Any, **more: Any) -> NoReturn:
         try:
@@ -43,9 +48,9 @@ class _Shell(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             printing.note("interrupted")
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
 
 
 app = typer.Typer(
@@ -86,4 +91,9 @@ def _root(
 
 def main() -> None:
     """Runs the command line of this process."""
+    signal.signal(signal.SIGTERM, _terminate)
     app()
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    raise Terminated

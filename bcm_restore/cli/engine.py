@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RestoreError
+from ..files import digest
 from .options import Common, Evaluation
 
 if TYPE_CHECKING:
@@ -23,11 +24,18 @@ class Engine:
     scheme: "Scheme | None"
     label: "Label | None"
     seed: int
+    options: Common
 
     @property
     def header(self) -> dict[str, str | int]:
         """What the report says of it."""
         return header(self.task.name, self.model, self.seed)
+
+    def settings(self) -> dict[str, Any]:
+        """All that results depend on besides the files; see `settings`."""
+        cases = self.task.cases(self.model)
+        defaults = {case: str(table[self.nfe]) for case, table in cases.items() if self.nfe in table}
+        return settings(self.task.name, str(self.scheme) if self.scheme else defaults, self.options)
 
     def run(self, image: Any, progress: Callable[[int, int], None], **inputs: Any) -> "Restoration":
         """Restores one picture; see `Task.run`."""
@@ -57,12 +65,30 @@ def prepare(name: str, options: Common) -> Engine:
     nfe = tasks.DEFAULT_NFE if options.nfe is None else options.nfe
     if scheme is None:
         _check_nfe(task, nfe, model)
-    return Engine(task, model, nfe, scheme, options.label, options.seed)
+    return Engine(task, model, nfe, scheme, options.label, options.seed, options)
 
 
 def header(task: str, model: "BCM", seed: int) -> dict[str, str | int]:
     """What a report says of a run."""
     return {"task": task, "model": model.name, "device": str(model.device), "seed": seed}
+
+
+def settings(task: str, scheme: str | dict[str, str], options: Common) -> dict[str, Any]:
+    """All that results depend on besides the files.
+
+    Args:
+        task: name of the task.
+        scheme: the only one, or one for each case.
+        options: what was asked for.
+    """
+    from .. import weights
+
+    return {
+        "task": task,
+        "model": digest(weights.find(options.model or weights.DEFAULT)),
+        "scheme": scheme,
+        **{name: getattr(options, name) for name in ("seed", "label", "precision", "overlap", "quality")},
+    }
 
 
 def load(options: Evaluation, name: str | None) -> "BCM":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import RestoreError
-from . import printing
+from .manifest import Manifest
 from .options import Batch, Files
 
 Key = tuple[int, int]  # device and inode: the same for every name of a file
@@ -25,11 +25,24 @@ class Source:
 
 @dataclass(frozen=True)
 class Job:
-    """A picture to restore, where to, and where the comparison goes if one is wanted."""
+    """A picture to restore, where to, and where the comparison goes if one is wanted.
+
+    Attributes:
+        source, target, compare: the files.
+        name: the picture's path relative to the folder that was given, or as it was typed.
+        root: the folder of outputs that has a manifest; None for an output that stands beside its input.
+    """
 
     source: Path
     target: Path
     compare: Path | None = None
+    name: str = ""
+    root: Path | None = None
+
+    @property
+    def outputs(self) -> list[Path]:
+        """What is to be written."""
+        return [self.target, *([self.compare] if self.compare else [])]
 
 
 @dataclass(frozen=True)
@@ -39,10 +52,12 @@ class Naming:
     Attributes:
         suffix: comes after the input's stem: "_inpainted".
         earlier: expression for that suffix in outputs of earlier runs, which are not inputs again.
+        task: whose outputs in a folder are the command's own.
     """
 
     suffix: str
     earlier: str
+    task: str
 
 
 def find(
@@ -57,13 +72,13 @@ def find(
         apart: files and folders that are neither inputs nor to be overwritten: masks.
 
     Raises:
-        RestoreError: see `expand` and `plan`.
+        RestoreError: see `expand`, `plan` and `check_foreign`.
     """
     outputs = [Path(options.output)] if options.output else []
     sources = expand(arguments, options.recursive, naming, [*apart, *outputs])
     jobs = plan(sources, naming, options, apart)
-    if not jobs:
-        printing.note("nothing to do: all outputs exist")
+    if not options.dry_run:
+        check_foreign(jobs, naming.task, options)
     return jobs, len(sources) == 1 and sources[0].folder is None
 
 
@@ -156,18 +171,42 @@ def plan(sources: Sequence[Source], naming: Naming, options: Batch, apart: Itera
         apart: files that are not to be overwritten besides the inputs: masks.
 
     Raises:
-        RestoreError: an output exists, would overwrite an input or another output, or can't be written.
+        RestoreError: an output would overwrite an input or another output, or its folder can't be written to.
     """
     targets = _targets(sources, naming, options)
-    jobs = [Job(s.path, t, compare_path(t) if options.compare else None) for s, t in zip(sources, targets, strict=True)]
-    if options.resume:
-        jobs = [job for job in jobs if not job.target.exists()]
+    single = len(sources) == 1 and sources[0].folder is None
+    jobs = [
+        Job(
+            source.path,
+            target,
+            compare_path(target) if options.compare else None,
+            (source.path.relative_to(source.folder) if source.folder else source.path).as_posix(),
+            None if single else _root(source, naming, options),
+        )
+        for source, target in zip(sources, targets, strict=True)
+    ]
     explicit = names_file(options.output, sources)
     protect(jobs, {*(s.path for s in sources), *apart}, allowed=explicit and options.overwrite)
-    # a run that was interrupted may have written a comparison without its output
-    compares = [] if options.resume else [job.compare for job in jobs if job.compare]
-    check_new([*(job.target for job in jobs), *compares], options)
+    _check_folders([path for job in jobs for path in job.outputs])
     return jobs
+
+
+def check_foreign(jobs: Sequence[Job], task: str, options: Batch) -> None:
+    """Refuses outputs that exist and that no earlier run has made, unless they may be replaced or kept.
+
+    Raises:
+        RestoreError: names the first, and says how many more there are.
+    """
+    if not options.resume:
+        _refuse(foreign(jobs, task), options, ", --resume to keep what is there," if len(jobs) > 1 else "")
+
+
+def foreign(jobs: Sequence[Job], task: str) -> list[Path]:
+    """The outputs that exist and that the manifest of their folder does not know as the task's."""
+    existing = [(job, path) for job in jobs for path in job.outputs if path.exists()]
+    # read after looking: a run that is at work writes an output down before it is there
+    manifests = {root: Manifest(root) for root in dict.fromkeys(job.root for job, _ in existing) if root}
+    return [path for job, path in existing if not (job.root and manifests[job.root].owns(job.target, path, task))]
 
 
 def names_file(output: str | None, sources: Sequence[Source]) -> bool:
@@ -221,13 +260,20 @@ def _own(source: Source, naming: Naming) -> str:
 
 
 def _target(source: Source, name: str, naming: Naming, options: Batch) -> Path:
+    root = _root(source, naming, options) or source.path.parent
+    inside = source.path.relative_to(source.folder).parent if source.folder else Path()
+    return root / inside / name
+
+
+def _root(source: Source, naming: Naming, options: Batch) -> Path | None:
+    """The folder of outputs; None for an output that stands beside its input."""
+    if options.output:
+        return Path(options.output)
     if source.folder is None:
-        return (Path(options.output) if options.output else source.path.parent) / name
+        return None
     # `.` and `..` have no name to put a suffix to
     root = source.folder if source.folder.name not in ("", "..") else source.folder.resolve()
-    beside = root.with_name(root.name + naming.suffix) if root.name else root / naming.suffix.lstrip("_")
-    inside = source.path.relative_to(source.folder).parent
-    return (Path(options.output) if options.output else beside) / inside / name
+    return root.with_name(root.name + naming.suffix) if root.name else root / naming.suffix.lstrip("_")
 
 
 def is_file_name(output: str) -> bool:
@@ -278,11 +324,17 @@ def check_new(paths: Sequence[Path], options: Files) -> None:
     Raises:
         RestoreError: names the first, and says how many more there are.
     """
-    existing = [path for path in paths if path.exists() and not options.overwrite]
-    if existing:
+    _refuse([path for path in paths if path.exists()], options)
+    _check_folders(paths)
+
+
+def _refuse(existing: Sequence[Path], options: Files, keep: str = "") -> None:
+    if existing and not options.overwrite:
         more = f" (and {len(existing) - 1} more)" if len(existing) > 1 else ""
-        keep = ", --resume to keep what is there," if hasattr(options, "resume") and len(paths) > 1 else ""
         raise RestoreError(f"{existing[0]}{more} exists; use --overwrite{keep} or another -o")
+
+
+def _check_folders(paths: Sequence[Path]) -> None:
     for folder in dict.fromkeys(path.parent for path in paths):
         _check_writable(folder)
 

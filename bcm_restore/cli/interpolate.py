@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import RestoreError
-from . import engine, inputs, jobs, printing
+from . import engine, inputs, printing, report
 from .engine import Engine
 from .inputs import Job
-from .jobs import Outcome
 from .options import Common, shared
+from .report import Outcome
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,15 +49,15 @@ def interpolate(
     loaded = engine.prepare("interpolate", options)
     outcome = Outcome([str(first), str(last)])
     try:
-        with jobs.timed(outcome):
+        with report.timed(outcome):
             _make(outcome, loaded, targets, compare, options, frames=frames, fps=fps, resize=resize)
     except Exception as error:
         outcome.fail(error)
         raise
     finally:
-        jobs.finish([outcome], loaded.header, options)
+        report.finish([outcome], loaded.header, options)
     if not options.json:
-        printing.result(jobs.summary(outcome))
+        printing.result(report.summary(outcome))
 
 
 def _targets(first: Path, last: Path, frames: int, options: Common) -> list[Path]:

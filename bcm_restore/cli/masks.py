@@ -53,18 +53,23 @@ class Masks:
         """
         from .. import images
 
-        file = self._file(picture)
-        hole = images.read_mask(picture, source="alpha") if self.alpha else _read(file)
+        file = self.file(picture)
+        hole = _read(file) if file else images.read_mask(picture, source="alpha")
         if hole.shape != size:
-            hole = self._fitted(hole, size, file, picture)
+            hole = self._fitted(hole, size, file or picture, picture)
         hole = _grown(~hole if self.invert else hole, self.grow)
         if hole.all():
             raise RestoreError(f"{picture}: its mask marks the whole picture and leaves nothing to fill it from")
         return hole
 
-    def _file(self, picture: Path) -> Path:
+    def file(self, picture: Path) -> Path | None:
+        """The file of a picture's mask; None where its own transparency is.
+
+        Raises:
+            RestoreError: there is none, or there are two.
+        """
         if self.alpha:
-            return picture
+            return None
         if self.path.is_file():
             return self.path
         masks = self._by_stem.get(picture.stem, [])

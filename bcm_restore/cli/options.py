@@ -135,7 +135,16 @@ class Batch(Common):
         False
     )
     resume: Annotated[
-        bool, option("--resume", panel="Output", text="Keep outputs that exist and do only what is missing.")
+        bool,
+        option(
+            "--resume",
+            panel="Output",
+            text="Keep all outputs that exist, whatever made them. Without it, an output folder's own are kept while "
+            "their inputs and the options are the same, and made anew where they are not.",
+        ),
+    ] = False
+    dry_run: Annotated[
+        bool, option("--dry-run", panel="Output", text="Only say for each picture what would be done.")
     ] = False
 
 

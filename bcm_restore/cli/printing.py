@@ -2,19 +2,27 @@
 
 import os
 import sys
+import traceback
 from typing import TextIO
 
 from ..errors import RestoreError
+from ..streams import STREAMS
 
 
 def result(text: str) -> None:
     """A line of the result, on stdout."""
-    _line(text, sys.stdout)
+    _line(text, "stdout")
 
 
 def note(text: str) -> None:
     """A line about the work, on stderr."""
-    _line(text, sys.stderr)
+    _line(text, "stderr")
+
+
+def trace(error: BaseException) -> None:
+    """The traceback of an error, on stderr."""
+    with STREAMS:
+        traceback.print_exception(error)
 
 
 def describe(error: BaseException) -> str:
@@ -32,6 +40,8 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _line(text: str, stream: TextIO) -> None:
-    encoding = stream.encoding or "utf-8"
-    print(printable(text).encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+def _line(text: str, name: str) -> None:
+    with STREAMS:  # before looking the stream up: it may be a silenced one
+        stream: TextIO = getattr(sys, name)
+        encoding = stream.encoding or "utf-8"
+        print(printable(text).encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)

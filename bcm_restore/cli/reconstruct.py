@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import engine, inputs, jobs, printing
+from . import engine, inputs, jobs
 from .inputs import Naming
-from .jobs import Result
 from .options import Inputs, RoundTrip, shared
+from .worker import Result, Steps
 
 if TYPE_CHECKING:
+    from ..images import Picture
     from .progress import Bar
+
+TASK = "reconstruct"
 
 
 @shared
@@ -26,23 +29,17 @@ def reconstruct(arguments: Inputs, options: RoundTrip) -> None:
     from ..tasks import Restoration
     from ..tasks.arrays import to_tensor
 
-    planned, single = inputs.find(arguments, Naming("_reconstructed", "_reconstructed"), options)
+    planned, single = inputs.find(arguments, Naming("_reconstructed", "_reconstructed", TASK), options)
     scheme = samplers.round_trip(engine.given_scheme(options) or options.nfe or 2)
     model = engine.load(options, options.model)
     schemes.check(scheme, model)
-    errors: list[float] = []
 
-    def there_and_back(path: Path, bar: "Bar") -> Result:
-        picture = images.read(path)
+    def there_and_back(path: Path, picture: "Picture", bar: "Bar") -> Result:
         x, back = to_tensor(picture.pixels)
         found = samplers.reconstruct(model, x, scheme, label=options.label, seed=options.seed, progress=bar.evaluation)
         [mse] = found.mse.tolist()
-        errors.append(mse)
         after = picture.with_pixels(back(found.image))
         return Result(picture, after, Restoration(after, scheme, scheme.nfe, "any", model.name), mse=mse)
 
-    try:
-        jobs.run(planned, there_and_back, engine.header("reconstruct", model, options.seed), options, single)
-    finally:
-        if len(errors) > 1 and not options.json:
-            printing.result(f"mean MSE {sum(errors) / len(errors):.5f} ({len(errors)} pictures, NFE {scheme.nfe})")
+    steps = Steps(images.read, there_and_back, lambda: engine.settings(TASK, str(scheme), options))
+    jobs.run(planned, steps, engine.header(TASK, model, options.seed), options, single)

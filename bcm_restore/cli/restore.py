@@ -12,11 +12,15 @@ from ..errors import NothingToRestore, RestoreError
 from . import engine, inputs, jobs
 from .engine import Engine
 from .inputs import Naming
-from .jobs import Result, Skip, Work
 from .masks import Masks
 from .options import Batch, Inputs, shared
+from .report import Skip
+from .worker import Result, Steps
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from ..images import JpegCoefficients, Picture
     from .progress import Bar
 
 MAX_RESULT = 400_000_000  # pixels of an enlarged picture: 5 GB of memory in the process
@@ -32,26 +36,24 @@ class Scale(str, Enum):
 
 
 def restore(
-    task: str,
     arguments: list[str],
     naming: Naming,
     options: Batch,
-    work: Callable[[Engine], Work],
+    steps: Callable[[Engine], Steps],
     apart: Iterable[Path] = (),
 ) -> None:
     """What all commands of this module do: find the pictures, check everything, restore.
 
     Args:
-        task: its name in the registry.
         arguments: the inputs as typed.
-        naming: how the outputs are named.
+        naming: of the task and its outputs.
         options: what was asked for.
-        work: makes of an engine what restores a file.
+        steps: makes of an engine what restores a file.
         apart: files and folders that are neither inputs nor to be overwritten: masks.
     """
     planned, single = inputs.find(arguments, naming, options, list(apart))
-    loaded = engine.prepare(task, options)
-    jobs.run(planned, work(loaded), loaded.header, options, single)
+    loaded = engine.prepare(naming.task, options)
+    jobs.run(planned, steps(loaded), loaded.header, options, single)
 
 
 @shared
@@ -79,12 +81,15 @@ def inpaint(
     """
     masks = Masks(mask, invert=invert_mask, grow=grow, fit=fit_mask)
 
-    def work(loaded: Engine) -> Work:
-        def fill(path: Path, bar: "Bar") -> Result:
-            from .. import images
+    def steps(loaded: Engine) -> Steps:
+        from .. import images
 
+        def read(path: Path) -> tuple["Picture", "np.ndarray"]:
             picture = images.read(path)
-            hole = masks.of(path, picture.size)
+            return picture, masks.of(path, picture.size)
+
+        def fill(path: Path, marked: tuple["Picture", "np.ndarray"], bar: "Bar") -> Result:
+            picture, hole = marked
             if not hole.any():
                 return Result(picture, picture, remark="copied: its mask is empty")
             restoration = loaded.run(picture.pixels, bar.evaluation, mask=hole)
@@ -92,9 +97,10 @@ def inpaint(
             # what was transparent has been filled
             return Result(picture, replace(filled, alpha=None) if masks.alpha else filled, restoration)
 
-        return fill
+        own = {"mask": masks.alpha, "invert": invert_mask, "grow": grow, "fit": fit_mask}
+        return Steps(read, fill, lambda: loaded.settings() | own, masks.file)
 
-    restore("inpaint", arguments, Naming("_inpainted", "_inpainted"), options, work, masks.paths)
+    restore(arguments, Naming("_inpainted", "_inpainted", "inpaint"), options, steps, masks.paths)
 
 
 @shared
@@ -115,13 +121,15 @@ def jpeg_restore(
     Example: bcm-restore jpeg-restore holiday/ -r -o clean/
     """
 
-    def work(loaded: Engine) -> Work:
-        def clean(path: Path, bar: "Bar") -> Result:
-            from .. import images
+    def steps(loaded: Engine) -> Steps:
+        from .. import images
 
+        def read(path: Path) -> tuple["Picture", "JpegCoefficients | None"]:
             # the coefficients belong to the pixels as stored: the picture is turned afterwards
-            picture = images.read(path, upright=False)
-            coefficients = images.jpeg_coefficients(path)
+            return images.read(path, upright=False), images.jpeg_coefficients(path)
+
+        def clean(path: Path, held: tuple["Picture", "JpegCoefficients | None"], bar: "Bar") -> Result:
+            picture, coefficients = held
             how = {"coefficients": coefficients} if coefficients else {"quality": input_quality}
             try:
                 restoration = loaded.run(picture.pixels, bar.evaluation, **how)
@@ -130,9 +138,9 @@ def jpeg_restore(
                 raise Skip(message) from None
             return Result(picture.upright(), picture.with_pixels(restoration.image).upright(), restoration)
 
-        return clean
+        return Steps(read, clean, lambda: loaded.settings() | {"input_quality": input_quality})
 
-    restore("jpeg", arguments, Naming("_restored", "_restored"), options, work)
+    restore(arguments, Naming("_restored", "_restored", "jpeg"), options, steps)
 
 
 @shared
@@ -150,10 +158,10 @@ def super_resolve(
     """
     factor = int(scale.value)
 
-    def work(loaded: Engine) -> Work:
-        def enlarge(path: Path, bar: "Bar") -> Result:
-            from .. import images
+    def steps(loaded: Engine) -> Steps:
+        from .. import images
 
+        def read(path: Path) -> "Picture":
             picture = images.read(path)
             height, width = picture.size
             if height * width * factor**2 > MAX_RESULT:
@@ -161,9 +169,12 @@ def super_resolve(
                     f"{path}: {width * factor}x{height * factor} is more than {MAX_RESULT // 10**6} megapixels; "
                     "use a smaller --scale"
                 )
+            return picture
+
+        def enlarge(path: Path, picture: "Picture", bar: "Bar") -> Result:
             restoration = loaded.run(picture.pixels, bar.evaluation, scale=factor)
             return Result(picture, picture.with_pixels(restoration.image), restoration)
 
-        return enlarge
+        return Steps(read, enlarge, lambda: loaded.settings() | {"scale": factor})
 
-    restore("super-resolve", arguments, Naming(f"_x{factor}", "_x[2348]"), options, work)
+    restore(arguments, Naming(f"_x{factor}", "_x[2348]", "super-resolve"), options, steps)

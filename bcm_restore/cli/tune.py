@@ -167,7 +167,7 @@ def _pictures(data: list[str], options: Tuning) -> "list[np.ndarray]":
     from ..bench.pictures import rgb
     from ..tuning.study import centre, evenly_spread
 
-    sources = inputs.expand(data, False, inputs.Naming("", "(?!)"))
+    sources = inputs.expand(data, False, inputs.Naming("", "(?!)", ""))
     read = [images.read(source.path).pixels for source in evenly_spread(sources, options.pictures)]
     large = [rgb(pixels) for pixels in read if min(pixels.shape[:2]) >= SMALLEST]
     if not large:

@@ -6,7 +6,7 @@ Everything that can go wrong with a file is a `RestoreError` of one line that na
 from .jpeg import JpegCoefficients, jpeg_coefficients
 from .picture import Picture, as_depth, resized
 from .reading import MAX_PIXELS, SUFFIXES, is_image, read, read_mask
-from .writing import output_format, write, write_animation
+from .writing import encoded, output_format, write, write_animation
 
 __all__ = [
     "MAX_PIXELS",
@@ -14,6 +14,7 @@ __all__ = [
     "JpegCoefficients",
     "Picture",
     "as_depth",
+    "encoded",
     "is_image",
     "jpeg_coefficients",
     "output_format",

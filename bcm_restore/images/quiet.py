@@ -12,8 +12,12 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-# Warnings, Pillow's size limit and the standard error stream belong to the whole process: one decoder at a time.
-_LOCK = threading.RLock()
+from ..streams import STREAMS
+
+# Warnings and Pillow's size limit belong to the whole process: the first decoder changes them, the last restores them.
+_LOCK = threading.Lock()
+_decoders = 0
+_restore = contextlib.ExitStack()
 
 # Without a handler of its own, what Pillow logs as a warning would be printed.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -22,19 +26,36 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Pillow without warnings and without its own size limit: whoever opens a file here checks its size."""
-    with _LOCK, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+    _begin()
+    try:
+        yield
+    finally:
+        _end()
+
+
+def _begin() -> None:
+    global _decoders
+    with _LOCK:
+        if _decoders == 0:
+            _restore.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            _restore.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+            Image.MAX_IMAGE_PIXELS = None
+        _decoders += 1
+
+
+def _end() -> None:
+    global _decoders
+    with _LOCK:
+        _decoders -= 1
+        if _decoders == 0:
+            _restore.close()
 
 
 @contextlib.contextmanager
 def mute() -> Iterator[None]:
     """C libraries (libtiff, libjpeg, OpenCV) without what they print straight to the standard error stream."""
-    with _LOCK, contextlib.redirect_stdout(io.StringIO()), _errors_to_nowhere():
+    with STREAMS, contextlib.redirect_stdout(io.StringIO()), _errors_to_nowhere():
         yield
 
 

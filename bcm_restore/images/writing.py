@@ -46,10 +46,15 @@ def write(picture: Picture, path: str | Path, *, format: str | None = None, qual
         RestoreError: unknown format, one that holds no transparency or no such size, or the file cannot be written.
 
     """
-    name = output_format(path, format)
-    data = _named(path, lambda: encode(picture, name, quality))
+    data = encoded(picture, path, format=format, quality=quality)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def encoded(picture: Picture, path: str | Path, *, format: str | None = None, quality: int | None = None) -> bytes:
+    """What `write` writes, with the same arguments and errors; `path` is not touched."""
+    name = output_format(path, format)
+    return _named(path, lambda: encode(picture, name, quality))
 
 
 def write_animation(frames: Sequence[np.ndarray], path: str | Path, *, duration_ms: int) -> None:

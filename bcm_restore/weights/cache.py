@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -15,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import RestoreError
-from ..files import atomic_path
+from ..files import atomic_path, digest
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 HOME = "BCM_RESTORE_HOME"
-CHUNK = 1 << 20
 POLL = 0.2  # seconds between looks at whether another process is done
 
 Progress = Callable[[int, int | None], None]  # bytes done, bytes in all where that is known
@@ -142,24 +140,6 @@ def remove(name: str) -> list[Path]:
             with _explained(path):
                 path.unlink()
         return there
-
-
-def digest(path: Path, progress: Progress = silent) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        RestoreError: it can't be read.
-    """
-    total, done, sha256 = path.stat().st_size, 0, hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while part := file.read(CHUNK):
-                sha256.update(part)
-                done += len(part)
-                progress(done, total)
-    except OSError as error:
-        raise RestoreError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from error
-    return sha256.hexdigest()
 
 
 @contextlib.contextmanager

@@ -13,8 +13,9 @@ from typing import Any
 
 from .. import __version__
 from ..errors import RestoreError
-from .cache import CHUNK, HOME, Progress, silent
+from .cache import HOME, Progress, silent
 
+CHUNK = 1 << 20  # bytes
 TIMEOUT = 30.0  # seconds without an answer or a byte
 PAUSES = (1.0, 4.0, 10.0)  # seconds before further attempts that bring nothing new
 BUSY = (408, 425, 429, 500, 502, 503, 504)  # answers that are worth another attempt

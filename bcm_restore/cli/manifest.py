@@ -1,0 +1,195 @@
+"""What a run leaves beside its outputs: a line for each picture, so that the next run knows what is complete."""
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from .. import __version__
+from ..errors import RestoreError
+from ..files import explained
+
+NAME = ".bcm-restore.jsonl"
+LOCK = ".bcm-restore.lock"
+
+COMPLETE = ("restored", "copied", "skipped")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Origin:
+    """All that a result depends on.
+
+    Attributes:
+        input: the picture's path, relative to the folder that was given.
+        sha256: of the picture's file.
+        mask_sha256: of its mask's file, if it has one.
+        task: name of the task.
+        model: SHA-256 of the model's file.
+        seed: of the noise.
+        settings: digest of the scheme and of all other options.
+    """
+
+    input: str
+    sha256: str
+    mask_sha256: str | None
+    task: str
+    model: str
+    seed: int
+    settings: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record(Origin):
+    """One line of a manifest: what became of a picture, and what it was made of.
+
+    Attributes:
+        output: the result's path, relative to the manifest's folder, with /.
+        output_sha256, compare_sha256: of the files that were written; None for those that were not.
+        status: restored, copied, skipped or failed.
+        scheme, nfe, case, size, mse, remark, error: as in the report.
+        seconds: that reading, restoring and encoding took.
+        version: of this package.
+    """
+
+    output: str
+    output_sha256: str | None
+    compare_sha256: str | None
+    status: str
+    seconds: float
+    scheme: str | None = None
+    nfe: int | None = None
+    case: str | None = None
+    size: tuple[int, int] | None = None
+    mse: float | None = None
+    remark: str | None = None
+    error: str | None = None
+    version: str = __version__
+
+
+_FIELDS = {field.name for field in dataclasses.fields(Record)}
+
+
+class Manifest:
+    """The manifest of an output folder. A later line about an output replaces an earlier one.
+
+    Args:
+        folder: need not be there.
+
+    Raises:
+        RestoreError: it can't be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._records: dict[str, Record] = {}
+        self._file: IO[bytes] | None = None
+        self._lock = threading.Lock()
+        self._read()
+
+    def find(self, output: Path) -> Record | None:
+        """The last record of an output."""
+        return self._records.get(self.name(output))
+
+    def owns(self, output: Path, path: Path, task: str) -> bool:
+        """Whether the task has written `path`, which is an output or its comparison, in an earlier run."""
+        record = self.find(output)
+        if record is None or record.task != task:
+            return False
+        return (record.output_sha256 if path == output else record.compare_sha256) is not None
+
+    def name(self, output: Path) -> str:
+        """What the manifest calls an output."""
+        return output.relative_to(self.folder).as_posix()
+
+    def add(self, record: Record) -> None:
+        """Writes a record down, for good before it returns.
+
+        An output is recorded before it gets its name: whatever moment a run is killed at, an output is either known
+        by its hash or not there.
+
+        Raises:
+            RestoreError: the line can't be written.
+        """
+        line = json.dumps(dataclasses.asdict(record)).encode("ascii")  # stray bytes of file names are escaped
+        with self._lock, explained(self.folder / NAME):
+            assert self._file is not None, "the manifest is not open"
+            data = self._line_end() + line + b"\n"
+            if self._file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._file.fileno())
+            self._records[record.output] = record
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator["Manifest"]:
+        """Takes the folder for this process, and takes up what others have written to the manifest before.
+
+        Raises:
+            RestoreError: another run is at work in the folder, or it can't be written.
+        """
+        from filelock import FileLock, Timeout
+
+        path = self.folder / NAME
+        with explained(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / LOCK)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise RestoreError(
+                    f"{self.folder}: another run is writing there; wait until it is done, or give another -o"
+                ) from None
+        try:
+            with explained(path), path.open("ab+", buffering=0) as self._file:
+                self._read()
+                yield self
+        finally:
+            lock.release()
+
+    def _line_end(self) -> bytes:
+        """What ends a line that a killed process or a full disk has torn."""
+        assert self._file is not None
+        if self._file.seek(0, os.SEEK_END) == 0:
+            return b""
+        self._file.seek(-1, os.SEEK_END)
+        return b"" if self._file.read(1) == b"\n" else b"\n"
+
+    def _read(self) -> None:
+        path = self.folder / NAME
+        try:
+            with path.open("rb") as file:
+                for line in file:
+                    # what is torn or damaged is no record
+                    with contextlib.suppress(ValueError, TypeError, AttributeError):
+                        known = {name: value for name, value in json.loads(line).items() if name in _FIELDS}
+                        record = Record(**known)
+                        self._records[str(record.output)] = record
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise RestoreError(f"{path}: {(error.strerror or 'cannot be read').lower()}; give another -o") from error
+
+
+def difference(record: Record, origin: Origin) -> str | None:
+    """What a recorded result was made of that is no longer so; None if nothing."""
+    for field, what in (
+        ("task", "task"),
+        ("sha256", "input"),
+        ("mask_sha256", "mask"),
+        ("model", "model"),
+        ("seed", "seed"),
+        ("settings", "settings"),
+    ):
+        if getattr(record, field) != getattr(origin, field):
+            return f"{what} changed"
+    return None
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of settings, in whatever order."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,245 @@
+"""One picture at a time: what is to be done with it, its reading, restoring and writing, and its record."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..files import atomic_path, digest
+from .inputs import Job
+from .manifest import COMPLETE, Manifest, Origin, Record, difference, settings_digest
+from .options import Batch
+from .report import Outcome, timed
+
+if TYPE_CHECKING:
+    from ..images import Picture
+    from ..tasks import Restoration
+    from .progress import Bar
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What became of a picture.
+
+    Attributes:
+        before, after: the picture, upright.
+        restoration: how it came about; None where there was nothing to do.
+        remark: why there was nothing to do.
+        mse: mean squared error of what was to stay the same.
+    """
+
+    before: "Picture"
+    after: "Picture"
+    restoration: "Restoration | None" = None
+    remark: str = ""
+    mse: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """How a command restores a picture.
+
+    Attributes:
+        read: what the file holds; called in any thread.
+        restore: what becomes of it, given the file and what `read` gave.
+        settings: all that results depend on besides the files, with "task", "model" (SHA-256 of its file) and "seed".
+        mask: the file of a picture's mask; None if it has none.
+    """
+
+    read: Callable[[Path], Any]
+    restore: Callable[[Path, Any, "Bar"], Result]
+    settings: Callable[[], dict[str, Any]]
+    mask: Callable[[Path], Path | None] = lambda picture: None
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What is to be done with a picture.
+
+    Attributes:
+        action: restore, redo or keep.
+        reason: why it is not simply restored.
+        origin: what its result depends on, where there is a manifest.
+        record: of the output that is kept, if there is one.
+    """
+
+    action: str
+    reason: str | None = None
+    origin: Origin | None = None
+    record: Record | None = None
+
+
+@dataclasses.dataclass
+class Ticket:
+    """A picture on its way through a run."""
+
+    job: Job
+    outcome: Outcome
+    origin: Origin | None = None
+
+
+class Worker:
+    """What is done with each picture of a run.
+
+    Args:
+        steps: how a picture is restored.
+        options: what was asked for.
+        manifests: of the folders of outputs.
+    """
+
+    def __init__(self, steps: Steps, options: Batch, manifests: Mapping[Path, Manifest]) -> None:
+        self._steps, self._options, self._manifests = steps, options, manifests
+        self._settings = steps.settings() if manifests else {}
+
+    def judge(self, job: Job) -> Verdict:
+        """What is to be done with a picture.
+
+        Raises:
+            RestoreError: its file can't be read, or it lacks its mask.
+        """
+        if self._options.resume and job.target.exists():
+            return Verdict("keep", "it exists")
+        if job.root is None:
+            return Verdict("restore")
+        record, origin = self._manifests[job.root].find(job.target), self._origin(job)
+        if record is None:
+            return Verdict("restore", origin=origin)
+        reason = difference(record, origin) or _flaw(job, record)
+        return Verdict("redo", reason, origin) if reason else Verdict("keep", "it is complete", origin, record)
+
+    def read(self, ticket: Ticket) -> Any:
+        """What the file holds; None where there is nothing to do, which the outcome then says."""
+        job, outcome = ticket.job, ticket.outcome
+        with timed(outcome):
+            verdict = self.judge(job)
+            ticket.origin = verdict.origin
+            if verdict.action == "keep":
+                _keep(job, outcome, verdict)
+                return None
+            return self._steps.read(job.source)
+
+    def restore(self, ticket: Ticket, loaded: Any, bar: "Bar") -> Result | None:
+        """What becomes of what `read` gave."""
+        if loaded is None:
+            return None
+        with timed(ticket.outcome):
+            return self._steps.restore(ticket.job.source, loaded, bar)
+
+    def write(self, ticket: Ticket, result: Result | None) -> None:
+        """Writes the output, and before it gets its name, its record."""
+        from .. import images
+
+        job, outcome = ticket.job, ticket.outcome
+        if result is None:
+            return
+        with timed(outcome):
+            files = {job.target: images.encoded(result.after, job.target, quality=self._options.quality)}
+            if job.compare:
+                files[job.compare] = images.encoded(side_by_side(result.before, result.after), job.compare)
+        facts = _facts(result)
+        with timed(outcome), ExitStack() as renamed:
+            for path, data in files.items():
+                renamed.enter_context(atomic_path(path)).write_bytes(data)
+            hashes = [hashlib.sha256(data).hexdigest() for data in files.values()]
+            self._record(ticket, (hashes[0], hashes[1] if job.compare else None), facts)
+        for name, value in facts.items():
+            setattr(outcome, name, value)
+        outcome.output, outcome.compare = str(job.target), str(job.compare) if job.compare else None
+
+    def give_up(self, ticket: Ticket) -> None:
+        """Records that a picture was skipped or has failed; its earlier output stays known as such."""
+        before = self._manifests[ticket.job.root].find(ticket.job.target) if ticket.job.root else None
+        hashes = (before.output_sha256, before.compare_sha256) if before else (None, None)
+        facts = {name: getattr(ticket.outcome, name) for name in ("status", "remark", "error")}
+        self._record(ticket, hashes, facts)
+
+    def _record(self, ticket: Ticket, hashes: tuple[str | None, str | None], facts: dict[str, Any]) -> None:
+        if ticket.job.root is None or ticket.origin is None:
+            return
+        manifest = self._manifests[ticket.job.root]
+        manifest.add(
+            Record(
+                **dataclasses.asdict(ticket.origin),
+                output=manifest.name(ticket.job.target),
+                output_sha256=hashes[0],
+                compare_sha256=hashes[1],
+                seconds=ticket.outcome.seconds,
+                **facts,
+            )
+        )
+
+    def _origin(self, job: Job) -> Origin:
+        mask = self._steps.mask(job.source)
+        return Origin(
+            input=job.name,
+            sha256=digest(job.source),
+            mask_sha256=_mask_digest(mask) if mask else None,
+            settings=settings_digest(self._settings),
+            **{name: self._settings[name] for name in ("task", "model", "seed")},
+        )
+
+
+# one mask for many pictures is read once
+_mask_digest = functools.lru_cache(maxsize=1)(digest)
+
+
+def _flaw(job: Job, record: Record) -> str | None:
+    """Why a recorded result is not complete; None if it is."""
+    if record.status not in COMPLETE:
+        return "it failed"
+    if record.status == "skipped":
+        return None
+    for path, expected in ((job.target, record.output_sha256), (job.compare, record.compare_sha256)):
+        if path is None:
+            continue
+        if not path.exists():
+            return f"{path.name} is not there"
+        if digest(path) != expected:
+            return f"{path.name} has changed"
+    return None
+
+
+def _keep(job: Job, outcome: Outcome, verdict: Verdict) -> None:
+    record = verdict.record
+    if record and record.status == "skipped":
+        outcome.status, outcome.remark = "skipped", record.remark
+        return
+    outcome.status, outcome.remark, outcome.output = "kept", verdict.reason, str(job.target)
+    if record:
+        outcome.compare = str(job.compare) if job.compare else None
+        for name in ("scheme", "nfe", "case", "size", "mse"):
+            setattr(outcome, name, getattr(record, name))
+
+
+def _facts(result: Result) -> dict[str, Any]:
+    """What report and record say of a result."""
+    height, width = result.after.pixels.shape[:2]
+    facts: dict[str, Any] = {"size": (width, height), "mse": result.mse}
+    if made := result.restoration:
+        return {**facts, "status": "restored", "scheme": str(made.scheme), "nfe": made.nfe, "case": made.case}
+    return {**facts, "status": "copied", "remark": result.remark}
+
+
+def side_by_side(before: "Picture", after: "Picture") -> "Picture":
+    """Both in one picture, `before` enlarged to the height of `after`."""
+    import cv2
+    import numpy as np
+
+    def planes(picture: "Picture") -> np.ndarray:
+        shape = picture.pixels.shape[:2]
+        opaque = np.full(shape, np.iinfo(picture.pixels.dtype).max, picture.pixels.dtype)
+        alpha = opaque if picture.alpha is None else picture.alpha
+        return np.dstack([picture.pixels, alpha])
+
+    left, right = planes(before), planes(after)
+    if left.shape[0] != right.shape[0]:
+        width = max(round(left.shape[1] * right.shape[0] / left.shape[0]), 1)
+        left = cv2.resize(left, (width, right.shape[0]), interpolation=cv2.INTER_CUBIC)
+    both = np.concatenate([left, right], axis=1)
+    colours, alpha = both[:, :, :-1], both[:, :, -1]
+    transparent = before.alpha is not None or after.alpha is not None
+    pixels = np.ascontiguousarray(colours[:, :, 0] if after.pixels.ndim == 2 else colours)
+    return dataclasses.replace(after, pixels=pixels, alpha=np.ascontiguousarray(alpha) if transparent else None)
