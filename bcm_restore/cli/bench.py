@@ -187,7 +187,7 @@ def _contestants(options: Benching, chosen: "Sequence[Case]", models: "dict[str,
 def _identity(model: str) -> dict[str, str]:
     """What tells a model from all others: its file's content."""
     from .. import weights
-    from ..weights.cache import digest
+    from ..files import digest
 
     path = weights.find(model)
     return {"name": path.stem, "sha256": digest(path)}

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from ... import images
 from ...errors import RestoreError
+from ...files import digest
 from ...images.metadata import read_exif
 from ...images.quiet import quiet
-from ...weights.cache import digest
 from ..base import Case, Contestant, Sample, Shape
 
 PALETTE = "Out_"  # what results begin with, beside GT_, Mask_ and Process_
