@@ -33,7 +33,7 @@ def reconstruct(arguments: Inputs, options: RoundTrip) -> None:
     errors: list[float] = []
 
     def there_and_back(path: Path, bar: "Bar") -> Result:
-        picture = images.read(path)
+        picture = images.read(path, max_pixels=options.most_pixels)
         x, back = to_tensor(picture.pixels)
         found = samplers.reconstruct(model, x, scheme, label=options.label, seed=options.seed, progress=bar.evaluation)
         [mse] = found.mse.tolist()

@@ -77,13 +77,13 @@ def inpaint(
 
     Example: bcm-restore inpaint photo.png --mask mask.png --nfe 8
     """
-    masks = Masks(mask, invert=invert_mask, grow=grow, fit=fit_mask)
+    masks = Masks(mask, invert=invert_mask, grow=grow, fit=fit_mask, max_pixels=options.most_pixels)
 
     def work(loaded: Engine) -> Work:
         def fill(path: Path, bar: "Bar") -> Result:
             from .. import images
 
-            picture = images.read(path)
+            picture = images.read(path, max_pixels=options.most_pixels)
             hole = masks.of(path, picture.size)
             if not hole.any():
                 return Result(picture, picture, remark="copied: its mask is empty")
@@ -120,8 +120,8 @@ def jpeg_restore(
             from .. import images
 
             # the coefficients belong to the pixels as stored: the picture is turned afterwards
-            picture = images.read(path, upright=False)
-            coefficients = images.jpeg_coefficients(path)
+            picture = images.read(path, upright=False, max_pixels=options.most_pixels)
+            coefficients = images.jpeg_coefficients(path, max_pixels=options.most_pixels)
             how = {"coefficients": coefficients} if coefficients else {"quality": input_quality}
             try:
                 restoration = loaded.run(picture.pixels, bar.evaluation, **how)
@@ -154,7 +154,7 @@ def super_resolve(
         def enlarge(path: Path, bar: "Bar") -> Result:
             from .. import images
 
-            picture = images.read(path)
+            picture = images.read(path, max_pixels=options.most_pixels)
             height, width = picture.size
             if height * width * factor**2 > MAX_RESULT:
                 raise RestoreError(
