@@ -351,7 +351,7 @@ def traps() -> Iterator[Seed]:
     yield "canvas.webp", bytes(webp)
     webp[24:30] = b"\xff" * 6
     yield "declared.webp", bytes(webp)
-    for side in (14_000, 16_384, 2**31 - 1):
+    for side in (16_384, 2**31 - 1):
         at = valid["rgb.avif"].index(b"ispe") + 8
         yield (
             f"declared_{side}.avif",
@@ -382,3 +382,5 @@ def giants() -> Iterator[Seed]:
     webp[24:30] = struct.pack("<I", 13_999)[:3] * 2
     yield "giant_canvas.webp", bytes(webp)
     yield "giant.webp", saved(Image.new("RGB", (14_000, 14_000)), "WEBP", method=0)
+    at = valid["rgb.avif"].index(b"ispe") + 8
+    yield "giant.avif", valid["rgb.avif"][:at] + struct.pack(">II", 14_000, 14_000) + valid["rgb.avif"][at + 8 :]

@@ -117,6 +117,10 @@ def super_resolve(*arguments, cwd):
     return run.returncode, run.stdout, run.stderr
 
 
+def listed(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 needs_posix = pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
 
 
@@ -124,32 +128,22 @@ needs_posix = pytest.mark.skipif(sys.platform != "linux", reason="file names of 
 def test_hostile_names_stay_in_the_output_folder(tmp_path, face):
     Image.fromarray(face[:16, :16]).save(tmp_path / "plain.png")
     content = (tmp_path / "plain.png").read_bytes()
-    folder = os.fsencode(tmp_path / "in")
-    os.mkdir(folder)
-    names = [
-        b"a\nb.png",
-        b"'\"$(x).png",
-        b"..png",
-        b"-x.png",
-        b"....png",
-        b"\xff\xfe.png",
-        b"\x1b[31m.png",
-        b"%s{0}.png",
-    ]
+    folder = tmp_path / "in"
+    folder.mkdir()
+    odd = [b"a\nb", b"'\"$(x)", b".", b"-x", b"...", b"\xff\xfe", b"\x1b[31m", b"%s{0}"]
+    names = [os.fsdecode(name + b".png") for name in odd]
     for name in names:
-        with open(os.path.join(folder, name), "wb") as file:
-            file.write(content)
-    with open(os.path.join(folder, b"broken\n\xff.png"), "wb") as file:
-        file.write(content[:60])
-    os.symlink("loop.png", os.path.join(folder, b"loop.png"))
-    os.symlink(".", os.path.join(folder, b"self"))
-    os.mkdir(os.path.join(folder, b"folder.png"))
-    os.mkfifo(os.path.join(folder, b"pipe.png"))
+        (folder / name).write_bytes(content)
+    (folder / os.fsdecode(b"broken\n\xff.png")).write_bytes(content[:60])
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "self").symlink_to(".")
+    (folder / "folder.png").mkdir()
+    os.mkfifo(folder / "pipe.png")
     status, stdout, stderr = super_resolve("-r", "in", "-o", "out/", cwd=tmp_path)
     assert status == 1
-    visible = [name for name in names if not name.startswith(b".")]
-    assert sorted(os.listdir(os.fsencode(tmp_path / "out"))) == sorted(visible)
-    assert sorted(os.listdir(tmp_path)) == ["in", "out", "plain.png"]
+    visible = [name for name in names if not name.startswith(".")]
+    assert listed(tmp_path / "out") == sorted(visible)
+    assert listed(tmp_path) == ["in", "out", "plain.png"]
     lines = stdout.decode().splitlines()
     assert len(lines) == len(visible) and all(line.isprintable() for line in lines)
     errors = stderr.decode().splitlines()
@@ -161,7 +155,7 @@ def test_hostile_names_stay_in_the_output_folder(tmp_path, face):
 def test_a_leading_dash(tmp_path, face):
     Image.fromarray(face[:16, :16]).save(tmp_path / "-x.png")
     assert super_resolve("--", "-x.png", cwd=tmp_path)[0] == 0
-    assert sorted(os.listdir(tmp_path)) == ["-x.png", "-x_x2.png"]
+    assert listed(tmp_path) == ["-x.png", "-x_x2.png"]
 
 
 @needs_posix
@@ -182,7 +176,7 @@ def test_what_is_no_picture_is_refused_in_one_line(cli, tmp_path, kind):
     [line] = result.stderr.splitlines()
     assert line.startswith("error: ") and line.isprintable()
     assert ("a\\nb.png" if kind == "newline" else "x.png") in line
-    assert os.listdir(tmp_path) == ([] if kind == "newline" else ["x.png"])
+    assert listed(tmp_path) == ([] if kind == "newline" else ["x.png"])
 
 
 @pytest.mark.parametrize(
