@@ -58,13 +58,20 @@ class Record:
     sha256: str
 
 
-def load(folder: Path | None = None, size: int | None = None, limit: int | None = None) -> Pictures:
+def load(
+    folder: Path | None = None,
+    size: int | None = None,
+    limit: int | None = None,
+    *,
+    max_pixels: int = images.MAX_PIXELS,
+) -> Pictures:
     """The clean pictures of a folder, found now and read later.
 
     Args:
         folder: pictures of any kind; None: four that are inside scikit-image.
         size: side of the squares that ADM's crop makes of them, see `adm_crop`; None: they stay as they are.
         limit: so many at most, the first ones.
+        max_pixels: most pixels that a file may declare.
 
     Raises:
         RestoreError: the folder isn't there or has no pictures, two have one name, or the size is below 64. Reading one
@@ -74,7 +81,7 @@ def load(folder: Path | None = None, size: int | None = None, limit: int | None 
         raise RestoreError(f"--size {size}: too small to be damaged in every way; give {SMALLEST} or more")
     if folder is None:
         return Pictures("scikit-image", size, _inside_scikit_image(size)[:limit])
-    clean = [Clean(path.stem, functools.partial(_read, path, size)) for path in _files(folder)]
+    clean = [Clean(path.stem, functools.partial(_read, path, size, max_pixels)) for path in _files(folder)]
     return Pictures(folder.resolve().name or str(folder), size, clean[:limit])
 
 
@@ -197,8 +204,8 @@ def _files(folder: Path) -> list[Path]:
     return paths
 
 
-def _read(path: Path, size: int | None) -> np.ndarray:
-    pixels = rgb(images.read(path).pixels)
+def _read(path: Path, size: int | None, max_pixels: int) -> np.ndarray:
+    pixels = rgb(images.read(path, max_pixels=max_pixels).pixels)
     if size is not None:
         return adm_crop(pixels, size)
     height, width = pixels.shape[:2]

@@ -14,7 +14,7 @@ import typer
 from ..errors import RestoreError
 from . import engine, printing
 from .groups import add
-from .options import Evaluation, Report, numbers, option, shared
+from .options import Evaluation, Reading, Report, numbers, option, shared
 
 if TYPE_CHECKING:
     from ..bench.base import Case, Contestant
@@ -34,7 +34,7 @@ class Size(str, Enum):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Benching(Evaluation):
+class Benching(Reading, Evaluation):
     """What the bench takes."""
 
     task: Annotated[
@@ -147,10 +147,11 @@ def _suite(options: Benching) -> "Suite":
     from ..images import read_mask
 
     assert options.task is not None
-    mask = None if options.mask is None else read_mask(options.mask)
+    mask = None if options.mask is None else read_mask(options.mask, max_pixels=options.most_pixels)
     chosen = cases(options.task, options.case or (), mask)
     size = None if options.size is Size.NATIVE else int(options.size.value)
-    return pictures.Suite(pictures.load(options.data, size, options.limit), chosen, options.seed)
+    clean = pictures.load(options.data, size, options.limit, max_pixels=options.most_pixels)
+    return pictures.Suite(clean, chosen, options.seed)
 
 
 def _contestants(options: Benching, chosen: "Sequence[Case]", models: "dict[str, BCM]") -> "list[Contestant]":

@@ -94,15 +94,15 @@ def expand(arguments: Sequence[str], recursive: bool, naming: Naming, apart: Ite
     Raises:
         RestoreError: an argument means no picture.
     """
-    left_out = {path.resolve() for path in apart}
-    found: dict[Path, Source] = {}
+    left_out = {os.path.realpath(path) for path in apart}
+    found: dict[str, Source] = {}
     for argument in arguments:
         for source in _expand_one(argument, recursive, naming, left_out):
-            found.setdefault(source.path.resolve(), source)
+            found.setdefault(os.path.realpath(source.path), source)
     return list(found.values())
 
 
-def _expand_one(argument: str, recursive: bool, naming: Naming, left_out: set[Path]) -> list[Source]:
+def _expand_one(argument: str, recursive: bool, naming: Naming, left_out: set[str]) -> list[Source]:
     path = Path(argument)
     reason = trouble(path)
     if reason is None and path.is_dir():
@@ -131,7 +131,7 @@ def trouble(path: Path) -> str | None:
     return None if path.is_file() or path.is_dir() else "neither a file nor a folder"
 
 
-def _walk(folder: Path, recursive: bool, naming: Naming, left_out: set[Path]) -> Iterator[Path]:
+def _walk(folder: Path, recursive: bool, naming: Naming, left_out: set[str]) -> Iterator[Path]:
     """The pictures of a folder, in the order of their names."""
     try:
         paths = sorted(folder.iterdir())
@@ -144,15 +144,16 @@ def _walk(folder: Path, recursive: bool, naming: Naming, left_out: set[Path]) ->
             yield from _walk(path, recursive, naming, left_out)
 
 
-def _sift(paths: Sequence[Path], naming: Naming, left_out: set[Path]) -> list[Path]:
+def _sift(paths: Sequence[Path], naming: Naming, left_out: set[str]) -> list[Path]:
     """Without what is kept apart and outputs of earlier runs: `a_inpainted.png` beside `a.jpg`, `dir_inpainted/`."""
+    # realpath, because Path.resolve raises for links that go in circles
     originals = {name for path in paths for name in (path.name, path.stem)}
 
     def is_earlier_output(name: str) -> bool:
         match = re.fullmatch(rf"(.+){naming.earlier}(_compare)?(\.\w+)?", name)
         return match is not None and match[1] in originals
 
-    return [path for path in paths if path.resolve() not in left_out and not is_earlier_output(path.name)]
+    return [path for path in paths if os.path.realpath(path) not in left_out and not is_earlier_output(path.name)]
 
 
 def _is_picture(path: Path) -> bool:

@@ -104,7 +104,7 @@ def _make(
     from .. import images
     from .progress import Bar
 
-    first, last = (images.read(name) for name in outcome.input)
+    first, last = (images.read(name, max_pixels=options.most_pixels) for name in outcome.input)
     first, last = _alike(first, last, outcome.input, resize)
     with Bar(1) as bar:
         restoration = loaded.run((first.pixels, last.pixels), bar.evaluation, frames=frames)

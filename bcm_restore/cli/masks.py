@@ -22,15 +22,17 @@ class Masks:
         invert: fill what is not marked instead.
         grow: pixels to dilate by.
         fit: resize a mask of another size to its picture.
+        max_pixels: most pixels that a mask may declare.
 
     Raises:
         RestoreError: there is no such file or folder.
     """
 
-    def __init__(self, mask: str, *, invert: bool, grow: int, fit: bool) -> None:
+    def __init__(self, mask: str, *, invert: bool, grow: int, fit: bool, max_pixels: int) -> None:
         self.alpha = mask == ALPHA
         self.path = Path(mask)
         self.invert, self.grow, self.fit = invert, grow, fit
+        self.max_pixels = max_pixels
         if not self.alpha and (reason := trouble(self.path)):
             raise RestoreError(f"--mask {mask}: {reason}; give a file, a folder or the word alpha")
 
@@ -54,7 +56,10 @@ class Masks:
         from .. import images
 
         file = self.file(picture)
-        hole = _read(file) if file else images.read_mask(picture, source="alpha")
+        if file is None:
+            hole = images.read_mask(picture, source="alpha", max_pixels=self.max_pixels)
+        else:
+            hole = _read(file, self.max_pixels)
         if hole.shape != size:
             hole = self._fitted(hole, size, file or picture, picture)
         hole = _grown(~hole if self.invert else hole, self.grow)
@@ -104,11 +109,11 @@ class Masks:
 
 
 @functools.lru_cache(maxsize=1)
-def _read(file: Path) -> "np.ndarray":
+def _read(file: Path, max_pixels: int) -> "np.ndarray":
     """One mask for many pictures is read once."""
     from .. import images
 
-    return images.read_mask(file)
+    return images.read_mask(file, max_pixels=max_pixels)
 
 
 def _grown(hole: "np.ndarray", pixels: int) -> "np.ndarray":

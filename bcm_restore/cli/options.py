@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+import math
+import sys
 import traceback
 from collections.abc import Callable
 from enum import Enum
@@ -86,6 +88,21 @@ class Evaluation(Report):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How pictures are read."""
+
+    max_pixels: Annotated[
+        float,
+        option("--max-pixels", panel="Input", text="Megapixels that a picture may have.", min=1e-6, metavar="MP"),
+    ] = 200.0
+
+    @property
+    def most_pixels(self) -> int:
+        """The same as a number of pixels."""
+        return round(self.max_pixels * 1e6) if math.isfinite(self.max_pixels) else sys.maxsize
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Files(Evaluation):
     """What commands take that write pictures."""
 
@@ -110,7 +127,7 @@ class Files(Evaluation):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Common(Files):
+class Common(Reading, Files):
     """What every restoring command takes."""
 
     nfe: Annotated[

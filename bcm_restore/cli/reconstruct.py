@@ -41,5 +41,8 @@ def reconstruct(arguments: Inputs, options: RoundTrip) -> None:
         after = picture.with_pixels(back(found.image))
         return Result(picture, after, Restoration(after, scheme, scheme.nfe, "any", model.name), mse=mse)
 
-    steps = Steps(images.read, there_and_back, lambda: engine.settings(TASK, str(scheme), options))
+    def read(path: Path) -> "Picture":
+        return images.read(path, max_pixels=options.most_pixels)
+
+    steps = Steps(read, there_and_back, lambda: engine.settings(TASK, str(scheme), options))
     jobs.run(planned, steps, engine.header(TASK, model, options.seed), options, single)

@@ -79,13 +79,13 @@ def inpaint(
 
     Example: bcm-restore inpaint photo.png --mask mask.png --nfe 8
     """
-    masks = Masks(mask, invert=invert_mask, grow=grow, fit=fit_mask)
+    masks = Masks(mask, invert=invert_mask, grow=grow, fit=fit_mask, max_pixels=options.most_pixels)
 
     def steps(loaded: Engine) -> Steps:
         from .. import images
 
         def read(path: Path) -> tuple["Picture", "np.ndarray"]:
-            picture = images.read(path)
+            picture = images.read(path, max_pixels=options.most_pixels)
             return picture, masks.of(path, picture.size)
 
         def fill(path: Path, marked: tuple["Picture", "np.ndarray"], bar: "Bar") -> Result:
@@ -126,7 +126,10 @@ def jpeg_restore(
 
         def read(path: Path) -> tuple["Picture", "JpegCoefficients | None"]:
             # the coefficients belong to the pixels as stored: the picture is turned afterwards
-            return images.read(path, upright=False), images.jpeg_coefficients(path)
+            return (
+                images.read(path, upright=False, max_pixels=options.most_pixels),
+                images.jpeg_coefficients(path, max_pixels=options.most_pixels),
+            )
 
         def clean(path: Path, held: tuple["Picture", "JpegCoefficients | None"], bar: "Bar") -> Result:
             picture, coefficients = held
@@ -162,7 +165,7 @@ def super_resolve(
         from .. import images
 
         def read(path: Path) -> "Picture":
-            picture = images.read(path)
+            picture = images.read(path, max_pixels=options.most_pixels)
             height, width = picture.size
             if height * width * factor**2 > MAX_RESULT:
                 raise RestoreError(

@@ -13,7 +13,7 @@ import typer
 from ..errors import RestoreError
 from ..files import atomic_path
 from . import inputs, printing
-from .options import Report, numbers, shared
+from .options import Reading, Report, numbers, shared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,7 @@ USES = {"inpaint": "inpaint photo.png --mask mask.png", "jpeg": "jpeg-restore ph
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Tuning(Report):
+class Tuning(Reading, Report):
     """What `tune` takes besides the task and the pictures."""
 
     nfe: Annotated[
@@ -168,7 +168,8 @@ def _pictures(data: list[str], options: Tuning) -> "list[np.ndarray]":
     from ..tuning.study import centre, evenly_spread
 
     sources = inputs.expand(data, False, inputs.Naming("", "(?!)", ""))
-    read = [images.read(source.path).pixels for source in evenly_spread(sources, options.pictures)]
+    chosen = evenly_spread(sources, options.pictures)
+    read = [images.read(source.path, max_pixels=options.most_pixels).pixels for source in chosen]
     large = [rgb(pixels) for pixels in read if min(pixels.shape[:2]) >= SMALLEST]
     if not large:
         raise RestoreError(f"--data {' '.join(data)}: no picture there is {SMALLEST}x{SMALLEST} or larger")

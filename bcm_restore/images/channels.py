@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -12,6 +14,7 @@ from ..errors import RestoreError
 _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 # PNG gives its transparent grey in the file's own bit depth, Pillow the pixels in 8 bits.
 _KEY_SCALES = {"L;2": 85, "L;4": 17}
+_BAND_PIXELS = 1 << 20
 
 
 def split(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
@@ -25,14 +28,33 @@ def split(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     if mode in ("I", "F"):
         return _sixteen_bits(np.asarray(image)), None
     if mode in ("1", "L"):
-        return np.asarray(image.convert("L")), None
+        return _converted(image, "L")
     if mode in ("LA", "La"):
-        both = np.asarray(image.convert("LA"))
-        return both[..., 0], both[..., 1]
+        return _converted(image, "LA")
     if mode in ("RGBA", "RGBa", "PA") or (mode == "P" and image.has_transparency_data):
-        four = np.asarray(image.convert("RGBA"))
-        return four[..., :3], four[..., 3]
-    return np.asarray(image.convert("RGB")), None
+        return _converted(image, "RGBA")
+    return _converted(image, "RGB")
+
+
+def bands(size: tuple[int, int]) -> Iterator[slice]:
+    """The rows of a picture of `size` = (height, width) in parts of about a million pixels."""
+    step = max(1, _BAND_PIXELS // size[1])
+    return (slice(top, min(top + step, size[0])) for top in range(0, size[0], step))
+
+
+def _converted(image: Image.Image, mode: Literal["L", "LA", "RGB", "RGBA"]) -> tuple[np.ndarray, np.ndarray | None]:
+    """(pixels, alpha) of an image in another mode, band by band: Pillow's own copies are three of the whole."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3) if mode.startswith("RGB") else (height, width), np.uint8)
+    alpha = np.empty((height, width), np.uint8) if mode.endswith("A") else None
+    for rows in bands((height, width)):
+        band = np.asarray(image.crop((0, rows.start, width, rows.stop)).convert(mode))
+        if alpha is None:
+            pixels[rows] = band
+        else:
+            pixels[rows] = band[..., :-1].reshape(pixels[rows].shape)
+            alpha[rows] = band[..., -1]
+    return pixels, alpha
 
 
 def keyed_alpha(pixels: np.ndarray, key: object, rawmode: str) -> np.ndarray | None:

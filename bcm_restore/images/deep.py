@@ -45,7 +45,7 @@ def decode_deep(data: bytes, layout: str, shallow: Image.Image) -> tuple[np.ndar
     pixels = decoded[..., 2::-1]
     alpha = decoded[..., 3] if layout in ("LA", "RGBA", "RGBa") else None
     last = pixels[..., 2] if alpha is None else alpha
-    if not np.array_equal(last >> 8, np.asarray(shallow)[..., -1]):
+    if not np.array_equal(last >> 8, np.asarray(shallow.getchannel(len(shallow.getbands()) - 1))):
         raise RestoreError("its 16-bit layout is an unusual one; save it again as PNG")
     if layout == "LA":
         pixels = pixels[..., 0]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import struct
 import tempfile
-from collections.abc import Iterator
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -17,14 +15,12 @@ from PIL import Image
 from ..errors import RestoreError
 from .quiet import mute
 from .reading import MAX_PIXELS, decoded, file_contents
+from .segments import SOS, START, segments
 
-_START = b"\xff\xd8"
-_EOI, _SOS, _DQT, _DHT, _DRI, _APP0, _APP14 = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xE0, 0xEE
+_DQT, _DHT, _DRI, _APP0, _APP14 = 0xDB, 0xC4, 0xDD, 0xE0, 0xEE
 _FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive; all Huffman-coded
 _OTHER_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}  # lossless, hierarchical, arithmetic
-_ESSENTIAL = _FRAMES | {_SOS, _DQT, _DHT, _DRI}
-# The first marker behind the data of a scan: no stuffed zero, no restart marker, no fill byte.
-_AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_ESSENTIAL = _FRAMES | {SOS, _DQT, _DHT, _DRI}
 
 
 class JpegCoefficients(NamedTuple):
@@ -54,7 +50,7 @@ def jpeg_coefficients(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Jpeg
 
     """
     data = file_contents(path)
-    if not data.startswith(_START):
+    if not data.startswith(START):
         return None
     # Only to know that it can be decoded: the library for coefficients takes zeros for what a truncated file lacks.
     decoded(path, data, max_pixels)
@@ -118,9 +114,9 @@ def _layout(data: bytes) -> _Layout | None:
     frame: bytes | None = None
     jfif, scanned = False, False
     adobe_transform: int | None = None
-    essence = [_START]
+    essence = [START]
     try:
-        for marker, segment in _segments(data):
+        for marker, segment in segments(data):
             body = segment[4:]
             if marker == _APP0 and body.startswith(b"JFIF\0"):
                 jfif = True
@@ -132,7 +128,7 @@ def _layout(data: bytes) -> _Layout | None:
                 frame = body
             elif marker == _DQT and scanned:
                 return None  # one table per component is all that can be returned
-            scanned = scanned or marker == _SOS
+            scanned = scanned or marker == SOS
             if marker in _ESSENTIAL:
                 essence.append(segment)
         if frame is None or not scanned:
@@ -158,7 +154,7 @@ def _standard_codes() -> bytes:
     """The Huffman tables of the standard: frames of cameras leave them out, and decoders are meant to know them."""
     file = BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG", optimize=False)
-    return b"".join(segment for marker, segment in _segments(file.getvalue()) if marker == _DHT)
+    return b"".join(segment for marker, segment in segments(file.getvalue()) if marker == _DHT)
 
 
 def _is_ycbcr(names: bytes, jfif: bool, adobe_transform: int | None) -> bool:
@@ -168,25 +164,3 @@ def _is_ycbcr(names: bytes, jfif: bool, adobe_transform: int | None) -> bool:
     if adobe_transform is not None:
         return adobe_transform != 0
     return names != b"RGB"
-
-
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(marker, segment from the marker on) up to the end of the first image; the segment of a scan includes its data.
-
-    Raises IndexError or struct.error where `data` is no JPEG.
-    """
-    start = 2
-    while True:
-        while data[start : start + 2] == b"\xff\xff":
-            start += 1
-        marker = data[start + 1]
-        if marker == _EOI:
-            return
-        if data[start] != 0xFF:
-            raise IndexError(start)
-        end = start + 2 + struct.unpack_from(">H", data, start + 2)[0]
-        if marker == _SOS:
-            following = _AFTER_SCAN.search(data, end)
-            end = following.start() if following else len(data)
-        yield marker, data[start:end]
-        start = end

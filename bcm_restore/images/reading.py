@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from ..errors import RestoreError
-from .channels import keyed_alpha, split, to_srgb
+from . import segments
+from .channels import bands, keyed_alpha, split, to_srgb
 from .deep import decode_deep, deep_layout, raw_mode
 from .metadata import (
     TIFF_MAGICS,
@@ -61,19 +62,22 @@ def read(path: str | Path, *, upright: bool = True, max_pixels: int = MAX_PIXELS
     return picture.upright() if upright else picture
 
 
-def read_mask(path: str | Path, *, source: Literal["luminance", "alpha"] = "luminance") -> np.ndarray:
+def read_mask(
+    path: str | Path, *, source: Literal["luminance", "alpha"] = "luminance", max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
     """Which pixels are to be filled: bool (H, W), upright.
 
     Args:
         path: the file.
         source: "luminance": white (half and above) is filled, and transparent counts as black; "alpha": what is
             more than half transparent is filled.
+        max_pixels: most pixels that the file may declare.
 
     Raises:
         RestoreError: as `read` does; or "alpha" was asked for and the file has no transparency.
 
     """
-    picture = read(path)
+    picture = read(path, max_pixels=max_pixels)
     full = int(np.iinfo(picture.pixels.dtype).max)
     if source == "alpha":
         if picture.alpha is None:
@@ -81,13 +85,17 @@ def read_mask(path: str | Path, *, source: Literal["luminance", "alpha"] = "lumi
                 f"{path}: has no transparency to take the mask from; give a black and white mask instead"
             )
         return picture.alpha <= full // 2
-    light = picture.pixels.astype(np.float64)
-    if light.ndim == 3:
-        light = light @ np.array([0.299, 0.587, 0.114])
-    if picture.alpha is not None:
-        light *= picture.alpha / full
-    # The sum of the three weighted channels may miss the exact value by a rounding error.
-    return light >= (full + 1) // 2 - 1e-6
+    white = np.empty(picture.size, bool)
+    # Floats of the whole picture would take many times its memory.
+    for rows in bands(picture.size):
+        light = picture.pixels[rows].astype(np.float64)
+        if light.ndim == 3:
+            light = light @ np.array([0.299, 0.587, 0.114])
+        if picture.alpha is not None:
+            light *= picture.alpha[rows] / full
+        # The sum of the three weighted channels may miss the exact value by a rounding error.
+        white[rows] = light >= (full + 1) // 2 - 1e-6
+    return white
 
 
 def file_contents(path: str | Path) -> bytes:
@@ -145,6 +153,8 @@ def opened(data: bytes, max_pixels: int) -> Image.Image:
         raise RestoreError(
             "this Pillow cannot read AVIF; install Pillow from PyPI (pip install -U pillow), or give a PNG"
         )
+    if data.startswith(segments.START):
+        segments.check_header(data)
     Image.init()
     image = Image.open(BytesIO(data), formats=[name for name in _FORMATS if name in Image.OPEN])
     width, height = image.size
@@ -152,8 +162,11 @@ def opened(data: bytes, max_pixels: int) -> Image.Image:
         raise RestoreError(f"declares {width} x {height} pixels; get the file again from where it came")
     if width * height > max_pixels:
         raise RestoreError(
-            f"declares {width} x {height} pixels, more than the limit of {max_pixels}; give a smaller one"
+            f"declares {width} x {height} pixels, more than the limit of {max_pixels / 1e6:g} megapixels; "
+            "give a smaller one, or raise --max-pixels"
         )
+    if image.format in ("JPEG", "MPO"):
+        segments.check_scans(data, width * height)
     return image
 
 

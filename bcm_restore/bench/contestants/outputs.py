@@ -169,8 +169,9 @@ class PictureFile(Result):
         Raises:
             RestoreError: it is damaged, or not of the size that its header says.
         """
-        picture = images.read(self.path)
-        if picture.size != self.size():
+        height, width = self.size()
+        picture = images.read(self.path, max_pixels=height * width)
+        if picture.size != (height, width):
             raise RestoreError(f"{self.path}: is turned by EXIF that follows the pixels; save it upright")
         pixels = images.as_depth(picture.pixels, np.uint8)
         return np.stack([pixels] * 3, -1) if pixels.ndim == 2 else pixels

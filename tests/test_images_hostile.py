@@ -1,0 +1,217 @@
+"""Files that mean harm: each ends in a picture or in one line that names it."""
+
+import functools
+import importlib.util
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bcm_restore import images
+from bcm_restore.errors import RestoreError
+from bcm_restore.images import segments
+
+_spec = importlib.util.spec_from_file_location("hostile", Path(__file__).parents[1] / "benchmarks" / "hostile.py")
+hostile = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(hostile)
+
+
+@functools.cache
+def traps():
+    return dict(hostile.traps())
+
+
+def outcome(path):
+    """The picture, or the one line that refuses it; masks and coefficients end in the same two ways."""
+    found = []
+    for reader in (images.read, images.read_mask, images.jpeg_coefficients):
+        try:
+            found.append(reader(path))
+        except RestoreError as error:
+            assert path.name in str(error) and str(error).isprintable()
+            found.append(str(error))
+    return found[0]
+
+
+@pytest.mark.parametrize("name", [name for name, _ in hostile.seeds()])
+def test_valid_and_damaged_files_of_every_kind(tmp_path, name):
+    content = dict(hostile.seeds())[name]
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert sorted(outcome(path).size) == [48, 64]
+    rng = random.Random(name)
+    for _ in range(3):
+        path.write_bytes(hostile.damaged(name, content, content[::-1], rng))
+        outcome(path)
+
+
+def test_traps(tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    read, refused = set(), {}
+    for name, content in traps().items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        found = outcome(path)
+        if isinstance(found, str):
+            refused[name] = found
+        else:
+            read.add(name)
+    assert {"texts.png", "texts_before.png", "wide.png", "wide16.png", "tall.png", "wide.jpg", "wide.tif"} <= read
+    assert {"loop.tif", "exif_loop.tif", "exif_loop.jpg", "exif_loop.png", "scans_100.jpg"} <= read
+    assert "200 megapixels" in refused["declared.png"] and "--max-pixels" in refused["declared.png"]
+    assert "scans" in refused["scans_5000.jpg"] and "scans" in refused["scans_100000.jpg"]
+    assert "segments" in refused["segments.jpg"] and "fill bytes" in refused["fill.jpg"]
+    for kind in ("rgb", "subsampled", "progressive", "cmyk", "grey"):
+        assert "too few" in refused[f"declared_{kind}.jpg"]
+    assert not list(scratch.iterdir())
+
+
+def test_scans_are_counted_in_the_picture_alone(tmp_path):
+    """Not in what follows it: phones put films there."""
+    path = tmp_path / "a.jpg"
+    plain = dict(hostile.seeds())["progressive.jpg"]
+    most = segments._MOST_SCANNED // (64 * 48)
+    path.write_bytes(plain + b"\xff\xda" * (most + 1))
+    assert images.read(path).size == (48, 64)
+
+
+def test_a_flat_picture_is_not_too_short_for_its_pixels(tmp_path):
+    for progressive in (False, True):
+        for mode in ("L", "RGB"):
+            Image.new(mode, (2000, 2000)).save(tmp_path / "a.jpg", progressive=progressive, optimize=True)
+            assert not images.read(tmp_path / "a.jpg").pixels.any()
+
+
+def test_bands_cover_every_row(tmp_path):
+    """A picture of more than one band is read as it was written, and so is its mask."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (1500, 1001, 4), np.uint8)
+    for count in (1, 2, 3, 4):
+        Image.fromarray(pixels[..., 0] if count == 1 else pixels[..., :count]).save(
+            tmp_path / "a.png", compress_level=0
+        )
+        picture = images.read(tmp_path / "a.png")
+        colours = pixels[..., :3] if count > 2 else pixels[..., 0]
+        assert np.array_equal(picture.pixels, colours)
+        assert count % 2 or np.array_equal(picture.alpha, pixels[..., count - 1])
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "a.png", compress_level=0)
+    assert np.array_equal(images.read_mask(tmp_path / "a.png"), pixels[..., 0] >= 128)
+
+
+# The command line
+
+
+def super_resolve(*arguments, cwd):
+    """Status, stdout and stderr, as bytes."""
+    command = [sys.executable, "-m", "bcm_restore", "super-resolve", "--scale", "2", "--nfe", "1", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    run = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, timeout=120, check=False)
+    return run.returncode, run.stdout, run.stderr
+
+
+def listed(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+needs_posix = pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
+
+
+@needs_posix
+def test_hostile_names_stay_in_the_output_folder(tmp_path, face):
+    Image.fromarray(face[:16, :16]).save(tmp_path / "plain.png")
+    content = (tmp_path / "plain.png").read_bytes()
+    folder = tmp_path / "in"
+    folder.mkdir()
+    odd = [b"a\nb", b"'\"$(x)", b".", b"-x", b"...", b"\xff\xfe", b"\x1b[31m", b"%s{0}"]
+    names = [os.fsdecode(name + b".png") for name in odd]
+    for name in names:
+        (folder / name).write_bytes(content)
+    (folder / os.fsdecode(b"broken\n\xff.png")).write_bytes(content[:60])
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "self").symlink_to(".")
+    (folder / "folder.png").mkdir()
+    os.mkfifo(folder / "pipe.png")
+    status, stdout, stderr = super_resolve("-r", "in", "-o", "out/", cwd=tmp_path)
+    assert status == 1
+    visible = [name for name in names if not name.startswith(".")]
+    assert listed(tmp_path / "out") == sorted(visible)
+    assert listed(tmp_path) == ["in", "out", "plain.png"]
+    lines = stdout.decode().splitlines()
+    assert len(lines) == len(visible) and all(line.isprintable() for line in lines)
+    errors = stderr.decode().splitlines()
+    assert len(errors) == 3 and all(line.isprintable() for line in errors)  # the error, and the list at the end
+    assert errors[0].startswith("error: in/broken\\n\\udcff.png: ")
+
+
+@needs_posix
+def test_a_leading_dash(tmp_path, face):
+    Image.fromarray(face[:16, :16]).save(tmp_path / "-x.png")
+    assert super_resolve("--", "-x.png", cwd=tmp_path)[0] == 0
+    assert listed(tmp_path) == ["-x.png", "-x_x2.png"]
+
+
+@needs_posix
+@pytest.mark.parametrize("kind", ["loop", "device", "folder", "fifo", "newline"])
+def test_what_is_no_picture_is_refused_in_one_line(cli, tmp_path, kind):
+    path = tmp_path / "x.png"
+    if kind == "loop":
+        path.symlink_to("x.png")
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path = tmp_path / "a\nb.png"
+    result = cli("super-resolve", path, status=2)
+    [line] = result.stderr.splitlines()
+    assert line.startswith("error: ") and line.isprintable()
+    assert ("a\\nb.png" if kind == "newline" else "x.png") in line
+    assert listed(tmp_path) == ([] if kind == "newline" else ["x.png"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["super-resolve", "photo.png"],
+        ["inpaint", "photo.png", "--mask", "masks/mask.png"],
+        ["inpaint", "small.png", "--mask", "masks/mask.png", "--fit-mask"],
+        ["jpeg-restore", "photo.jpg"],
+        ["interpolate", "photo.png", "photo.png"],
+        ["reconstruct", "photo.png"],
+        ["tune", "--task", "jpeg", "--data", "photo.png"],
+        ["bench", "--task", "super-resolve", "--data", "."],
+        ["bench", "--task", "inpaint", "--mask", "masks/mask.png"],
+    ],
+)
+def test_max_pixels(cli, photo, mask, save, face, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    save("photo.jpg", face).rename(tmp_path / "photo.jpg")
+    if command[0] == "bench":
+        (tmp_path / "photo.jpg").unlink()
+    if "small.png" in command:
+        save("small.png", face[:16, :16])
+    line = cli.refuses(tmp_path, *command, "--max-pixels", "0.001")
+    assert "declares 40 x 48 pixels, more than the limit of 0.001 megapixels" in line
+
+
+def test_max_pixels_raised(cli, photo, tmp_path):
+    cli("super-resolve", photo, "--scale", "2", "--nfe", 1, "--max-pixels", "0.00192")
+    assert (tmp_path / "photo_x2.png").exists()
+    for wrong in ("0", "-1", "nan", "many"):
+        assert "--max-pixels" in cli.refuses(tmp_path, "super-resolve", photo, "--max-pixels", wrong)
+
+
+def test_the_default_of_max_pixels_is_that_of_the_library():
+    from bcm_restore.cli.options import Reading
+
+    assert Reading().most_pixels == images.MAX_PIXELS
