@@ -273,7 +273,7 @@ def test_files_are_read_when_they_are_asked_for(save, tmp_path, monkeypatch):
     for name in "abc":
         save(f"set/{name}.png", noise(64, 64, ord(name)))
     asked, read = [], images.read
-    monkeypatch.setattr(images, "read", lambda path: asked.append(path.name) or read(path))
+    monkeypatch.setattr(images, "read", lambda path, **how: asked.append(path.name) or read(path, **how))
     suite = Suite(load(tmp_path / "set"), cases("jpeg", ["quality-20"]))
     samples = suite.samples(suite.cases[0])
     assert asked == []
