@@ -19,10 +19,11 @@ INTRODUCTION = """# The bench on this package's pictures and on public sets
 bcm-restore bench reproduce NAME --data FOLDER
 ```
 
-Means over the pictures of a set, one table a bench and set; everything else that was measured (other metrics, standard
-errors, differences to BCM with their intervals, seconds, memory) is in [recorded/](recorded). Bold is the best of a
-column. LPIPS and FID are not measured: their networks could not be fetched where this was run. I2SB and Palette are not
-in it: there were no results of theirs.
+Means over the pictures of a set, one table a bench and set; everything else that was measured (other metrics,
+standard errors, differences to BCM with their intervals, seconds, memory) is in [recorded/](recorded). Bold is the
+best of a column. Seconds and memory there were taken beside other work and don't compare. LPIPS and FID are not
+measured: their networks could not be fetched where this was run. I2SB and Palette are not in it: there were no
+results of theirs.
 """
 
 
