@@ -15,7 +15,7 @@ from PIL import Image
 
 from bcm_restore import images
 from bcm_restore.errors import RestoreError
-from bcm_restore.images import segments
+from bcm_restore.images import jpeg, segments
 
 _spec = importlib.util.spec_from_file_location("hostile", Path(__file__).parents[1] / "benchmarks" / "hostile.py")
 hostile = importlib.util.module_from_spec(_spec)
@@ -72,6 +72,25 @@ def test_traps(tmp_path, monkeypatch):
     for kind in ("rgb", "subsampled", "progressive", "cmyk", "grey"):
         assert "too few" in refused[f"declared_{kind}.jpg"]
     assert not list(scratch.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["no header", "bad codes", "twelve bits"])
+def test_what_would_crash_the_library_of_coefficients_does_not_get_there(tmp_path, monkeypatch, damage):
+    def layout(data):
+        found = real(data)
+        essence = {
+            "no header": b"\xff\xd8" + b"garbage" * 20,
+            "bad codes": found.essence.replace(b"\xff\xc4\x00\x1f\x00", b"\xff\xc4\x00\x1f\x07"),
+            "twelve bits": found.essence.replace(b"\xff\xc0\x00\x11\x08", b"\xff\xc0\x00\x11\x0c"),
+        }[damage]
+        assert essence != found.essence
+        return found._replace(essence=essence)
+
+    real = jpeg._layout
+    monkeypatch.setattr(jpeg, "_layout", layout)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(dict(hostile.seeds())["subsampled.jpg"])
+    assert images.jpeg_coefficients(path) is None
 
 
 def test_scans_are_counted_in_the_picture_alone(tmp_path):

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import RestoreError
-from .quiet import mute
-from .reading import MAX_PIXELS, decoded, file_contents
+from .quiet import mute, quiet
+from .reading import MAX_PIXELS, decoded, file_contents, opened
 from .segments import SOS, START, segments
 
 _DQT, _DHT, _DRI, _APP0, _APP14 = 0xDB, 0xC4, 0xDD, 0xE0, 0xEE
@@ -55,7 +55,7 @@ def jpeg_coefficients(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Jpeg
     # Only to know that it can be decoded: the library for coefficients takes zeros for what a truncated file lacks.
     decoded(path, data, max_pixels)
     layout = _layout(data)
-    if layout is None:
+    if layout is None or not _is_sound(layout.essence, max_pixels):
         return None
     try:
         return _coefficients(layout)
@@ -71,6 +71,17 @@ class _Layout(NamedTuple):
     sampling: tuple[tuple[int, int], ...]
     essence: bytes
     """The file without all that does not concern its coefficients."""
+
+
+def _is_sound(essence: bytes, max_pixels: int) -> bool:
+    """Whether Pillow decodes it: where its libjpeg refuses a header, jpeglib's crashes."""
+    try:
+        with quiet(), mute(), opened(essence, max_pixels) as image:
+            image.draft("L", (1, 1))  # an eighth of the size is enough, and quicker
+            image.load()
+    except Exception:  # whatever a decoder makes of damaged bytes
+        return False
+    return True
 
 
 def _coefficients(layout: _Layout) -> JpegCoefficients:
