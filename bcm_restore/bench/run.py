@@ -136,9 +136,8 @@ class Bench:
             seconds, memory = found.seconds, found.peak_memory
             result = self.store.load(case.name, contestant.name, sample.name)
         else:
-            if (
-                contestant.nfe and contestant.measured and not self._warm
-            ):  # the first evaluation of a process takes longer
+            # the first evaluation of a process takes longer
+            if contestant.nfe and contestant.measured and not self._warm:
                 contestant.restore(case, sample)
                 self._warm = True
             with peak(self.device) as watched:

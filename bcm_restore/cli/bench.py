@@ -165,10 +165,11 @@ def _contestants(options: Benching, chosen: "Sequence[Case]", models: "dict[str,
     nfes = numbers(options.nfe)
     ways: list[int | Scheme] = [*nfes, *map(as_scheme, options.scheme or [])]
     found: list[Contestant] = []
+    identities = {name: _identity(name) for name in models}
     for name, model in models.items():
         family = f"BCM {model.name}" if found else "BCM"
         found += [
-            Ours(options.task, model, _identity(name), way, family=family, label=options.label, seed=options.seed)
+            Ours(options.task, model, identities[name], way, family=family, label=options.label, seed=options.seed)
             for way in ways
         ]
     names = [name.strip() for name in options.solvers.split(",") if name.strip()]
@@ -176,7 +177,7 @@ def _contestants(options: Benching, chosen: "Sequence[Case]", models: "dict[str,
         from ..bench.contestants.solvers import solvers
 
         name, model = next(iter(models.items()))
-        found += solvers(names, nfes, model, _identity(name), options.seed)
+        found += solvers(names, nfes, model, identities[name], options.seed)
     found += [outputs(text, chosen) for text in options.outputs or []]
     for contestant in found:
         if not any(map(contestant.suits, chosen)):

@@ -24,6 +24,7 @@ from ...files import digest
 from ...images.metadata import read_exif
 from ...images.quiet import quiet
 from ..base import Case, Contestant, Sample, Shape
+from ..pictures import rgb
 
 PALETTE = "Out_"  # what results begin with, beside GT_, Mask_ and Process_
 FARTHEST = 4.0  # networks overshoot [-1, 1] a little; pictures in [0, 255] can't be missed
@@ -173,8 +174,7 @@ class PictureFile(Result):
         picture = images.read(self.path, max_pixels=height * width)
         if picture.size != (height, width):
             raise RestoreError(f"{self.path}: is turned by EXIF that follows the pixels; save it upright")
-        pixels = images.as_depth(picture.pixels, np.uint8)
-        return np.stack([pixels] * 3, -1) if pixels.ndim == 2 else pixels
+        return rgb(picture.pixels)
 
 
 @dataclass(frozen=True, eq=False)
