@@ -17,9 +17,10 @@ A level is a number, or a number of times the level t0 that the task gives its f
 import difflib
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .errors import RestoreError
@@ -233,19 +234,33 @@ def run(
     """
     check(scheme, model, t0)
     state = State(x, t0)
-    advance(state, scheme, Setting(model, as_operator(operator), y, noise, t0, labels), progress)
+    advance([state], scheme, [Setting(model, as_operator(operator), y, noise, t0, labels)], progress)
     return state.x
 
 
-def advance(state: State, scheme: Scheme, setting: Setting, progress: Progress | None = None) -> None:
-    """Takes the state through the moves: `run` without its checks, for schemes that are run in parts."""
+def advance(
+    states: Sequence[State], scheme: Scheme, settings: Sequence[Setting], progress: Progress | None = None
+) -> None:
+    """Takes states through the moves in step: `run` without its checks, for schemes that are run in parts.
+
+    Args:
+        states: of one height and width; the network evaluates them all at once.
+        scheme: what to do.
+        settings: of each state, with one model and with labels for all of them or for none.
+        progress: called after each evaluation.
+    """
     done, evaluations = 0, scheme.nfe
     for position, move in enumerate(scheme.moves):
-        state.remember = any(later.word == "renoise" for later in scheme.moves[position:])
-        _STEPS[move.word](state, move, setting)
-        done += move.nfe
-        if move.nfe and progress:
-            progress(done, evaluations)
+        for state in states:
+            state.remember = any(later.word == "renoise" for later in scheme.moves[position:])
+        if move.nfe:
+            _evaluate(states, move, settings)
+            done += 1
+            if progress:
+                progress(done, evaluations)
+            continue
+        for state, setting in zip(states, settings, strict=True):
+            _STEPS[move.word](state, move, setting)
 
 
 def check(scheme: Scheme, model: BCM, t0: float = 0.0) -> None:
@@ -295,18 +310,35 @@ def _renoise(state: State, move: Move, setting: Setting) -> None:
     state.level = level
 
 
-def _to(state: State, move: Move, setting: Setting) -> None:
-    level, sigma_min = _target(move, setting), setting.model.sigma_min
-    t, u = max(state.level, sigma_min), max(level, sigma_min)
-    _land(state, setting.model.traverse(state.x, t, u, state.known, setting.labels), level, setting)
+def _evaluate(states: Sequence[State], move: Move, settings: Sequence[Setting]) -> None:
+    """`to` and `mean`: all states in one evaluation."""
+    model, counts = settings[0].model, [len(state.x) for state in states]
+    x = _joined([state.x for state in states])
+    known = _joined([state.known.expand(len(state.x), -1, -1, -1) for state in states if state.known is not None])
+    labels = _joined(
+        [setting.labels.expand(n) for n, setting in zip(counts, settings, strict=True) if setting.labels is not None]
+    )
+
+    def per_image(levels: Sequence[float]) -> Tensor:
+        above = [max(level, model.sigma_min) for level in levels]
+        return torch.tensor(above, dtype=torch.float64).repeat_interleave(torch.tensor(counts))
+
+    assert x is not None
+    t, ends = per_image([state.level for state in states]), [_target(move, setting) for setting in settings]
+    if move.word == "mean":
+        landed = model.mean(x, t, known, labels)
+    else:
+        landed = model.traverse(x, t, per_image(ends), known, labels)
+    for state, own, end in zip(states, landed.split(counts), ends, strict=True):
+        _land(state, own, end)
 
 
-def _mean(state: State, move: Move, setting: Setting) -> None:
-    t = max(state.level, setting.model.sigma_min)
-    _land(state, setting.model.mean(state.x, t, state.known, setting.labels), 0.0, setting)
+def _joined(parts: Sequence[Tensor]) -> Tensor | None:
+    """One batch; None of none."""
+    return torch.cat(list(parts)) if len(parts) > 1 else next(iter(parts), None)
 
 
-def _land(state: State, x: Tensor, level: float, setting: Setting) -> None:
+def _land(state: State, x: Tensor, level: float) -> None:
     if state.remember and state.level > level:
         state.removed = (state.x - x) / math.sqrt(state.level**2 - level**2)
     state.x, state.level = x, level
@@ -317,15 +349,13 @@ def _fit(state: State, move: Move, setting: Setting) -> None:
 
 
 def _target(move: Move, setting: Setting) -> float:
-    assert move.level is not None
-    return move.level.at(setting.t0)
+    """The level that a move goes to: zero for `mean`."""
+    return move.level.at(setting.t0) if move.level else 0.0
 
 
 _STEPS: dict[str, Callable[[State, Move, Setting], None]] = {
     "level": _level,
     "noise": _noise,
     "renoise": _renoise,
-    "to": _to,
-    "mean": _mean,
     "fit": _fit,
 }

@@ -299,6 +299,46 @@ def test_the_same_seed_gives_the_same_pixels_and_another_gives_others(portrait, 
     assert not np.array_equal(a, c)
 
 
+class Counting(torch.nn.Module):
+    """F = x / 2 where levels are uniform; counts its calls and the images in them."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def forward(self, x, t, u, maps=None):
+        self.batches.append(len(x))
+        return x / 2
+
+
+def test_pictures_go_through_a_scheme_together_as_they_do_alone(portrait, tmp_path):
+    """Each with its own level, operator and coefficients."""
+    pictures, coefficients = zip(*(compressed(portrait, tmp_path, quality) for quality in (10, 30, 50)), strict=True)
+    inputs = [{"coefficients": own} for own in coefficients]
+    network = Counting()
+    counting = BCM(network, device="cpu")
+    task, how = tasks.get("jpeg"), {"scheme": "level 1t0, noise 1.2t0, mean, fit, renoise 0.5t0 0.3, to 0, fit"}
+    together = task.run_together(pictures, inputs, model=counting, **how)
+    assert network.batches == [3, 3]
+    for picture, own, made in zip(pictures, inputs, together, strict=True):
+        alone = task.run(picture, model=counting, **own, **how)
+        np.testing.assert_array_equal(made.image, alone.image)
+        assert (made.scheme, made.nfe, made.case) == (alone.scheme, 2, "any")
+        assert not np.array_equal(made.image, picture)
+
+
+def test_pictures_with_other_schemes_are_apart(portrait):
+    thin, wide = lines((128, 128)), np.zeros((128, 128), bool)
+    wide[30:90, 30:90] = True
+    network = Counting()
+    masks = [{"mask": thin}, {"mask": wide}, {"mask": thin.T}]
+    made = tasks.get("inpaint").run_together([portrait] * 3, masks, model=BCM(network, device="cpu"), nfe=1)
+    assert [one.case for one in made] == ["thin", "wide", "thin"]
+    assert network.batches == [2, 1]
+    for one, inputs in zip(made, masks, strict=True):
+        assert np.array_equal(one.image[~inputs["mask"]], portrait[~inputs["mask"]])
+
+
 def test_one_pixel_pictures(model):
     pixel = np.full((1, 1, 3), 77, np.uint8)
     assert tasks.get("super-resolve").restore(pixel, scale=2, model=model).shape == (2, 2, 3)

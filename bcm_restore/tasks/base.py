@@ -3,6 +3,7 @@
 import functools
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from torch import Tensor
 from .. import schemes, shipped, weights
 from ..errors import RestoreError
 from ..model import BCM, Label, Noise
-from ..operators import Operator
-from ..schemes import Progress, Scheme
-from .arrays import AnyImage, to_tensor
+from ..operators import Operator, as_operator
+from ..schemes import Progress, Scheme, Setting, State
+from .arrays import AnyImage, Back, to_tensor
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -117,34 +118,74 @@ class Task(ABC):
         Raises:
             RestoreError: an input or an option does not fit; says which and what to do.
         """
-        tensor, back = to_tensor(image)
-        model = ready(model)
-        x = tensor.to(model.device)
-        before = model.nfe
-        problem = self.problem(x, **inputs)
-        problem.labels = model.labels(label)
-        chosen = self.choose(scheme, nfe, model, problem.case)
-        noise = Noise([seed] * len(problem.x))
-        result = self.solve(problem, chosen, model, noise, progress)
-        return Restoration(
-            self.finish(back(result), image, **inputs), chosen, model.nfe - before, problem.case, model.name
+        [restoration] = self.run_together(
+            [image], [inputs], nfe=nfe, scheme=scheme, model=model, label=label, seed=seed, progress=progress
         )
+        return restoration
+
+    def run_together(
+        self,
+        images: Sequence[Any],
+        inputs: Sequence[Mapping[str, Any]],
+        *,
+        nfe: int = DEFAULT_NFE,
+        scheme: str | Scheme | None = None,
+        model: BCM | str | Path | None = None,
+        label: Label | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> list[Restoration]:
+        """Restores pictures of one height and width, the network evaluating them together where their schemes agree.
+
+        What each becomes is what `run` makes of it alone.
+
+        Args:
+            images: see `run`.
+            inputs: what the task needs besides, for each of them.
+            nfe, scheme, model, label, seed, progress: see `run`.
+
+        Raises:
+            RestoreError: see `run`.
+        """
+        model = ready(model)
+        posed = [self._pose(image, own, model, label) for image, own in zip(images, inputs, strict=True)]
+        chosen = [self.choose(scheme, nfe, model, problem.case) for problem, _ in posed]
+        restored: dict[int, Any] = {}
+        for one in dict.fromkeys(chosen):
+            group = [n for n, own in enumerate(chosen) if own == one]
+            noises = [Noise([seed] * len(posed[n][0].x)) for n in group]
+            found = self.solve([posed[n][0] for n in group], one, model, noises, progress)
+            restored |= zip(group, found, strict=True)
+        return [
+            Restoration(self.finish(back(restored[n]), images[n], **inputs[n]), own, own.nfe, problem.case, model.name)
+            for n, ((problem, back), own) in enumerate(zip(posed, chosen, strict=True))
+        ]
+
+    def _pose(self, image: Any, inputs: Mapping[str, Any], model: BCM, label: Label | None) -> tuple[Problem, Back]:
+        """The problem that a picture poses, and the way back to its kind."""
+        tensor, back = to_tensor(image)
+        problem = self.problem(tensor.to(model.device), **inputs)
+        problem.labels = model.labels(label)
+        return problem, back
 
     def solve(
-        self, problem: Problem, scheme: Scheme, model: BCM, noise: Noise, progress: Progress | None = None
-    ) -> Tensor:
-        """Runs the scheme on the problem: (B, 3, H, W) in about [-1, 1]."""
-        return schemes.run(
-            scheme,
-            model,
-            problem.x,
-            problem.operator,
-            problem.y,
-            noise,
-            t0=problem.t0,
-            labels=problem.labels,
-            progress=progress,
-        )
+        self,
+        problems: Sequence[Problem],
+        scheme: Scheme,
+        model: BCM,
+        noises: Sequence[Noise],
+        progress: Progress | None = None,
+    ) -> list[Tensor]:
+        """Runs the scheme on problems of one height and width: (B, 3, H, W) each, in about [-1, 1]."""
+        for problem in problems:
+            schemes.check(scheme, model, problem.t0)
+        states = [State(problem.x, problem.t0) for problem in problems]
+        settings = [
+            Setting(model, as_operator(problem.operator), problem.y, noise, problem.t0, problem.labels)
+            for problem, noise in zip(problems, noises, strict=True)
+        ]
+        schemes.advance(states, scheme, settings, progress)
+        return [state.x for state in states]
 
     def finish(self, restored: Any, image: AnyImage, **inputs: Any) -> Any:
         """A last touch in the caller's own kind of picture."""

@@ -95,14 +95,14 @@ class Interpolate(Task):
         problem = self.problem(pair)
         setting = schemes.Setting(model, problem.operator, problem.y, Noise([seed, seed]), labels=labels)
         state = schemes.State(pair, 0.0)
-        schemes.advance(state, up, setting)
+        schemes.advance([state], up, [setting])
         latents, level = state.x, state.level
         total, done = 2 * up.nfe + frames * down.nfe, 2 * up.nfe
 
         def come_back(latent: Tensor) -> Tensor:
             nonlocal done
             frame = schemes.State(latent, level)
-            schemes.advance(frame, down, dataclasses.replace(setting, noise=Noise([seed])))
+            schemes.advance([frame], down, [dataclasses.replace(setting, noise=Noise([seed]))])
             done += down.nfe
             if progress:
                 progress(done, total)

@@ -165,7 +165,8 @@ class _Run:
 
     def solve(self, scheme: Scheme) -> Tensor:
         """The batch restored as the task itself does it."""
-        return self._task.solve(self._problem, scheme, self._model, Noise(self._seeds))
+        [restored] = self._task.solve([self._problem], scheme, self._model, [Noise(self._seeds)])
+        return restored
 
     def _advance(self, steps: tuple[Scheme, ...]) -> Tensor:
         problem, noise = self._problem, Noise(self._seeds)
@@ -180,7 +181,7 @@ class _Run:
                 break
         setting = Setting(self._model, problem.operator, problem.y, noise, problem.t0)
         for count in range(done + 1, len(steps) + 1):
-            schemes.advance(state, steps[count - 1], setting)
+            schemes.advance([state], steps[count - 1], [setting])
             if count < len(steps):
                 self._keep(steps[:count], state, noise)
         return state.x
