@@ -96,6 +96,10 @@ class BCM:
         c_out = t * self.sigma_data * variance.rsqrt()
         return self._evaluate(x, t, t, c_skip, c_out, known, labels)
 
+    def at_once(self, height: int, width: int) -> int:
+        """How many images of that size are evaluated faster together than one after the other."""
+        return 1
+
     def denoise(self, x: Tensor, t: Level) -> Tensor:
         """A clean image from x at level t in one evaluation."""
         return self.traverse(x, t, self.sigma_min)

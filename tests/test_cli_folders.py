@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -341,7 +342,7 @@ def test_the_pipeline_is_bounded_and_keeps_the_order():
         held.discard(n)
         reports.append((n, type(error)))
 
-    pipeline.run(range(50), read, lambda n, loaded: 10 * loaded, write, report, depth=2)
+    pipeline.run(range(50), read, lambda group, loaded: [10 * n for n in loaded], write, report, depth=2)
     assert reports == [(n, {7: ValueError, 9: KeyError}.get(n, type(None))) for n in range(50)]
     assert most[0] <= 6
 
@@ -349,10 +350,10 @@ def test_the_pipeline_is_bounded_and_keeps_the_order():
 def test_what_was_worked_on_is_written_when_the_work_is_interrupted():
     written, reports = [], []
 
-    def work(n: int, loaded: int) -> int:
-        if n == 4:
+    def work(group: Sequence[int], loaded: Sequence[int]) -> Sequence[int]:
+        if group == [4]:
             raise KeyboardInterrupt
-        return n
+        return group
 
     with pytest.raises(KeyboardInterrupt):
         pipeline.run(range(9), lambda n: n, work, lambda n, made: written.append(n), lambda n, error: reports.append(n))

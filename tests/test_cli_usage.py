@@ -245,7 +245,7 @@ def test_bugs_are_one_line_too(cli, tmp_path, photo, monkeypatch):
     def explode(self, *arguments, **options):
         raise MemoryError("no room\nfor details")
 
-    monkeypatch.setattr(type(tasks.get("super-resolve")), "run", explode)
+    monkeypatch.setattr(type(tasks.get("super-resolve")), "run_together", explode)
     line = cli.refuses(tmp_path, "super-resolve", photo)
     assert "MemoryError: no room" in line
     assert "--debug" in line

@@ -91,8 +91,13 @@ def _root(
 
 def main() -> None:
     """Runs the command line of this process."""
-    signal.signal(signal.SIGTERM, _terminate)
+    stop_when_terminated()
     app()
+
+
+def stop_when_terminated() -> None:
+    """Makes SIGTERM end this process as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _terminate)
 
 
 def _terminate(number: int, frame: Any) -> NoReturn:

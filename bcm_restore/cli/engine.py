@@ -1,6 +1,5 @@
 """A task, its model and its scheme, checked before any picture is read."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from .options import Common, Evaluation
 if TYPE_CHECKING:
     from ..model import BCM, Label
     from ..schemes import Scheme
-    from ..tasks import Restoration, Task
+    from ..tasks import Task
 
 
 @dataclass(frozen=True)
@@ -37,18 +36,10 @@ class Engine:
         defaults = {case: str(table[self.nfe]) for case, table in cases.items() if self.nfe in table}
         return settings(self.task.name, str(self.scheme) if self.scheme else defaults, self.options)
 
-    def run(self, image: Any, progress: Callable[[int, int], None], **inputs: Any) -> "Restoration":
-        """Restores one picture; see `Task.run`."""
-        return self.task.run(
-            image,
-            nfe=self.nfe,
-            scheme=self.scheme,
-            model=self.model,
-            label=self.label,
-            seed=self.seed,
-            progress=progress,
-            **inputs,
-        )
+    @property
+    def how(self) -> dict[str, Any]:
+        """What `Task.run` takes besides the picture."""
+        return {name: getattr(self, name) for name in ("nfe", "scheme", "model", "label", "seed")}
 
 
 def prepare(name: str, options: Common) -> Engine:

@@ -107,7 +107,8 @@ def _make(
     first, last = (images.read(name, max_pixels=options.most_pixels) for name in outcome.input)
     first, last = _alike(first, last, outcome.input, resize)
     with Bar(1) as bar:
-        restoration = loaded.run((first.pixels, last.pixels), bar.evaluation, frames=frames)
+        pair = (first.pixels, last.pixels)
+        restoration = loaded.task.run(pair, frames=frames, progress=bar.evaluation, **loaded.how)
         bar.file(sum(frame.shape[0] * frame.shape[1] for frame in restoration.image))
     made = [
         first.with_pixels(frame, _alpha(first, last, n / (frames - 1))) for n, frame in enumerate(restoration.image)

@@ -1,28 +1,26 @@
 """The run over all pictures: what is complete is kept, the rest is restored, and what happened is reported."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 
 import typer
 
-from ..errors import NoRoom
 from ..files import sweep
-from . import inputs, pipeline, printing
+from . import devices, inputs, printing
 from .inputs import Job
 from .manifest import Manifest
 from .options import Batch
-from .report import Header, Outcome, Skip, finish, list_failures, summary
-from .worker import Steps, Ticket, Worker
+from .report import Header, Log, Outcome, finish, list_failures, tell_failure
+from .worker import Steps, Ticket, Worker, work
 
 
-def run(jobs: Sequence[Job], steps: Steps, header: Header, options: Batch, single: bool) -> None:
+def run(jobs: Sequence[Job], steps: Steps, single: bool) -> None:
     """Restores all pictures that are not complete; a broken one does not stop the rest.
 
     Args:
         jobs: what is to be done.
-        steps: how a picture is restored.
-        header: what the report says of them all.
-        options: what was asked for.
+        steps: how pictures are restored.
         single: the only job is a file that was named: its error is the command's.
 
     Raises:
@@ -30,56 +28,29 @@ def run(jobs: Sequence[Job], steps: Steps, header: Header, options: Batch, singl
         RestoreError: another run is at work in the folder of outputs, or the disk is full.
         Exception: the single picture could not be restored.
     """
+    options = steps.options
+    several = devices.names(options.device)[: len(jobs)]
+    steps = steps.on(several[0] if len(several) == 1 else "cpu")
+    header = steps.header if len(several) == 1 else {**steps.header, "device": ",".join(several)}
     roots = list(dict.fromkeys(job.root for job in jobs if job.root))
     if options.dry_run:
-        outcomes = _rehearse(jobs, Worker(steps, options, {root: Manifest(root) for root in roots}), header, options)
+        outcomes = _rehearse(jobs, Worker(steps, {root: Manifest(root) for root in roots}), header, options)
     else:
         with contextlib.ExitStack() as folders:
-            manifests = {root: folders.enter_context(Manifest(root).opened()) for root in roots}
-            sweep(path for job in jobs if job.root for path in job.outputs)
-            outcomes = _restore(jobs, Worker(steps, options, manifests), header, options, single)
+            manifests = {root: folders.enter_context(Manifest(root).opened(options.join)) for root in roots}
+            if not options.join:  # else others are at work
+                sweep(path for job in jobs if job.root for path in job.outputs)
+            worker = Worker(steps, manifests)
+            with Log(jobs, header, options, single) as log:
+                if len(several) > 1:
+                    devices.share(jobs, steps, several, log)
+                else:
+                    tickets = map(Ticket, itertools.count(), jobs, log.outcomes)
+                    work(tickets, worker, log.progress, lambda one: log.done(one.number, one.outcome, one.error))
+            outcomes = log.outcomes
     if any(outcome.status == "failed" for outcome in outcomes):
         list_failures(outcomes)
         raise typer.Exit(1)
-
-
-def _restore(jobs: Sequence[Job], worker: Worker, header: Header, options: Batch, single: bool) -> list[Outcome]:
-    from .progress import Bar
-
-    outcomes: list[Outcome] = []
-
-    def tickets() -> Iterator[Ticket]:
-        for job in jobs:
-            outcomes.append(Outcome(str(job.source)))
-            yield Ticket(job, outcomes[-1])
-
-    def report(ticket: Ticket, error: Exception | None) -> None:
-        outcome = ticket.outcome
-        if error:
-            outcome.fail(error)
-            if single or isinstance(error, NoRoom):
-                raise error
-            _report_failure(error, outcome, options)
-            worker.give_up(ticket)
-        kept = outcome.status == "kept"
-        bar.file(0 if kept else outcome.pixels)
-        if outcome.output and not kept and not options.json:
-            printing.result(summary(outcome))
-
-    try:
-        with Bar(len(jobs)) as bar:
-            pipeline.run(
-                tickets(), worker.read, lambda ticket, loaded: worker.restore(ticket, loaded, bar), worker.write, report
-            )
-    except KeyboardInterrupt:
-        if not single:
-            done = sum(outcome.status != "interrupted" for outcome in outcomes)
-            how = "the same command" if all(job.root for job in jobs) else "--resume"
-            printing.note(f"{done} of {len(jobs)} files done; {how} goes on from there")
-        raise
-    finally:
-        finish(outcomes, header, options)
-    return outcomes
 
 
 def _rehearse(jobs: Sequence[Job], worker: Worker, header: Header, options: Batch) -> list[Outcome]:
@@ -98,7 +69,7 @@ def _rehearse(jobs: Sequence[Job], worker: Worker, header: Header, options: Batc
             verdict = worker.judge(job)
         except Exception as error:
             outcome.fail(error)
-            _report_failure(error, outcome, options)
+            tell_failure(outcome, options, error)
             continue
         outcome.status, outcome.remark = verdict.action, verdict.reason
         if not refused.isdisjoint(job.outputs):
@@ -109,12 +80,3 @@ def _rehearse(jobs: Sequence[Job], worker: Worker, header: Header, options: Batc
     finish(outcomes, header, options)
     inputs.check_foreign(jobs, task, options)
     return outcomes
-
-
-def _report_failure(error: Exception, outcome: Outcome, options: Batch) -> None:
-    if isinstance(error, Skip):
-        outcome.skip()
-        return
-    if options.debug:
-        printing.trace(error)
-    printing.note(f"error: {outcome.error}")

@@ -9,14 +9,18 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import RestoreError
 from ..files import explained
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
 NAME = ".bcm-restore.jsonl"
-LOCK = ".bcm-restore.lock"
+LOCK = ".bcm-restore.lock"  # held by one of the runs at work in the folder
+CLAIMS = ".bcm-restore.claims"  # a folder of locks: one for each output that is being made, and one for the manifest
 
 COMPLETE = ("restored", "copied", "skipped")
 
@@ -78,6 +82,8 @@ _FIELDS = {field.name for field in dataclasses.fields(Record)}
 class Manifest:
     """The manifest of an output folder. A later line about an output replaces an earlier one.
 
+    Several runs, and several processes of one, may be at work in the folder: each has its own object.
+
     Args:
         folder: need not be there.
 
@@ -88,13 +94,19 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._records: dict[str, Record] = {}
+        self._end = 0  # of what has been read
         self._file: IO[bytes] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._alone = Claim(folder / LOCK)
+        self._held: dict[Path, Claim] = {}
         self._read()
 
     def find(self, output: Path) -> Record | None:
         """The last record of an output."""
-        return self._records.get(self.name(output))
+        with self._lock:
+            if self._file is not None:
+                self._read()
+            return self._records.get(self.name(output))
 
     def owns(self, output: Path, path: Path, task: str) -> bool:
         """Whether the task has written `path`, which is an output or its comparison, in an earlier run."""
@@ -107,6 +119,25 @@ class Manifest:
         """What the manifest calls an output."""
         return output.relative_to(self.folder).as_posix()
 
+    def claim(self, output: Path) -> bool:
+        """Takes an output until it is released or the manifest is closed; whether no other process has it.
+
+        Raises:
+            RestoreError: the folder can't be written.
+        """
+        claim = Claim(self._claims(hashlib.sha256(os.fsencode(self.name(output))).hexdigest()[:16]))
+        with explained(self.folder / CLAIMS):
+            self._alone.take()  # the run that was joined may be over
+            if not claim.take():
+                return False
+        self._held[output] = claim
+        return True
+
+    def release(self, output: Path) -> None:
+        """Lets go of an output, if it has been taken."""
+        if claim := self._held.pop(output, None):
+            claim.remove()
+
     def add(self, record: Record) -> None:
         """Writes a record down, for good before it returns.
 
@@ -117,7 +148,7 @@ class Manifest:
             RestoreError: the line can't be written.
         """
         line = json.dumps(dataclasses.asdict(record)).encode("ascii")  # stray bytes of file names are escaped
-        with self._lock, explained(self.folder / NAME):
+        with self._lock, explained(self.folder / NAME), _file_lock(self._claims("manifest")):
             assert self._file is not None, "the manifest is not open"
             data = self._line_end() + line + b"\n"
             if self._file.write(data) < len(data):
@@ -126,30 +157,45 @@ class Manifest:
             self._records[record.output] = record
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator["Manifest"]:
-        """Takes the folder for this process, and takes up what others have written to the manifest before.
+    def opened(self, join: bool = False) -> Iterator["Manifest"]:
+        """For writing, by this process alone among runs that were not asked to join others.
+
+        Args:
+            join: take part in the work of a run that is writing there.
 
         Raises:
             RestoreError: another run is at work in the folder, or it can't be written.
         """
-        from filelock import FileLock, Timeout
-
         path = self.folder / NAME
         with explained(path):
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / LOCK)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
+            if not self._alone.take() and not join:
                 raise RestoreError(
-                    f"{self.folder}: another run is writing there; wait until it is done, or give another -o"
-                ) from None
+                    f"{self.folder}: another run is writing there; wait until it is done, take part in it with --join, "
+                    "or give another -o"
+                )
         try:
             with explained(path), path.open("ab+", buffering=0) as self._file:
                 self._read()
                 yield self
         finally:
-            lock.release()
+            self._file = None
+            for output in list(self._held):
+                self.release(output)
+            self._clear()
+            self._alone.release()
+
+    def _claims(self, name: str) -> Path:
+        return self.folder / CLAIMS / f"{name}.lock"
+
+    def _clear(self) -> None:
+        """Removes the locks that nobody holds, and their folder if that were all."""
+        with contextlib.suppress(OSError):
+            for path in list((self.folder / CLAIMS).iterdir()):
+                claim = Claim(path)
+                if claim.take():
+                    claim.remove()
+            (self.folder / CLAIMS).rmdir()
 
     def _line_end(self) -> bytes:
         """What ends a line that a killed process or a full disk has torn."""
@@ -160,10 +206,15 @@ class Manifest:
         return b"" if self._file.read(1) == b"\n" else b"\n"
 
     def _read(self) -> None:
+        """Takes up the lines that have been written since the last time."""
         path = self.folder / NAME
         try:
             with path.open("rb") as file:
+                file.seek(self._end)
                 for line in file:
+                    if not line.endswith(b"\n"):
+                        return  # being written, or torn: then whoever writes next ends it
+                    self._end += len(line)
                     # what is torn or damaged is no record
                     with contextlib.suppress(ValueError, TypeError, AttributeError):
                         known = {name: value for name, value in json.loads(line).items() if name in _FIELDS}
@@ -173,6 +224,46 @@ class Manifest:
             return
         except OSError as error:
             raise RestoreError(f"{path}: {(error.strerror or 'cannot be read').lower()}; give another -o") from error
+
+
+class Claim:
+    """A lock that one holds at a time; the system lets go of it when the process ends.
+
+    Args:
+        path: its file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = _file_lock(path)
+
+    def take(self) -> bool:
+        """Whether it is this object's, which takes it unless another has it."""
+        from filelock import Timeout
+
+        try:
+            if not self._lock.is_locked:
+                self._lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Lets go of it."""
+        self._lock.release()
+
+    def remove(self) -> None:
+        """Lets go of it and removes its file."""
+        # two may then hold locks of one name, an old file's and a new one's: they would do the same work twice
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        self.release()
+
+
+def _file_lock(path: Path) -> "BaseFileLock":
+    from filelock import FileLock
+
+    return FileLock(path, thread_local=False)  # taken and released by different threads
 
 
 def difference(record: Record, origin: Origin) -> str | None:

@@ -76,9 +76,15 @@ class Evaluation(Report):
             metavar="N",
         ),
     ] = None
-    device: Annotated[str, option("--device", panel="Model", text="auto, cpu, cuda or cuda:1.", metavar="NAME")] = (
-        "auto"
-    )
+    device: Annotated[
+        str,
+        option(
+            "--device",
+            panel="Model",
+            text="auto, cpu, cuda or cuda:1; for folders also several, cuda:0,cuda:1, or all.",
+            metavar="NAME",
+        ),
+    ] = "auto"
     precision: Annotated[
         Precision, option("--precision", panel="Model", text="Arithmetic of the network; auto is fp32 on CPU.")
     ] = Precision.AUTO
@@ -159,6 +165,10 @@ class Batch(Common):
             text="Keep all outputs that exist, whatever made them. Without it, an output folder's own are kept while "
             "their inputs and the options are the same, and made anew where they are not.",
         ),
+    ] = False
+    join: Annotated[
+        bool,
+        option("--join", panel="Output", text="Take part in the work of a run that is at work in the output folder."),
     ] = False
     dry_run: Annotated[
         bool, option("--dry-run", panel="Output", text="Only say for each picture what would be done.")

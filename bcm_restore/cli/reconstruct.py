@@ -1,18 +1,83 @@
 """The command that turns pictures into noise and back."""
 
+import dataclasses
+import functools
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from . import engine, inputs, jobs
+from . import engine
 from .inputs import Naming
 from .options import Inputs, RoundTrip, shared
-from .worker import Result, Steps
+from .report import Header
+from .restore import restore
+from .worker import Loaded, Progress, Result, Steps
 
 if TYPE_CHECKING:
-    from ..images import Picture
-    from .progress import Bar
+    from ..model import BCM
+    from ..schemes import Scheme
 
 TASK = "reconstruct"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RoundTrips(Steps):
+    """Takes pictures to noise and back."""
+
+    @functools.cached_property
+    def scheme(self) -> "Scheme":
+        """The moves there and back."""
+        from .. import samplers
+
+        return samplers.round_trip(engine.given_scheme(self.options) or self.options.nfe or 2)
+
+    @functools.cached_property
+    def model(self) -> "BCM":
+        """Loaded when it is first asked for."""
+        from .. import schemes
+
+        model = engine.load(self.options, self.options.model)
+        schemes.check(self.scheme, model)
+        return model
+
+    @property
+    def header(self) -> Header:
+        """See `Steps`."""
+        return engine.header(TASK, self.model, self.options.seed)
+
+    def settings(self) -> dict[str, Any]:
+        """See `Steps`."""
+        return engine.settings(TASK, str(self.scheme), self.options)
+
+    def read(self, source: Path) -> Loaded:
+        """The picture."""
+        from .. import images
+
+        return Loaded(source, images.read(source, max_pixels=self.options.most_pixels))
+
+    def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
+        """Pictures of one size, as many as the model evaluates at once."""
+        return loaded.picture.size, self.model.at_once(*loaded.picture.size)
+
+    def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
+        """See `Steps`."""
+        import torch
+
+        from .. import samplers
+        from ..tasks import Restoration
+        from ..tasks.arrays import to_tensor
+
+        tensors, backs = zip(*(to_tensor(one.picture.pixels) for one in several), strict=True)
+        options, x = self.options, torch.cat(tensors)
+        found = samplers.reconstruct(
+            self.model, x, self.scheme, label=options.label, seed=options.seed, progress=progress
+        )
+        results = []
+        for one, image, back, mse in zip(several, found.image.split(1), backs, found.mse.tolist(), strict=True):
+            after = one.picture.with_pixels(back(image))
+            how = Restoration(after, self.scheme, self.scheme.nfe, "any", self.model.name)
+            results.append(Result(one.picture, after, how, mse=mse))
+        return results
 
 
 @shared
@@ -25,24 +90,4 @@ def reconstruct(arguments: Inputs, options: RoundTrip) -> None:
 
     Example: bcm-restore reconstruct photos/ --nfe 2
     """
-    from .. import images, samplers, schemes
-    from ..tasks import Restoration
-    from ..tasks.arrays import to_tensor
-
-    planned, single = inputs.find(arguments, Naming("_reconstructed", "_reconstructed", TASK), options)
-    scheme = samplers.round_trip(engine.given_scheme(options) or options.nfe or 2)
-    model = engine.load(options, options.model)
-    schemes.check(scheme, model)
-
-    def there_and_back(path: Path, picture: "Picture", bar: "Bar") -> Result:
-        x, back = to_tensor(picture.pixels)
-        found = samplers.reconstruct(model, x, scheme, label=options.label, seed=options.seed, progress=bar.evaluation)
-        [mse] = found.mse.tolist()
-        after = picture.with_pixels(back(found.image))
-        return Result(picture, after, Restoration(after, scheme, scheme.nfe, "any", model.name), mse=mse)
-
-    def read(path: Path) -> "Picture":
-        return images.read(path, max_pixels=options.most_pixels)
-
-    steps = Steps(read, there_and_back, lambda: engine.settings(TASK, str(scheme), options))
-    jobs.run(planned, steps, engine.header(TASK, model, options.seed), options, single)
+    restore(arguments, Naming("_reconstructed", "_reconstructed", TASK), RoundTrips(options=options))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import RestoreError
 from . import printing
-from .options import Common
+from .inputs import Job
+from .options import Batch, Common, Report
 
 if TYPE_CHECKING:
     from ..tasks import Restoration
@@ -28,7 +29,7 @@ class Outcome:
     input: str | list[str]
     output: str | list[str] | None = None
     compare: str | None = None
-    status: str = "interrupted"  # until it is restored, copied, skipped, kept or failed
+    status: str = "interrupted"  # until it is restored, copied, skipped, kept, left or failed
     scheme: str | None = None
     nfe: int | None = None
     case: str | None = None
@@ -60,13 +61,82 @@ class Outcome:
 
 
 @contextlib.contextmanager
-def timed(outcome: Outcome) -> Iterator[None]:
-    """Adds how long the block takes."""
+def timed(*outcomes: Outcome) -> Iterator[None]:
+    """Adds how long the block takes, to each an equal part."""
     start = time.perf_counter()
     try:
         yield
     finally:
-        outcome.seconds = round(outcome.seconds + time.perf_counter() - start, 3)
+        part = (time.perf_counter() - start) / len(outcomes)
+        for outcome in outcomes:
+            outcome.seconds = round(outcome.seconds + part, 3)
+
+
+class Log:
+    """What is said while pictures are restored, and at the end, however that comes.
+
+    Args:
+        jobs: the pictures.
+        header: what the report says of them all.
+        options: what was asked for.
+        single: the only picture is a file that was named: its error is the command's.
+
+    Attributes:
+        outcomes: of each picture, in the order of the jobs.
+    """
+
+    def __init__(self, jobs: Sequence[Job], header: Header, options: Batch, single: bool) -> None:
+        self._jobs, self._header, self._options, self._single = jobs, header, options, single
+        self.outcomes = [Outcome(str(job.source)) for job in jobs]
+
+    def __enter__(self) -> "Log":
+        from .progress import Bar
+
+        self._bar = Bar(len(self._jobs))
+        self._bar.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._bar.__exit__(kind, error, trace)
+        if isinstance(error, KeyboardInterrupt) and not self._single:
+            done = sum(outcome.status != "interrupted" for outcome in self.outcomes)
+            how = "the same command" if all(job.root for job in self._jobs) else "--resume"
+            printing.note(f"{done} of {len(self._jobs)} files done; {how} goes on from there")
+        finish(self.outcomes, self._header, self._options)
+
+    def progress(self, done: int, total: int) -> None:
+        """Tells of (done, in all) within the current picture."""
+        self._bar.evaluation(done, total)
+
+    def done(self, number: int, outcome: Outcome, error: Exception | None = None) -> None:
+        """Tells of a picture.
+
+        Args:
+            number: which it is.
+            outcome: what became of it.
+            error: what went wrong, for its traceback.
+
+        Raises:
+            Exception: the error of a picture that stands alone.
+        """
+        self.outcomes[number] = outcome
+        if error and self._single:
+            outcome.fail(error)  # even if it would be skipped in a folder
+            raise error
+        tell_failure(outcome, self._options, error)
+        idle = outcome.status in ("kept", "left")
+        self._bar.file(0 if idle else outcome.pixels)
+        if outcome.output and not idle and not self._options.json:
+            printing.result(summary(outcome))
+
+
+def tell_failure(outcome: Outcome, options: Report, error: Exception | None = None) -> None:
+    """The line of a picture that failed."""
+    if outcome.status != "failed":
+        return
+    if error and options.debug:
+        printing.trace(error)
+    printing.note(f"error: {outcome.error}")
 
 
 def summary(outcome: Outcome) -> str:
@@ -92,6 +162,9 @@ def finish(outcomes: Sequence[Outcome], header: Header, options: Common) -> None
     if kept:
         rest = f"{kept} of {len(outcomes)} outputs are there and are kept"
         printing.note("nothing to do: all outputs are there" if kept == len(outcomes) else rest)
+    left = sum(outcome.status == "left" for outcome in outcomes)
+    if left:
+        printing.note(f"{left} of {len(outcomes)} pictures are left to the other runs in the folder")
     skipped = [outcome for outcome in outcomes if outcome.status == "skipped"]
     if skipped:
         printing.note(f"{len(skipped)} of {len(outcomes)} files skipped:")

@@ -1,10 +1,11 @@
 """The commands that restore pictures, one by one or by the folder."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+import dataclasses
+import functools
+from collections.abc import Hashable, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -14,14 +15,12 @@ from .engine import Engine
 from .inputs import Naming
 from .masks import Masks
 from .options import Batch, Inputs, shared
-from .report import Skip
-from .worker import Result, Steps
+from .report import Header, Skip
+from .worker import Loaded, Progress, Result, Steps
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from ..images import JpegCoefficients, Picture
-    from .progress import Bar
+    from ..images import Picture
+    from ..tasks import Restoration
 
 MAX_RESULT = 400_000_000  # pixels of an enlarged picture: 5 GB of memory in the process
 
@@ -35,25 +34,93 @@ class Scale(str, Enum):
     X8 = "8"
 
 
-def restore(
-    arguments: list[str],
-    naming: Naming,
-    options: Batch,
-    steps: Callable[[Engine], Steps],
-    apart: Iterable[Path] = (),
-) -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Restoring(Steps):
+    """How the commands of this module restore pictures: with a task.
+
+    Attributes:
+        task: its name.
+    """
+
+    task: ClassVar[str]
+    scale: int = 1
+
+    @functools.cached_property
+    def engine(self) -> Engine:
+        """The task with its model, loaded when it is first asked for."""
+        return engine.prepare(self.task, self.options)
+
+    @property
+    def header(self) -> Header:
+        """See `Steps`."""
+        return self.engine.header
+
+    def settings(self) -> dict[str, Any]:
+        """See `Steps`."""
+        return self.engine.settings()
+
+    def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
+        """Pictures of one size, as many as the model evaluates at once."""
+        size = height, width = loaded.picture.size
+        return size, self.engine.model.at_once(height * self.scale, width * self.scale)
+
+    def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
+        """See `Steps`."""
+        pictures, given = [one.picture.pixels for one in several], [one.inputs for one in several]
+        made = self.engine.task.run_together(pictures, given, progress=progress, **self.engine.how)
+        return [self.result(one.picture, restoration) for one, restoration in zip(several, made, strict=True)]
+
+    def result(self, picture: "Picture", restoration: "Restoration") -> Result:
+        """What becomes of the picture."""
+        return Result(picture, picture.with_pixels(restoration.image), restoration)
+
+
+def restore(arguments: list[str], naming: Naming, steps: Steps, apart: Iterable[Path] = ()) -> None:
     """What all commands of this module do: find the pictures, check everything, restore.
 
     Args:
         arguments: the inputs as typed.
         naming: of the task and its outputs.
-        options: what was asked for.
-        steps: makes of an engine what restores a file.
+        steps: how a picture is restored.
         apart: files and folders that are neither inputs nor to be overwritten: masks.
     """
-    planned, single = inputs.find(arguments, naming, options, list(apart))
-    loaded = engine.prepare(naming.task, options)
-    jobs.run(planned, steps(loaded), loaded.header, options, single)
+    planned, single = inputs.find(arguments, naming, steps.options, list(apart))
+    jobs.run(planned, steps, single)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inpainting(Restoring):
+    """Fills what masks mark."""
+
+    task = "inpaint"
+    masks: Masks
+
+    def settings(self) -> dict[str, Any]:
+        """With how the masks are read."""
+        masks = self.masks
+        own = {"mask": masks.alpha, "invert": masks.invert, "grow": masks.grow, "fit": masks.fit}
+        return super().settings() | own
+
+    def mask(self, source: Path) -> Path | None:
+        """See `Steps`."""
+        return self.masks.file(source)
+
+    def read(self, source: Path) -> Loaded:
+        """The picture and its mask."""
+        from .. import images
+
+        picture = images.read(source, max_pixels=self.options.most_pixels)
+        hole = self.masks.of(source, picture.size)
+        return Loaded(source, picture, {"mask": hole}, "" if hole.any() else "copied: its mask is empty")
+
+    def result(self, picture: "Picture", restoration: "Restoration") -> Result:
+        """What was transparent has been filled."""
+        found = super().result(picture, restoration)
+        return (
+            dataclasses.replace(found, after=dataclasses.replace(found.after, alpha=None))
+            if self.masks.alpha
+            else found
+        )
 
 
 @shared
@@ -80,27 +147,41 @@ def inpaint(
     Example: bcm-restore inpaint photo.png --mask mask.png --nfe 8
     """
     masks = Masks(mask, invert=invert_mask, grow=grow, fit=fit_mask, max_pixels=options.most_pixels)
+    steps = Inpainting(options=options, masks=masks)
+    restore(arguments, Naming("_inpainted", "_inpainted", steps.task), steps, masks.paths)
 
-    def steps(loaded: Engine) -> Steps:
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cleaning(Restoring):
+    """Takes the traces of JPEG compression out."""
+
+    task = "jpeg"
+    quality: int | None
+
+    def settings(self) -> dict[str, Any]:
+        """With the quality."""
+        return super().settings() | {"input_quality": self.quality}
+
+    def read(self, source: Path) -> Loaded:
+        """The picture as stored, as its coefficients belong to the pixels as stored: it is turned afterwards."""
         from .. import images
 
-        def read(path: Path) -> tuple["Picture", "np.ndarray"]:
-            picture = images.read(path, max_pixels=options.most_pixels)
-            return picture, masks.of(path, picture.size)
+        picture = images.read(source, upright=False, max_pixels=self.options.most_pixels)
+        coefficients = images.jpeg_coefficients(source, max_pixels=self.options.most_pixels)
+        return Loaded(source, picture, {"coefficients": coefficients} if coefficients else {"quality": self.quality})
 
-        def fill(path: Path, marked: tuple["Picture", "np.ndarray"], bar: "Bar") -> Result:
-            picture, hole = marked
-            if not hole.any():
-                return Result(picture, picture, remark="copied: its mask is empty")
-            restoration = loaded.run(picture.pixels, bar.evaluation, mask=hole)
-            filled = picture.with_pixels(restoration.image)
-            # what was transparent has been filled
-            return Result(picture, replace(filled, alpha=None) if masks.alpha else filled, restoration)
+    def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
+        """See `Steps`."""
+        try:
+            return super().restore(several, progress)
+        except NothingToRestore:
+            source = several[0].source
+            raise Skip(f"{source}: never compressed as JPEG; --input-quality N restores it anyway") from None
 
-        own = {"mask": masks.alpha, "invert": invert_mask, "grow": grow, "fit": fit_mask}
-        return Steps(read, fill, lambda: loaded.settings() | own, masks.file)
-
-    restore(arguments, Naming("_inpainted", "_inpainted", "inpaint"), options, steps, masks.paths)
+    def result(self, picture: "Picture", restoration: "Restoration") -> Result:
+        """Both upright."""
+        found = super().result(picture, restoration)
+        return dataclasses.replace(found, before=found.before.upright(), after=found.after.upright())
 
 
 @shared
@@ -120,30 +201,33 @@ def jpeg_restore(
 
     Example: bcm-restore jpeg-restore holiday/ -r -o clean/
     """
+    steps = Cleaning(options=options, quality=input_quality)
+    restore(arguments, Naming("_restored", "_restored", steps.task), steps)
 
-    def steps(loaded: Engine) -> Steps:
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Enlarging(Restoring):
+    """Makes pictures larger."""
+
+    task = "super-resolve"
+    scale: int
+
+    def settings(self) -> dict[str, Any]:
+        """With the scale."""
+        return super().settings() | {"scale": self.scale}
+
+    def read(self, source: Path) -> Loaded:
+        """A picture that can become that large."""
         from .. import images
 
-        def read(path: Path) -> tuple["Picture", "JpegCoefficients | None"]:
-            # the coefficients belong to the pixels as stored: the picture is turned afterwards
-            return (
-                images.read(path, upright=False, max_pixels=options.most_pixels),
-                images.jpeg_coefficients(path, max_pixels=options.most_pixels),
+        picture = images.read(source, max_pixels=self.options.most_pixels)
+        height, width = picture.size
+        if height * width * self.scale**2 > MAX_RESULT:
+            raise RestoreError(
+                f"{source}: {width * self.scale}x{height * self.scale} is more than {MAX_RESULT // 10**6} megapixels; "
+                "use a smaller --scale"
             )
-
-        def clean(path: Path, held: tuple["Picture", "JpegCoefficients | None"], bar: "Bar") -> Result:
-            picture, coefficients = held
-            how = {"coefficients": coefficients} if coefficients else {"quality": input_quality}
-            try:
-                restoration = loaded.run(picture.pixels, bar.evaluation, **how)
-            except NothingToRestore:
-                message = f"{path}: never compressed as JPEG; --input-quality N restores it anyway"
-                raise Skip(message) from None
-            return Result(picture.upright(), picture.with_pixels(restoration.image).upright(), restoration)
-
-        return Steps(read, clean, lambda: loaded.settings() | {"input_quality": input_quality})
-
-    restore(arguments, Naming("_restored", "_restored", "jpeg"), options, steps)
+        return Loaded(source, picture, {"scale": self.scale})
 
 
 @shared
@@ -159,25 +243,5 @@ def super_resolve(
 
     Example: bcm-restore super-resolve photo.png --scale 2
     """
-    factor = int(scale.value)
-
-    def steps(loaded: Engine) -> Steps:
-        from .. import images
-
-        def read(path: Path) -> "Picture":
-            picture = images.read(path, max_pixels=options.most_pixels)
-            height, width = picture.size
-            if height * width * factor**2 > MAX_RESULT:
-                raise RestoreError(
-                    f"{path}: {width * factor}x{height * factor} is more than {MAX_RESULT // 10**6} megapixels; "
-                    "use a smaller --scale"
-                )
-            return picture
-
-        def enlarge(path: Path, picture: "Picture", bar: "Bar") -> Result:
-            restoration = loaded.run(picture.pixels, bar.evaluation, scale=factor)
-            return Result(picture, picture.with_pixels(restoration.image), restoration)
-
-        return Steps(read, enlarge, lambda: loaded.settings() | {"scale": factor})
-
-    restore(arguments, Naming(f"_x{factor}", "_x[2348]", "super-resolve"), options, steps)
+    steps = Enlarging(options=options, scale=int(scale.value))
+    restore(arguments, Naming(f"_x{steps.scale}", "_x[2348]", steps.task), steps)

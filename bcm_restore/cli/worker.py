@@ -3,21 +3,27 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import NoRoom
 from ..files import atomic_path, digest
+from . import pipeline
 from .inputs import Job
 from .manifest import COMPLETE, Manifest, Origin, Record, difference, settings_digest
 from .options import Batch
-from .report import Outcome, timed
+from .report import Header, Outcome, Skip, timed
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from ..images import Picture
     from ..tasks import Restoration
-    from .progress import Bar
+
+Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,20 +45,69 @@ class Result:
 
 
 @dataclasses.dataclass(frozen=True)
-class Steps:
-    """How a command restores a picture.
+class Loaded:
+    """A picture that has been read.
 
     Attributes:
-        read: what the file holds; called in any thread.
-        restore: what becomes of it, given the file and what `read` gave.
-        settings: all that results depend on besides the files, with "task", "model" (SHA-256 of its file) and "seed".
-        mask: the file of a picture's mask; None if it has none.
+        source: its file.
+        picture: as the task takes it.
+        inputs: what the task needs besides.
+        remark: why there is nothing to do, if so.
     """
 
-    read: Callable[[Path], Any]
-    restore: Callable[[Path, Any, "Bar"], Result]
-    settings: Callable[[], dict[str, Any]]
-    mask: Callable[[Path], Path | None] = lambda picture: None
+    source: Path
+    picture: "Picture"
+    inputs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    remark: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Steps(ABC):
+    """How a command restores pictures. It can be sent to other processes, which load their own models.
+
+    Attributes:
+        options: what was asked for.
+    """
+
+    options: Batch
+
+    def on(self, device: str) -> "Self":
+        """The same on another device."""
+        return dataclasses.replace(self, options=dataclasses.replace(self.options, device=device))
+
+    @property
+    @abstractmethod
+    def header(self) -> Header:
+        """What the report says of the run; finds out whether all that the options name is there.
+
+        Raises:
+            RestoreError: it is not, or makes no sense.
+        """
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """All that results depend on besides the files, with "task", "model" (SHA-256 of its file) and "seed"."""
+
+    def mask(self, source: Path) -> Path | None:
+        """The file of a picture's mask; None if it has none."""
+        return None
+
+    @abstractmethod
+    def read(self, source: Path) -> Loaded:
+        """What the file holds; called in any thread."""
+
+    @abstractmethod
+    def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
+        """Equal first values of pictures that can be restored together, and how many of them at most."""
+
+    @abstractmethod
+    def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
+        """What becomes of pictures that are alike.
+
+        Raises:
+            Skip: there is nothing to do in one of them.
+            RestoreError: one can't be restored.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +131,10 @@ class Verdict:
 class Ticket:
     """A picture on its way through a run."""
 
+    number: int
     job: Job
     outcome: Outcome
+    error: Exception | None = None
     origin: Origin | None = None
 
 
@@ -86,12 +143,11 @@ class Worker:
 
     Args:
         steps: how a picture is restored.
-        options: what was asked for.
         manifests: of the folders of outputs.
     """
 
-    def __init__(self, steps: Steps, options: Batch, manifests: Mapping[Path, Manifest]) -> None:
-        self._steps, self._options, self._manifests = steps, options, manifests
+    def __init__(self, steps: Steps, manifests: Mapping[Path, Manifest]) -> None:
+        self._steps, self._options, self._manifests = steps, steps.options, manifests
         self._settings = steps.settings() if manifests else {}
 
     def judge(self, job: Job) -> Verdict:
@@ -110,10 +166,13 @@ class Worker:
         reason = difference(record, origin) or _flaw(job, record)
         return Verdict("redo", reason, origin) if reason else Verdict("keep", "it is complete", origin, record)
 
-    def read(self, ticket: Ticket) -> Any:
+    def read(self, ticket: Ticket) -> Loaded | None:
         """What the file holds; None where there is nothing to do, which the outcome then says."""
         job, outcome = ticket.job, ticket.outcome
         with timed(outcome):
+            if job.root is not None and not self._manifests[job.root].claim(job.target):
+                outcome.status, outcome.remark = "left", "another run is restoring it"
+                return None
             verdict = self.judge(job)
             ticket.origin = verdict.origin
             if verdict.action == "keep":
@@ -121,12 +180,26 @@ class Worker:
                 return None
             return self._steps.read(job.source)
 
-    def restore(self, ticket: Ticket, loaded: Any, bar: "Bar") -> Result | None:
-        """What becomes of what `read` gave."""
+    def alike(self, loaded: Loaded | None) -> tuple[Hashable, int]:
+        """See `Steps.alike`; where there is nothing to do, pictures are alone."""
+        return (None, 1) if loaded is None or loaded.remark else self._steps.alike(loaded)
+
+    def restore(
+        self, tickets: Sequence[Ticket], several: Sequence[Loaded | None], progress: Progress
+    ) -> Sequence[Result | Exception | None]:
+        """What becomes of what `read` gave, for pictures that are alike."""
+        loaded = several[0]
         if loaded is None:
-            return None
-        with timed(ticket.outcome):
-            return self._steps.restore(ticket.job.source, loaded, bar)
+            return [None]
+        if loaded.remark:
+            return [Result(loaded.picture, loaded.picture, remark=loaded.remark)]
+        try:
+            with timed(*(ticket.outcome for ticket in tickets)):
+                return self._steps.restore([one for one in several if one is not None], progress)
+        except Exception as error:
+            if len(tickets) == 1:
+                return [error]
+            return [self.restore([one], [own], progress)[0] for one, own in zip(tickets, several, strict=True)]
 
     def write(self, ticket: Ticket, result: Result | None) -> None:
         """Writes the output, and before it gets its name, its record."""
@@ -156,6 +229,25 @@ class Worker:
         facts = {name: getattr(ticket.outcome, name) for name in ("status", "remark", "error")}
         self._record(ticket, hashes, facts)
 
+    def settle(self, ticket: Ticket, error: Exception | None) -> None:
+        """Takes down what went wrong, and lets go of the picture.
+
+        Raises:
+            NoRoom: that is what went wrong: the run is over.
+        """
+        try:
+            if error:
+                ticket.error = error
+                ticket.outcome.fail(error)
+                if isinstance(error, NoRoom):
+                    raise error
+                if isinstance(error, Skip):
+                    ticket.outcome.skip()
+                self.give_up(ticket)
+        finally:
+            if ticket.job.root is not None:
+                self._manifests[ticket.job.root].release(ticket.job.target)
+
     def _record(self, ticket: Ticket, hashes: tuple[str | None, str | None], facts: dict[str, Any]) -> None:
         if ticket.job.root is None or ticket.origin is None:
             return
@@ -180,6 +272,33 @@ class Worker:
             settings=settings_digest(self._settings),
             **{name: self._settings[name] for name in ("task", "model", "seed")},
         )
+
+
+def work(tickets: Iterable[Ticket], worker: Worker, progress: Progress, report: Callable[[Ticket], None]) -> None:
+    """Restores pictures one after the other, or some at once where they are alike, in this process.
+
+    Args:
+        tickets: the pictures.
+        worker: what is done with each.
+        progress: called with (done, in all) within the current picture.
+        report: called with each whose outcome is known.
+
+    Raises:
+        NoRoom: the disk is full.
+    """
+
+    def settle(ticket: Ticket, error: Exception | None) -> None:
+        worker.settle(ticket, error)
+        report(ticket)
+
+    pipeline.run(
+        tickets,
+        worker.read,
+        lambda group, loaded: worker.restore(group, loaded, progress),
+        worker.write,
+        settle,
+        worker.alike,
+    )
 
 
 # one mask for many pictures is read once
