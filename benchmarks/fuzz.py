@@ -4,7 +4,7 @@
 
 Each file is read as a picture, as a mask and for its JPEG coefficients, by workers that may take 2 GiB more than their
 imports and 10 seconds of CPU a reading; some are enlarged by the command line. Every file should end in a result or in
-one line.
+one line, and nothing should be written but into the output folder.
 """
 
 import argparse
@@ -136,8 +136,9 @@ def files(count: int, seed: int, giants: bool) -> Iterator[hostile.Seed]:
         yield f"{n:05}_{name}", hostile.damaged(name, content, other, rng)
 
 
-def read_all(found: Iterable[hostile.Seed], folder: Path, keep: Path | None) -> tuple[Counts, list[Path]]:
+def read_all(found: Iterable[hostile.Seed], root: Path, keep: Path | None) -> tuple[Counts, list[Path]]:
     """Counts by format, and the small files for the command line."""
+    folder = root / "files"
     warm = folder / "warm.jpg"
     warm.write_bytes(dict(hostile.seeds())["rgb.jpg"])
     worker, counts, small = Worker(warm), collections.defaultdict(collections.Counter), []
@@ -172,14 +173,14 @@ def note(verdict: Verdict, content: bytes, keep: Path | None) -> None:
 # The command line
 
 
-def enlarge_all(paths: list[Path], folder: Path, keep: Path | None) -> Counts:
+def enlarge_all(paths: list[Path], root: Path, keep: Path | None) -> Counts:
     """Counts by format of what `super-resolve` makes of batches of files."""
     counts: Counts = collections.defaultdict(collections.Counter)
     for start in range(0, len(paths), BATCH):
         batch = paths[start : start + BATCH]
-        verdicts = _enlarge(batch, folder)
+        verdicts = _enlarge(batch, root)
         if verdicts is None:  # the batch died: which one was it?
-            verdicts = [(_enlarge([path], folder) or [Verdict("crash")])[0] for path in batch]
+            verdicts = [(_enlarge([path], root) or [Verdict("crash")])[0] for path in batch]
         for path, verdict in zip(batch, verdicts, strict=True):
             counts[path.suffix[1:]][verdict.outcome] += 1
             if verdict.outcome not in GOOD:
@@ -187,23 +188,36 @@ def enlarge_all(paths: list[Path], folder: Path, keep: Path | None) -> Counts:
     return counts
 
 
-def _enlarge(batch: list[Path], folder: Path) -> list[Verdict] | None:
+def _enlarge(batch: list[Path], root: Path) -> list[Verdict] | None:
     """What became of each; None where the command did not come to its end."""
-    with tempfile.TemporaryDirectory(dir=folder) as out:
+    with tempfile.TemporaryDirectory(dir=root) as out:
+        before = tree(root, Path(out))
         command = ["super-resolve", "--scale", "2", "--nfe", "1", "--max-pixels", "0.02", "--json", "-o"]
         try:
             run = subprocess.run(
                 [sys.executable, "-m", "bcm_restore", *command, f"{out}/", *map(str, batch)],
-                capture_output=True, text=True, timeout=30 + SECONDS * len(batch),
+                capture_output=True, text=True, timeout=30 + SECONDS * len(batch), cwd=root / "here",
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return None if len(batch) > 1 else [Verdict("hang")]
+        if changed := dict(before.items() ^ tree(root, Path(out)).items()):
+            return [Verdict("other output", message=f"beside the output folder: {sorted(changed)}")] * len(batch)
         if run.returncode not in (0, 1, 2) or (run.returncode == 2 and len(batch) > 1):
             return None
         if "Traceback" in run.stderr or not run.stdout:
             return [Verdict("traceback", message=run.stderr[-200:])] * len(batch)
         entries = {entry["input"]: entry for entry in json.loads(run.stdout)["files"]}
         return [_verdict(entries[str(path)], Path(out)) for path in batch]
+
+
+def tree(root: Path, out: Path) -> dict[str, tuple[int, ...]]:
+    """All that there is below a folder but for the output folder, with what tells that a file was written."""
+    found = {}
+    for path in root.rglob("*"):
+        if out not in (path, *path.parents):
+            info = path.lstat()
+            found[str(path)] = (info.st_mode, *(() if path.is_dir() else (info.st_size, info.st_mtime_ns)))
+    return found
 
 
 def _verdict(entry: dict[str, str | None], out: Path) -> Verdict:
@@ -235,19 +249,22 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=3000, help="damaged files, besides the traps")
     parser.add_argument("--commands", type=int, default=300, help="so many of them through the command line")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--giants", action="store_true", help="also complete pictures of 200 megapixels")
+    parser.add_argument("--giants", action="store_true", help="also pictures of 100 to 200 megapixels")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep files that end in any other way there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        # what the decoders leave in the folder for temporary files is counted, too
-        scratch = Path(name) / "tmp"
-        scratch.mkdir()
-        os.environ["TMPDIR"] = str(scratch)
-        counts, small = read_all(files(options.count, options.seed, options.giants), Path(name), options.keep)
+        root = Path(name)
+        for folder in ("files", "here", "home", "tmp"):
+            (root / folder).mkdir()
+        for variable in [name for name in os.environ if name.startswith("XDG_")]:
+            del os.environ[variable]  # they would lead out of the home
+        os.environ |= {"HOME": str(root / "home"), "TMPDIR": str(root / "tmp")}
+        counts, small = read_all(files(options.count, options.seed, options.giants), root, options.keep)
+        print(f"\n{table(counts)}\n")
         chosen = random.Random(options.seed).sample(small, min(options.commands, len(small)))
-        print(f"left behind in the folder for temporary files: {len(list(scratch.iterdir()))}\n\n{table(counts)}\n")
         if chosen:
-            print(table(enlarge_all(chosen, Path(name), options.keep)))
+            print(f"{table(enlarge_all(chosen, root, options.keep))}\n")
+        print(f"left behind in the folder for temporary files: {len(list((root / 'tmp').iterdir()))}")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def seeds() -> list[Seed]:
     exif[0x0112], exif[0x010F] = 6, "Maker"
     exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile[:24] + bytes(12) + profile[36:]  # without the time of its making
     described = {"exif": exif.tobytes(), "icc_profile": profile, "dpi": (72, 72)}
     many = {"save_all": True, "append_images": frames[1:]}
     found = {
@@ -76,7 +77,7 @@ def seeds() -> list[Seed]:
         "packbits.tif": saved(palette, "TIFF", compression="packbits"),
         "jpeg.tif": saved(rgb, "TIFF", compression="jpeg"),
         "cmyk.tif": saved(cmyk, "TIFF"),
-        "lab.tif": saved(rgb.convert("LAB"), "TIFF"),
+        "lab.tif": saved(rgb.convert("LAB"), "TIFF", icc_profile=b""),
         "pages.tif": saved(rgb, "TIFF", **many),
         "grey16.tif": saved(Image.fromarray(deep[..., 0]), "TIFF"),
         "float.tif": saved(Image.fromarray(PHOTO[..., 0] / np.float32(255)), "TIFF"),
@@ -93,9 +94,14 @@ def seeds() -> list[Seed]:
         "animated.gif": saved(rgb, "GIF", **many),
         "rgb.avif": saved(rgb, "AVIF", exif=exif.tobytes(), icc_profile=profile, speed=10),
         "rgba.avif": saved(rgba, "AVIF", quality=100, subsampling="4:4:4", speed=10),
-        "animated.avif": saved(rgb, "AVIF", speed=10, **many),
+        "animated.avif": timeless(saved(rgb, "AVIF", speed=10, **many)),
     }
     return list(found.items())
+
+
+def timeless(avif: bytes) -> bytes:
+    """Without the time of its making."""
+    return re.sub(rb"(?s)((?:mvhd|tkhd|mdhd)\x01.{3}).{16}", lambda found: found[1] + bytes(16), avif)
 
 
 def tiff(pixels: np.ndarray, **settings: Any) -> bytes:
@@ -290,6 +296,12 @@ def strip_tiff(width: int, height: int, body: bytes, compression: int, *more: tu
     return directory(*entries.values()) + body
 
 
+def _samples(count: int, bits: int) -> list[tuple[int, int, int, int]]:
+    """The entries of a TIFF in RGB, or RGBA: its reader repeats one depth for all channels."""
+    more = [(338, 3, 1, 2)] if count == 4 else []
+    return [(258, 3, 1, bits), (262, 3, 1, 2), (277, 3, 1, count), *more]
+
+
 def jpeg_of(width: int, height: int, scans: int) -> bytes:
     """A progressive grey picture of empty scans: each takes as long as the picture is large."""
     table = b"\xff\xdb\0\x43\0" + b"\1" * 64
@@ -366,21 +378,34 @@ def traps() -> Iterator[Seed]:
 
 
 def giants() -> Iterator[Seed]:
-    """Complete pictures just below 200 megapixels, small files all of them."""
+    """Flat pictures as large as each kind is read by default, in small files; and the heavier kinds too large."""
     valid = dict(seeds())
-    for depth, colour in ((1, 0), (8, 0), (8, 2), (8, 3), (8, 4), (8, 6), (16, 0), (16, 2), (16, 4), (16, 6)):
-        yield f"giant_{depth}_{colour}.png", flat_png(19_990, 10_000, depth, colour)
-    yield "giant_interlaced.png", png([header(19_990, 10_000, 16, 6, 1), (b"IDAT", zeros(1 << 30)), (b"IEND", b"")])
-    yield "giant_scans.jpg", jpeg_of(14_000, 14_000, 60)
-    yield "giant.jpg", jpeg_of(14_000, 14_000, 2)
-    yield "giant_deflate.tif", strip_tiff(19_990, 10_000, zeros(19_990 * 10_000), 8)
-    yield "giant_float.tif", strip_tiff(19_990, 10_000, zeros(4 * 19_990 * 10_000), 8, (258, 4, 1, 32), (339, 4, 1, 3))
-    gif = bytearray(valid["palette.gif"])
-    struct.pack_into("<HH", gif, 6, 14_000, 14_000)
+    gif, webp, avif = bytearray(valid["palette.gif"]), bytearray(valid["animated.webp"]), bytearray(valid["rgb.avif"])
+    ispe = avif.index(b"ispe") + 8
+    once, heavier, twice = 14_140, 11_540, 9_990  # just below 200, 133 and 100 megapixels
+    for depth, colour in ((1, 0), (8, 0), (8, 2), (8, 3), (8, 4), (8, 6), (16, 0)):
+        yield f"giant_{depth}_{colour}.png", flat_png(once, once, depth, colour)
+    for mode in ("L", "RGB", "CMYK"):
+        yield f"giant_{mode}.jpg", saved(Image.new(mode, (once, once)), "JPEG", subsampling="4:4:4")
+    yield "giant_scans.jpg", jpeg_of(once, once, 60)
+    yield "giant_grey.tif", strip_tiff(once, once, zeros(once**2), 8)
+    yield "giant_rgba.tif", strip_tiff(once, once, zeros(4 * once**2), 8, *_samples(4, 8))
+    yield "giant_cmyk.tif", strip_tiff(once, once, zeros(4 * once**2), 8, *_samples(4, 8), (262, 3, 1, 5))
+    yield "giant_float.tif", strip_tiff(once, once, zeros(4 * once**2), 8, (258, 4, 1, 32), (339, 4, 1, 3))
+    struct.pack_into("<HH", gif, 6, once, once)
     yield "giant.gif", bytes(gif)
-    webp = bytearray(valid["animated.webp"])
-    webp[24:30] = struct.pack("<I", 13_999)[:3] * 2
-    yield "giant_canvas.webp", bytes(webp)
-    yield "giant.webp", saved(Image.new("RGB", (14_000, 14_000)), "WEBP", method=0)
-    at = valid["rgb.avif"].index(b"ispe") + 8
-    yield "giant.avif", valid["rgb.avif"][:at] + struct.pack(">II", 14_000, 14_000) + valid["rgb.avif"][at + 8 :]
+    for side in (heavier, once):
+        yield f"giant_{side}_16_2.png", flat_png(side, side, 16, 2)
+        yield f"giant_{side}_16_2.tif", strip_tiff(side, side, zeros(6 * side**2), 8, *_samples(3, 16))
+        for mode in ("L", "RGB", "CMYK"):
+            flat = Image.new(mode, (side, side))
+            yield f"giant_{side}_{mode}.jpg", saved(flat, "JPEG", subsampling="4:4:4", progressive=True)
+        struct.pack_into(">II", avif, ispe, side, side)
+        yield f"giant_{side}.avif", bytes(avif)
+    for side in (twice, once):
+        yield f"giant_{side}_16_4.png", flat_png(side, side, 16, 4)
+        yield f"giant_{side}_16_6.png", flat_png(side, side, 16, 6)
+        yield f"giant_{side}_16_6.tif", strip_tiff(side, side, zeros(8 * side**2), 8, *_samples(4, 16))
+        webp[24:30] = struct.pack("<I", side - 1)[:3] * 2
+        yield f"giant_{side}_canvas.webp", bytes(webp)
+        yield f"giant_{side}.webp", saved(Image.new("RGB", (side, side)), "WEBP", lossless=True, method=0)

@@ -4,11 +4,16 @@ import functools
 import importlib.util
 import os
 import random
+import re
+import struct
 import subprocess
 import sys
 import tempfile
+import time
+from io import BytesIO
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +21,8 @@ from PIL import Image
 from bcm_restore import images
 from bcm_restore.errors import RestoreError
 from bcm_restore.images import jpeg, segments
+from bcm_restore.images.quiet import quiet
+from bcm_restore.images.reading import opened
 
 _spec = importlib.util.spec_from_file_location("hostile", Path(__file__).parents[1] / "benchmarks" / "hostile.py")
 hostile = importlib.util.module_from_spec(_spec)
@@ -69,7 +76,8 @@ def test_traps(tmp_path, monkeypatch):
     assert "200 megapixels" in refused["declared.png"] and "--max-pixels" in refused["declared.png"]
     assert "scans" in refused["scans_5000.jpg"] and "scans" in refused["scans_100000.jpg"]
     assert "segments" in refused["segments.jpg"] and "fill bytes" in refused["fill.jpg"]
-    for kind in ("rgb", "subsampled", "progressive", "cmyk", "grey"):
+    assert "count 1.5 times (progressive JPEG)" in refused["declared_progressive.jpg"]
+    for kind in ("rgb", "subsampled", "cmyk", "grey"):
         assert "too few" in refused[f"declared_{kind}.jpg"]
     assert not list(scratch.iterdir())
 
@@ -123,6 +131,58 @@ def test_bands_cover_every_row(tmp_path):
         assert count % 2 or np.array_equal(picture.alpha, pixels[..., count - 1])
     Image.fromarray(pixels[..., 0]).save(tmp_path / "a.png", compress_level=0)
     assert np.array_equal(images.read_mask(tmp_path / "a.png"), pixels[..., 0] >= 128)
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+def test_deep_pictures_of_several_bands(tmp_path, transparent):
+    deep = np.random.default_rng(0).integers(0, 65536, (1500, 1001, 4), np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), deep if transparent else deep[..., :3])
+    picture = images.read(tmp_path / "a.png")
+    assert np.array_equal(picture.pixels, deep[..., 2::-1])
+    assert np.array_equal(picture.alpha, deep[..., 3]) if transparent else picture.alpha is None
+
+
+def test_converted_bands_are_those_of_the_whole(tmp_path):
+    """CMYK, floats and transparent colours of a picture of more than one band."""
+    pixels = np.random.default_rng(0).integers(0, 256, (1500, 1001, 4), np.uint8)
+    inks = Image.fromarray(pixels, "CMYK")
+    inks.save(tmp_path / "a.tif")
+    assert np.array_equal(images.read(tmp_path / "a.tif").pixels, np.asarray(inks.convert("RGB")))
+    Image.fromarray(pixels[..., 0] / np.float32(255)).save(tmp_path / "a.tif")
+    assert np.array_equal(images.read(tmp_path / "a.tif").pixels, pixels[..., 0] * np.uint16(257))
+    spoilt = pixels[..., 0] / np.float32(255)
+    spoilt[0, 0], spoilt[-1, -1] = 2, np.nan
+    for last, line in ((np.nan, "go from nan to nan"), (-1, "go from -1 to 2")):
+        spoilt[-1, -1] = last
+        Image.fromarray(spoilt).save(tmp_path / "a.tif")
+        with pytest.raises(RestoreError, match=line):
+            images.read(tmp_path / "a.tif")
+    few = pixels[..., :3] // 128
+    Image.fromarray(few).save(tmp_path / "a.png", transparency=(0, 1, 1), compress_level=0)
+    assert np.array_equal(images.read(tmp_path / "a.png").alpha == 0, (few == [0, 1, 1]).all(axis=-1))
+
+
+def test_nothing_is_left_behind_where_the_library_of_coefficients_fails(tmp_path, monkeypatch):
+    def fail(**arguments):
+        assert Path(arguments["srcfile"]).is_relative_to(scratch)
+        raise OSError("reading of DCT failed")
+
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr("jpeglib._bind.CJpegLib.read_jpeg_dct", fail)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(dict(hostile.seeds())["subsampled.jpg"])
+    assert images.jpeg_coefficients(path) is None
+    assert not list(scratch.iterdir())
+
+
+def test_the_corpus_is_the_same_each_time():
+    hostile.seeds()
+    time.sleep(1)  # encoders write their times in seconds
+    again = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(again)
+    assert again.seeds() == hostile.seeds()
 
 
 # The command line
@@ -229,6 +289,62 @@ def test_max_pixels_raised(cli, photo, tmp_path):
     assert (tmp_path / "photo_x2.png").exists()
     for wrong in ("0", "-1", "nan", "many"):
         assert "--max-pixels" in cli.refuses(tmp_path, "super-resolve", photo, "--max-pixels", wrong)
+
+
+COUNTS = {
+    "rgb.png": 1, "rgba.png": 1, "palette.png": 1, "grey16.png": 1, "subsampled.jpg": 1, "cmyk.jpg": 1, "cmyk.tif": 1,
+    "lab.tif": 1, "float.tif": 1, "big.tif": 1, "palette.gif": 1, "rgb.bmp": 1,
+    "progressive.jpg": 1.5, "rgb.avif": 1.5, "rgb16.png": 1.5, "rgb16.tif": 1.5,
+    "lossy.webp": 2, "rgba16.png": 2, "rgba16_tiled.tif": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_pixels_count_by_the_memory_that_they_take(tmp_path, name):
+    path, count = tmp_path / name, COUNTS[name]
+    path.write_bytes(dict(hostile.seeds())[name])
+    most = round(count * 48 * 64)
+    images.read(path, max_pixels=most)
+    with pytest.raises(RestoreError, match="--max-pixels") as refused:
+        images.read(path, max_pixels=most - 1)
+    assert (f"64 x 48 pixels that count {count:g} times (" in str(refused.value)) == (count > 1)
+
+
+def declaring(width, height, name):
+    """A valid small file that declares another size."""
+    file = bytearray(dict(hostile.seeds())[name])
+    if name.endswith("png"):
+        parts = hostile.chunks(bytes(file))
+        return hostile.png([hostile.header(width, height, *parts[0][1][8:10]), *parts[1:]])
+    if name.endswith("jpg"):
+        frame = re.search(rb"\xff[\xc0-\xc2]\x00.\x08", file, re.DOTALL)
+        struct.pack_into(">HH", file, frame.end(), height, width)
+        return bytes(file) + bytes(width * height // 2048)  # as long as such a file has to be
+    struct.pack_into(">II", file, file.index(b"ispe") + 8, width, height)
+    return bytes(file)
+
+
+@pytest.mark.parametrize("name", ["rgb16.png", "rgba16.png", "progressive.jpg", "subsampled.jpg", "rgb.avif"])
+def test_pictures_of_100_megapixels_are_not_too_large(name):
+    sizes = [(10_000, 10_000)] if name == "rgba16.png" else [(10_000, 10_000), (12_000, 9_000)]
+    for width, height in sizes:
+        file = BytesIO(declaring(width, height, name))
+        with quiet(), opened(file, images.MAX_PIXELS) as image:
+            assert image.size == (width, height)
+
+
+def test_components_in_scans_of_their_own_count_as_progressive(tmp_path):
+    """libjpeg keeps the coefficients of all of them at once."""
+    grey = dict(hostile.seeds())["grey.jpg"]
+    marks = dict(segments.segments(grey))
+    frame = b"\xff\xc0\0\x11\x08" + marks[0xC0][5:9] + b"\3\1\x11\0\2\x11\0\3\x11\0"
+    scans = b"".join(marks[0xDA][:5] + bytes([name]) + marks[0xDA][6:] for name in (1, 2, 3))
+    path = tmp_path / "a.jpg"
+    before, after = grey.split(marks[0xC0])
+    path.write_bytes(before + frame + after.split(marks[0xDA])[0] + scans + b"\xff\xd9")
+    assert images.read(path).pixels.shape == (48, 64, 3)
+    with pytest.raises(RestoreError, match="progressive"):
+        images.read(path, max_pixels=48 * 64)
 
 
 def test_the_default_of_max_pixels_is_that_of_the_library():

@@ -80,6 +80,20 @@ def test_shards_hold_what_was_packed(tmp_path, name, mode):
         np.testing.assert_array_equal(picture.pixels, pixels)
 
 
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
+def test_damaged_shards_are_refused_in_one_line(tmp_path, mode):
+    path = packed(tmp_path / "a.tar", mode, {f"{n}.png": png(random_pixels(64, 64, n)) for n in range(5)})
+    data, lines = path.read_bytes(), []
+    for at in range(0, len(data), max(len(data) // 50, 1)):
+        path.write_bytes(data[:at] + bytes(20) + data[at + 20 :])
+        try:
+            read_sources([path], 8)
+        except RestoreError as error:
+            lines.append(str(error))
+    assert all("a.tar" in line and line.isprintable() for line in lines)
+    assert any("not a readable tar file" in line for line in lines)
+
+
 def test_links_in_a_shard_are_passed_over(tmp_path):
     path = packed(tmp_path / "a.tar", "w", {"a.png": png(random_pixels())})
     with tarfile.open(path, "a") as archive:

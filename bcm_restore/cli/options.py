@@ -99,7 +99,13 @@ class Reading:
 
     max_pixels: Annotated[
         float,
-        option("--max-pixels", panel="Input", text="Megapixels that a picture may have.", min=1e-6, metavar="MP"),
+        option(
+            "--max-pixels",
+            panel="Input",
+            text="Megapixels that a picture may have; AVIF, WebP, progressive JPEG and 16-bit colour count more.",
+            min=1e-6,
+            metavar="MP",
+        ),
     ] = 200.0
 
     @property

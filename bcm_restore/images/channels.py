@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Literal
 
@@ -26,7 +26,7 @@ def split(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
         inverted = getattr(image, "tag_v2", {}).get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
         return (np.uint16(65535) - values if inverted else values), None
     if mode in ("I", "F"):
-        return _sixteen_bits(np.asarray(image)), None
+        return _sixteen_bits(image), None
     if mode in ("1", "L"):
         return _converted(image, "L")
     if mode in ("LA", "La"):
@@ -42,13 +42,19 @@ def bands(size: tuple[int, int]) -> Iterator[slice]:
     return (slice(top, min(top + step, size[0])) for top in range(0, size[0], step))
 
 
+def _parts(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    """An image band by band, with the rows of each: Pillow's own copies of the whole are three."""
+    width, height = image.size
+    return ((rows, image.crop((0, rows.start, width, rows.stop))) for rows in bands((height, width)))
+
+
 def _converted(image: Image.Image, mode: Literal["L", "LA", "RGB", "RGBA"]) -> tuple[np.ndarray, np.ndarray | None]:
-    """(pixels, alpha) of an image in another mode, band by band: Pillow's own copies are three of the whole."""
+    """(pixels, alpha) of an image in another mode."""
     width, height = image.size
     pixels = np.empty((height, width, 3) if mode.startswith("RGB") else (height, width), np.uint8)
     alpha = np.empty((height, width), np.uint8) if mode.endswith("A") else None
-    for rows in bands((height, width)):
-        band = np.asarray(image.crop((0, rows.start, width, rows.stop)).convert(mode))
+    for rows, part in _parts(image):
+        band = np.asarray(part.convert(mode))
         if alpha is None:
             pixels[rows] = band
         else:
@@ -60,37 +66,47 @@ def _converted(image: Image.Image, mode: Literal["L", "LA", "RGB", "RGBA"]) -> t
 def keyed_alpha(pixels: np.ndarray, key: object, rawmode: str) -> np.ndarray | None:
     """Alpha of a picture with one transparent colour, the grey or RGB `key` in Pillow's "transparency"; or None."""
     if isinstance(key, int) and pixels.ndim == 2:
-        clear = pixels == (255 * bool(key) if rawmode == "1" else key * _KEY_SCALES.get(rawmode, 1))
+        clear = np.array([255 * bool(key) if rawmode == "1" else key * _KEY_SCALES.get(rawmode, 1)])
     elif isinstance(key, tuple) and pixels.ndim == 3 and len(key) == 3:
-        clear = (pixels == np.array(key)).all(axis=-1)
+        clear = np.array(key)
     else:
         return None
-    return np.where(clear, 0, np.iinfo(pixels.dtype).max).astype(pixels.dtype)
+    size = (pixels.shape[0], pixels.shape[1])
+    alpha = np.full(size, np.iinfo(pixels.dtype).max, pixels.dtype)
+    for rows in bands(size):
+        alpha[rows][(pixels[rows].reshape(*alpha[rows].shape, -1) == clear).all(axis=-1)] = 0
+    return alpha
 
 
-def to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+def to_srgb(image: Image.Image, icc: bytes | None) -> np.ndarray:
     """A CMYK or Lab image as sRGB: by the profile where it is one of that kind, by Pillow's plain formula otherwise."""
-    srgb = ImageCms.createProfile("sRGB")
-    if image.mode == "LAB":
-        return _transformed(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), srgb)
+    convert = _srgb_transform(image.mode, icc)
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for rows, part in _parts(image):
+        pixels[rows] = np.asarray(convert(part))
+    return pixels
+
+
+def _srgb_transform(mode: str, icc: bytes | None) -> Callable[[Image.Image], Image.Image]:
+    source = ImageCms.createProfile("LAB") if mode == "LAB" else BytesIO(icc or b"")
     try:
-        return _transformed(image, ImageCms.ImageCmsProfile(BytesIO(icc or b"")), srgb)
+        profile = ImageCms.ImageCmsProfile(source)
+        return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB").apply
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return image.convert("RGB")
+        return lambda part: part.convert("RGB")
 
 
-def _transformed(image: Image.Image, source: ImageCms.ImageCmsProfile, srgb: ImageCms.core.CmsProfile) -> Image.Image:
-    converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
-    assert converted is not None  # None is for conversion in place
-    return converted
-
-
-def _sixteen_bits(values: np.ndarray) -> np.ndarray:
+def _sixteen_bits(image: Image.Image) -> np.ndarray:
     """uint16 of 32-bit integers in 0 to 65535, or of floats in 0 to 1."""
-    whole = values.dtype.kind != "f"
-    top = 65535 if whole else 1
-    low, high = values.min(), values.max()
+    kind, top = ("integers", 65535) if image.mode == "I" else ("floats", 1)
+    scaled = np.empty((image.height, image.width), np.uint16)
+    ends = []
+    for rows, part in _parts(image):
+        values = np.asarray(part)
+        ends += [values.min(), values.max()]
+        with np.errstate(invalid="ignore"):
+            scaled[rows] = np.rint(values.astype(np.float64) * (65535 / top))
+    low, high = np.min(ends), np.max(ends)
     if not (low >= 0 and high <= top):  # so written that NaN is refused
-        kind = "integers" if whole else "floats"
         raise RestoreError(f"its 32-bit {kind} go from {low:.5g} to {high:.5g}; scale them to 0 to {top}")
-    return np.rint(values.astype(np.float64) * (65535 / top)).astype(np.uint16)
+    return scaled

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import RestoreError
+from .channels import bands
 from .quiet import mute
 
 _TIFF_BITS, _TIFF_PLANAR = 258, 284
@@ -34,22 +35,43 @@ def raw_mode(image: Image.Image) -> str:
 
 
 def decode_deep(data: bytes, layout: str, shallow: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """(pixels, alpha) of a file's bytes, uint16; RestoreError if they disagree with its 8-bit form, `shallow`."""
+    """(pixels, alpha) of a file's bytes, uint16; RestoreError if they disagree with its 8-bit form, `shallow`.
+
+    `shallow` is closed, to make room.
+    """
     import cv2
 
+    last = np.asarray(shallow.getchannel(len(shallow.getbands()) - 1))
+    shallow.close()
     with mute():
         # UNCHANGED: all bits, all channels, no orientation.
         decoded: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3:
         raise RestoreError("its 16-bit pixels cannot be read: truncated or damaged; get the file again")
-    pixels = decoded[..., 2::-1]
-    alpha = decoded[..., 3] if layout in ("LA", "RGBA", "RGBa") else None
-    last = pixels[..., 2] if alpha is None else alpha
-    if not np.array_equal(last >> 8, np.asarray(shallow.getchannel(len(shallow.getbands()) - 1))):
+    transparent = layout in ("LA", "RGBA", "RGBa")
+    if not _agree(decoded[..., 3 if transparent else 0], last):
         raise RestoreError("its 16-bit layout is an unusual one; save it again as PNG")
+    alpha = decoded[..., 3].copy() if transparent else None
     if layout == "LA":
-        pixels = pixels[..., 0]
-    elif layout == "RGBa" and alpha is not None:
-        straight = np.rint(pixels * (65535 / np.maximum(alpha, 1).astype(np.float64))[..., None])
-        pixels = np.minimum(straight, 65535).astype(np.uint16)
-    return pixels, alpha
+        return decoded[..., 0].copy(), alpha
+    return _packed(decoded, alpha if layout == "RGBa" else None), alpha
+
+
+def _agree(deep: np.ndarray, shallow: np.ndarray) -> bool:
+    if deep.shape != shallow.shape:
+        return False
+    return all(np.array_equal(deep[rows] >> 8, shallow[rows]) for rows in bands((deep.shape[0], deep.shape[1])))
+
+
+def _packed(decoded: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """RGB of (H, W, 3 or 4) BGR or BGRA, in the same memory, divided by `alpha` where that is given."""
+    height, width = decoded.shape[:2]
+    flat = decoded.reshape(-1)
+    for rows in bands((height, width)):
+        colours = decoded[rows][..., 2::-1]
+        if alpha is not None:
+            straight = np.rint(colours * (65535 / np.maximum(alpha[rows], 1).astype(np.float64))[..., None])
+            colours = np.minimum(straight, 65535).astype(np.uint16)
+        # A row never ends behind the place that it came from, and flatten copies.
+        flat[3 * width * rows.start : 3 * width * rows.stop] = colours.flatten()
+    return flat[: 3 * width * height].reshape(height, width, 3)

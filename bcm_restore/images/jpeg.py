@@ -53,7 +53,7 @@ def jpeg_coefficients(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Jpeg
     if not data.startswith(START):
         return None
     # Only to know that it can be decoded: the library for coefficients takes zeros for what a truncated file lacks.
-    decoded(path, data, max_pixels)
+    decoded(path, BytesIO(data), max_pixels)
     layout = _layout(data)
     if layout is None or not _is_sound(layout.essence, max_pixels):
         return None
@@ -76,7 +76,7 @@ class _Layout(NamedTuple):
 def _is_sound(essence: bytes, max_pixels: int) -> bool:
     """Whether Pillow decodes it: where its libjpeg refuses a header, jpeglib's crashes."""
     try:
-        with quiet(), mute(), opened(essence, max_pixels) as image:
+        with quiet(), mute(), opened(BytesIO(essence), max_pixels) as image:
             image.draft("L", (1, 1))  # an eighth of the size is enough, and quicker
             image.load()
     except Exception:  # whatever a decoder makes of damaged bytes
@@ -85,37 +85,32 @@ def _is_sound(essence: bytes, max_pixels: int) -> bool:
 
 
 def _coefficients(layout: _Layout) -> JpegCoefficients:
-    """Reads the coefficients with jpeglib.
+    """Reads the coefficients with jpeglib's C library.
 
-    Its `read_dct` stumbles over files with many markers, keeps them in global arrays and decodes everything twice; so
-    it gets a file that has none, and the sizes that it would look up.
+    Its `read_dct` stumbles over files with many markers, keeps them in global arrays, decodes everything twice and
+    leaves a temporary file behind where it fails; so the library below it gets a file that has no markers, and the
+    sizes that it would look up.
     """
-    import jpeglib
-
     height, width = layout.size
     tallest, widest = (max(factors) for factors in zip(*layout.sampling, strict=True))
     blocks = [(-(-height * v // (8 * tallest)), -(-width * h // (8 * widest))) for v, h in layout.sampling]
-    colour = len(layout.sampling) == 3
-    file = jpeglib.DCTJPEG(
-        path="",
-        content=layout.essence,
-        height=height,
-        width=width,
-        block_dims=np.array(blocks, np.int32),
-        samp_factor=np.array(layout.sampling, np.int32),
-        jpeg_color_space=jpeglib.JCS_YCbCr if colour else jpeglib.JCS_GRAYSCALE,
-        progressive_mode=False,
-        num_scans=1,
-        markers=[],
-        huffmans=[],
-        **dict.fromkeys(("Y", "Cb", "Cr", "K", "qt", "quant_tbl_no")),
-    )
-    with mute():
-        luma, chroma, tables = file.load()
+    planes = tuple(np.zeros((*count, 8, 8), np.int16) for count in blocks)
+    tables, numbers = np.zeros((4, 8, 8), np.uint16), np.zeros(4, np.int16)
+    pointers = {name: plane.ctypes for name, plane in zip(("Y", "Cb", "Cr"), planes, strict=False)}
+    with tempfile.TemporaryDirectory() as folder, mute():
+        path = Path(folder) / "picture.jpg"
+        path.write_bytes(layout.essence)
+        try:
+            from jpeglib._bind import CJpegLib
+
+            everything = dict.fromkeys(("Y", "Cb", "Cr", "K")) | pointers
+            CJpegLib.read_jpeg_dct(srcfile=str(path), **everything, qt=tables.ctypes, quant_tbl_no=numbers.ctypes)
+        except (AttributeError, ImportError, TypeError) as error:  # it is no documented part of jpeglib
+            raise RestoreError("this jpeglib is of an unknown version; run pip install jpeglib==1.0.2") from error
     return JpegCoefficients(
         size=layout.size,
-        planes=(luma, *chroma) if colour else (luma,),
-        tables=tuple(tables[number].copy() for number in file.quant_tbl_no),
+        planes=planes,
+        tables=tuple(tables[number].copy() for number in numbers[: len(planes)]),
         sampling=layout.sampling,
     )
 

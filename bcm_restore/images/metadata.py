@@ -29,9 +29,9 @@ def with_tiff_orientation(tiff: bytes, orientation: int) -> bytes | None:
     entry = _orientation_entry(tiff)
     if entry is None:
         return None
-    patched = bytearray(tiff)
-    struct.pack_into(entry[1], patched, entry[0], orientation)
-    return bytes(patched)
+    start, form = entry
+    value, whole = struct.pack(form, orientation), memoryview(tiff)
+    return b"".join((whole[:start], value, whole[start + len(value) :]))
 
 
 def with_orientation(exif: bytes | None, orientation: int) -> bytes | None:

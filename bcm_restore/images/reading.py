@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from dataclasses import replace
 from io import BytesIO
@@ -52,13 +53,15 @@ def read(path: str | Path, *, upright: bool = True, max_pixels: int = MAX_PIXELS
     Args:
         path: the file.
         upright: whether the EXIF orientation is applied; if not, `orientation` of the result says what remains to do.
-        max_pixels: most pixels that the file may declare.
+        max_pixels: most pixels that the file may declare. What takes more memory to decode counts more, so that the
+            default keeps within 2 GB: progressive JPEG, AVIF and 16-bit RGB 1.5 times, WebP and 16 bits with
+            transparency or in CMYK 2 times.
 
     Raises:
         RestoreError: there is no such file, it is no picture, is damaged or too large, or is of an unsupported kind.
 
     """
-    picture = decoded(path, file_contents(path), max_pixels)
+    picture = decoded(path, BytesIO(file_contents(path)), max_pixels)
     return picture.upright() if upright else picture
 
 
@@ -71,7 +74,7 @@ def read_mask(
         path: the file.
         source: "luminance": white (half and above) is filled, and transparent counts as black; "alpha": what is
             more than half transparent is filled.
-        max_pixels: most pixels that the file may declare.
+        max_pixels: most pixels that the file may declare, counted as `read` does.
 
     Raises:
         RestoreError: as `read` does; or "alpha" was asked for and the file has no transparency.
@@ -119,15 +122,15 @@ def file_contents(path: str | Path) -> bytes:
     return data
 
 
-def decoded(path: str | Path, data: bytes, max_pixels: int) -> Picture:
-    """The picture in a file's bytes, not yet upright; `path` is for the messages."""
+def decoded(path: str | Path, file: BytesIO, max_pixels: int) -> Picture:
+    """The picture in a file's bytes, not yet upright; `path` is for the messages. Closes `file` to make room."""
     # Pillow turns TIFF files upright by itself and does not say so; where the tag says 1 it has no reason to.
-    turned = tiff_orientation(data) if data[:4] in TIFF_MAGICS else 1
+    turned = tiff_orientation(file.getvalue()) if file.getvalue()[:4] in TIFF_MAGICS else 1
     if turned != 1:
-        data = with_tiff_orientation(data, 1) or data
+        file = BytesIO(with_tiff_orientation(file.getvalue(), 1) or file.getvalue())
     try:
-        with quiet(), opened(data, max_pixels) as image:
-            picture = _picture(image, data)
+        with quiet(), opened(file, max_pixels) as image:
+            picture = _picture(image, file)
     except RestoreError as error:
         raise RestoreError(f"{path}: {error}") from None
     except UnidentifiedImageError:
@@ -144,11 +147,12 @@ def decoded(path: str | Path, data: bytes, max_pixels: int) -> Picture:
     return picture
 
 
-def opened(data: bytes, max_pixels: int) -> Image.Image:
+def opened(file: BytesIO, max_pixels: int) -> Image.Image:
     """The picture in a file's bytes, its header read and its size checked, its pixels not decoded yet.
 
     Raises RestoreError without the file's name, and whatever Pillow raises.
     """
+    data = file.getvalue()
     if data[4:11] == b"ftypavi" and not features.check("avif"):
         raise RestoreError(
             "this Pillow cannot read AVIF; install Pillow from PyPI (pip install -U pillow), or give a PNG"
@@ -156,13 +160,15 @@ def opened(data: bytes, max_pixels: int) -> Image.Image:
     if data.startswith(segments.START):
         segments.check_header(data)
     Image.init()
-    image = Image.open(BytesIO(data), formats=[name for name in _FORMATS if name in Image.OPEN])
+    image = Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
     width, height = image.size
     if width < 1 or height < 1:
         raise RestoreError(f"declares {width} x {height} pixels; get the file again from where it came")
-    if width * height > max_pixels:
+    weight, kind = _weight(image, data)
+    if weight * width * height > max_pixels:
+        counted = f" that count {weight:g} times ({kind})" if kind else ""
         raise RestoreError(
-            f"declares {width} x {height} pixels, more than the limit of {max_pixels / 1e6:g} megapixels; "
+            f"declares {width} x {height} pixels{counted}, more than the limit of {max_pixels / 1e6:g} megapixels; "
             "give a smaller one, or raise --max-pixels"
         )
     if image.format in ("JPEG", "MPO"):
@@ -170,8 +176,26 @@ def opened(data: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
-def _picture(image: Image.Image, data: bytes) -> Picture:
-    """The opened `image`, whose file's bytes are `data`, as a Picture with its orientation still to be applied."""
+def _weight(image: Image.Image, data: bytes) -> tuple[float, str]:
+    """How often a pixel of an opened image counts, by the memory that decoding it takes, and what makes it so."""
+    layout = re.fullmatch("([A-Za-z]{2,});16[LBN]", raw_mode(image))  # one letter is grey
+    if layout and layout[1] != "RGB":
+        return 2, f"16-bit {layout[1]}"
+    if image.format == "WEBP":
+        return 2, "WebP"
+    if layout:
+        return 1.5, "16-bit RGB"
+    if image.format == "AVIF":
+        return 1.5, "AVIF"
+    if image.format in ("JPEG", "MPO") and (
+        image.info.get("progressive") or segments.spread(data, len(image.getbands()))
+    ):
+        return 1.5, "progressive JPEG"
+    return 1, ""
+
+
+def _picture(image: Image.Image, file: BytesIO) -> Picture:
+    """The opened `image` of the file as a Picture with its orientation still to be applied; both are closed."""
     layout, rawmode = deep_layout(image), raw_mode(image)
     if image.format == "TIFF":
         # Its directories stand in the file, which loading closes.
@@ -186,9 +210,16 @@ def _picture(image: Image.Image, data: bytes) -> Picture:
     key = image.info.get("transparency")
     dpi = read_dpi(image)
     name = image.format or "PNG"
-    if image.mode in ("CMYK", "LAB"):
-        image, icc = to_srgb(image, icc), None
-    pixels, alpha = decode_deep(data, layout, image) if layout else split(image)
+    if layout:
+        pixels, alpha = decode_deep(file.getvalue(), layout, image)
+        file.close()
+    else:
+        file.close()
+        if image.mode in ("CMYK", "LAB"):
+            pixels, alpha, icc = to_srgb(image, icc), None, None
+        else:
+            pixels, alpha = split(image)
+        image.close()
     if alpha is None:
         alpha = keyed_alpha(pixels, key, rawmode)
     return Picture(pixels, alpha, icc, exif, orientation, {"MPO": "JPEG", "DIB": "BMP"}.get(name, name), dpi)

@@ -91,7 +91,7 @@ def _members(shard: Path) -> Iterator[tuple[str, bytes]]:
                 file = archive.extractfile(member) if member.isfile() and _looks_like_picture(member.name) else None
                 if file is not None:
                     yield f"{shard.name}/{member.name}", file.read()
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except Exception as error:  # whatever a decompressor makes of damaged bytes
         reason = str(error).partition(":\n")[0]  # then a line for each compression that it is not
         raise RestoreError(f"{shard}: not a readable tar file ({reason}); fetch or pack it again") from error
 

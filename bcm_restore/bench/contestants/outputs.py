@@ -170,9 +170,8 @@ class PictureFile(Result):
         Raises:
             RestoreError: it is damaged, or not of the size that its header says.
         """
-        height, width = self.size()
-        picture = images.read(self.path, max_pixels=height * width)
-        if picture.size != (height, width):
+        picture = images.read(self.path)
+        if picture.size != self.size():
             raise RestoreError(f"{self.path}: is turned by EXIF that follows the pixels; save it upright")
         return rgb(picture.pixels)
 
