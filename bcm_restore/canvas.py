@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from .errors import RestoreError
 from .networks import AdmUNet, ConvUNet
+from .networks.conv_unet import Margins
 
 # Peak memory of ConvUNet's activations on CPU, for each channel of its finest resolution and each pixel of the image:
-# measured (4.7) at 1440x1440 with the default model, rounded up.
+# measured (3.7, with level maps up to 4.5) at 1440x1440 and 1936x1936 with the default model, rounded up.
 BYTES_PER_PIXEL_AND_CHANNEL = 5
-MEMORY_BUDGET = 640 * 2**20
+MEMORY_BUDGET = 1152 * 2**20  # tiles of the default model are 1808 pixels wide: their halos add 8 % to the arithmetic
 
 # The same for AdmUNet and each pixel of its windows, measured (104) with four windows of the published network. That is
 # as many as the budget holds: more were no faster, window for window (benchmarks/windows.md).
@@ -46,8 +47,12 @@ class Canvas(nn.Module):
     """A network with the same call, for any height and width from one pixel up, in bounded memory.
 
     The image is padded to the network's multiple, and evaluated whole where its activations fit the budget. Else it is
-    cut into tiles, each evaluated with a halo that covers the network's receptive field and cropped back, so that the
-    pixels do not depend on the tile size. Where a GPU's memory does not do, tiles get smaller until it does.
+    cut into tiles, each evaluated with a halo that covers the network's receptive field and returned without it, so
+    that the pixels do not depend on the tile size: up to rounding, and on CPU to the last bit if picture and tiles are
+    at least 128 pixels wide and high (convolutions of less may add up in another order).
+
+    On CPU the images of a batch are evaluated one by one, which is faster and gives them the same bits in any batch.
+    Where a GPU's memory does not do, it is fewer images at a time, then smaller tiles, until it does.
 
     Args:
         network: a ConvUNet.
@@ -60,54 +65,54 @@ class Canvas(nn.Module):
         super().__init__()
         self.network = network
         self.tile = tile
-        channels = network.entrance.out_channels
-        self.pixels = budget // (BYTES_PER_PIXEL_AND_CHANNEL * channels)
+        self.pixels = budget // (BYTES_PER_PIXEL_AND_CHANNEL * network.entrance.out_channels)
+        self.learnt: dict[torch.device, int] = {}  # pixels that a device had no memory for, halved
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """F for x (B, 3, H, W), t and u (B,), maps (B, 2, H, W) or None; see the network's own forward."""
         halo = self.network.halo if maps is None else self.network.map_halo
         while True:
+            images, tile = plan = self._plan(x, halo)
             try:
-                return self._forward(x, t, u, maps, halo)
+                return self._forward(x, t, u, maps, halo, images, tile)
             except torch.OutOfMemoryError:
-                if not self._shrink(x, halo):
+                failed = images * x.shape[2] * x.shape[3]
+                self.learnt[x.device] = min(self.learnt.get(x.device, self.pixels), failed) // 2
+                if self._plan(x, halo) == plan:
+                    del self.learnt[x.device]  # the picture itself is too large: smaller ones may find room
                     raise
 
-    def _shrink(self, x: Tensor, halo: int) -> bool:
-        """Makes the tiles smaller; False where they can't be."""
-        before = self._tile(x, halo)
-        self.pixels = min(self.pixels, x.shape[0] * x.shape[2] * x.shape[3]) // 2
-        return self._tile(x, halo) != before
-
-    def _forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, halo: int) -> Tensor:
-        height, width = x.shape[2:]
-        tile = self._tile(x, halo)
-        if tile is None:
-            return self._evaluate(x, t, u, maps)[:, :, :height, :width]
+    def _forward(
+        self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, halo: int, images: int, tile: int
+    ) -> Tensor:
+        down, across = (_spans(side, tile, halo, self.network.multiple) for side in x.shape[2:])
         out = torch.empty_like(x)
-        for i in range(len(x)):
-            level = slice(i, i + 1)
-            for rows, outer_rows, inner_rows in _spans(height, tile, halo):
-                for columns, outer_columns, inner_columns in _spans(width, tile, halo):
-                    window = (level, slice(None), outer_rows, outer_columns)
-                    result = self._evaluate(x[window], t[level], u[level], None if maps is None else maps[window])
-                    out[level, :, rows, columns] = result[:, :, inner_rows, inner_columns]
+        for start in range(0, len(x), images):
+            batch = slice(start, start + images)
+            for (rows, outer_rows, ends), (columns, outer_columns, sides) in itertools.product(down, across):
+                window = (batch, slice(None), outer_rows, outer_columns)
+                near = None if maps is None else maps[window]
+                inner = self._evaluate(x[window], t[batch], u[batch], near, (*sides, *ends))
+                place = out[batch, :, rows, columns]
+                place.copy_(inner[:, :, : place.shape[2], : place.shape[3]])
         return out
 
-    def _tile(self, x: Tensor, halo: int) -> int | None:
-        """Side of the tiles; None to run whole."""
-        multiple = self.network.multiple
+    def _plan(self, x: Tensor, halo: int) -> tuple[int, int]:
+        """How many images are evaluated at a time, and the side of their tiles, a multiple of the network's."""
+        multiple, (height, width) = self.network.multiple, x.shape[2:]
         if self.tile is not None:
-            return math.ceil(self.tile / multiple) * multiple
-        if x.shape[0] * x.shape[2] * x.shape[3] <= self.pixels:
-            return None
-        side = math.isqrt(self.pixels) - 2 * halo
-        return max(side // multiple, 2 * halo // multiple) * multiple
+            return 1, math.ceil(self.tile / multiple) * multiple
+        pixels = self.learnt.get(x.device, self.pixels)
+        if height * width <= pixels:
+            images = min(pixels // (height * width), len(x)) if _in_batches(x.device) else 1
+            return images, math.ceil(max(height, width) / multiple) * multiple
+        side = math.isqrt(pixels) - 2 * halo
+        return 1, max(side // multiple, 2 * halo // multiple) * multiple
 
-    def _evaluate(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None) -> Tensor:
+    def _evaluate(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, margins: Margins) -> Tensor:
         x = _pad(x, self.network.multiple)
         maps = None if maps is None else _pad(maps, self.network.multiple)
-        return self.network(x.contiguous(memory_format=torch.channels_last), t, u, maps)
+        return self.network(x.contiguous(memory_format=torch.channels_last), t, u, maps, margins)
 
 
 class Windows(nn.Module):
@@ -149,11 +154,13 @@ class Windows(nn.Module):
         rows, columns = (_starts(side, size, self.overlap) for side in x.shape[2:])
         row_weights, column_weights = (_weights(starts, size).to(x) for starts in (rows, columns))
         places = list(itertools.product(range(len(x)), range(len(rows)), range(len(columns))))
+        together = len(places) if _in_batches(x.device) else len(rows) * len(columns)
         batch = self.batch or _windows_at_once(self.network, x.device)
         out = torch.zeros_like(x)
         done = 0
         while done < len(places):
-            images, down, across = (list(indices) for indices in zip(*places[done : done + batch], strict=True))
+            stop = min(done + batch, done - done % together + together)
+            images, down, across = (list(indices) for indices in zip(*places[done:stop], strict=True))
             windows = [
                 (i, slice(None), slice(rows[r], rows[r] + size), slice(columns[c], columns[c] + size))
                 for i, r, c in zip(images, down, across, strict=True)
@@ -170,7 +177,7 @@ class Windows(nn.Module):
             weights = row_weights[down][:, None, :, None] * column_weights[across][:, None, None, :]
             for window, weighted in zip(windows, pixels * weights, strict=True):
                 out[window] += weighted
-            done += len(windows)
+            done = stop
         return out[:, :, :height, :width]
 
 
@@ -227,13 +234,21 @@ def _pad(x: Tensor, multiple: int) -> Tensor:
     return x
 
 
-def _spans(size: int, tile: int, halo: int) -> list[tuple[slice, slice, slice]]:
-    """The tiles along one side: where each lies, where it lies with its halo, and where it lies inside the latter."""
+def _spans(size: int, tile: int, halo: int, multiple: int) -> list[tuple[slice, slice, tuple[int, int]]]:
+    """The tiles along one side, as equal as they can be: where each lies, where with its halo, and the halo's two ends.
+
+    All are multiples of `multiple`; the last tile may end beyond the side.
+    """
+    cells = math.ceil(size / multiple)
+    count = math.ceil(cells * multiple / tile)
+    borders = [cells * n // count * multiple for n in range(count + 1)]
     spans = []
-    for start in range(0, size, tile):
-        stop = min(start + tile, size)
-        outer = max(start - halo, 0)
-        spans.append(
-            (slice(start, stop), slice(outer, min(stop + halo, size)), slice(start - outer, stop - outer)),
-        )
+    for start, stop in itertools.pairwise(borders):
+        before, after = min(halo, start), min(halo, borders[-1] - stop)
+        spans.append((slice(start, stop), slice(start - before, stop + after), (before, after)))
     return spans
+
+
+def _in_batches(device: torch.device) -> bool:
+    """Whether images are evaluated together: on CPU that is slower, and rounds differently for each batch size."""
+    return device.type != "cpu"

@@ -9,6 +9,10 @@ class RestoreError(ValueError):
     """
 
 
+class RestoreWarning(UserWarning):
+    """Something that the user may want to know and that stops nothing. The command line prints it as one line."""
+
+
 class NoRoom(RestoreError):  # noqa: N818
     """The disk or the quota is full: whatever else is to be written will fail, too."""
 

@@ -4,8 +4,8 @@ Notation of arXiv 2403.18035 and of EDM (arXiv 2206.00364): an image x_0 in [-1,
 deviation of the noise in x_t = x_0 + t n, and a level u to go to.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,19 @@ class BCM:
         self.dtype = choose_dtype(dtype, self.device)
         self.network = network.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
         self.nfe = 0
+
+    @contextmanager
+    def on(self, device: str | torch.device) -> Iterator[None]:
+        """The model is on another device, in the arithmetic that "auto" is there, and comes back afterwards."""
+        own = self.device, self.dtype
+        self.device = choose_device(device)
+        self.dtype = choose_dtype("auto", self.device)
+        try:
+            self.network.to(self.device)
+            yield
+        finally:
+            self.device, self.dtype = own
+            self.network.to(self.device)
 
     def traverse(
         self, x: Tensor, t: Level, u: Level, known: Tensor | None = None, labels: Tensor | None = None

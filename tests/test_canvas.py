@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bcm_restore
-from bcm_restore.canvas import BYTES_PER_PIXEL_AND_CHANNEL, Canvas, Windows
+from bcm_restore import canvas as canvas_module
+from bcm_restore.canvas import BYTES_PER_PIXEL_AND_CHANNEL, Canvas, Windows, _spans
+from bcm_restore.model import BCM
 from bcm_restore.networks import ConvUNet
 
 LEVELS = torch.tensor([0.3]), torch.tensor([0.002])
@@ -34,7 +36,9 @@ def test_tiles_give_the_same_pixels_as_the_whole_image(height, width, tile):
     assert (whole - tiled).abs().max() <= 1e-5
 
 
-@pytest.mark.parametrize(("size", "tile"), [((128, 256), 128), ((251, 197), 96), ((131, 200), 72)])
+@pytest.mark.parametrize(
+    ("size", "tile"), [((128, 256), 128), ((251, 197), 96), ((131, 200), 72), ((70, 90), 24), ((300, 9), 16)]
+)
 def test_tiles_of_the_default_depth(size, tile):
     """In float64, where nothing but a wrong halo could make a difference."""
     x = torch.randn(2, 3, *size).double()
@@ -45,10 +49,60 @@ def test_tiles_of_the_default_depth(size, tile):
         assert (Canvas(net)(*arguments) - Canvas(net, tile)(*arguments)).abs().max() <= 1e-12
 
 
-def test_tiles_of_the_default_model():
-    x = torch.rand(1, 3, 200, 296) * 2 - 1
-    whole, tiled = (bcm_restore.load_model(device="cpu", tile=tile).mean(x, 0.1) for tile in (None, 96))
-    assert (whole - tiled).abs().max() <= 1e-5
+@pytest.mark.parametrize("net", [SMALL, DEEP, network(channels=(8, 8, 8), blocks=(2, 0, 1), middle=2, embedding=16)])
+@pytest.mark.parametrize("near", [False, True])
+def test_margins_are_cropped_and_nothing_else_changes(net, near):
+    """Where the picture goes on beyond the margins, and where it ends with them, on each side by itself."""
+    net = copy.deepcopy(net).double()
+    halo, cell = (net.map_halo if near else net.halo), net.multiple
+    size = 2 * halo + 6 * cell
+    x, levels = torch.randn(1, 3, size, size).double(), [level.double() for level in LEVELS]
+    maps = torch.where(torch.rand(1, 1, size, size) < 0.05, -5.0, 0.0).double().expand(-1, 2, -1, -1) if near else None
+    whole = net(x, *levels, maps)
+    for left, right, top, bottom in ((halo,) * 4, (halo, 0, 0, halo + cell), (0, 0, halo, 0)):
+        inner = net(x, *levels, maps, (left, right, top, bottom))
+        expected = whole[:, :, top : size - bottom, left : size - right]
+        assert inner.shape == expected.shape
+        assert (inner - expected).abs().max() <= 1e-12
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5000), st.integers(1, 100), st.integers(0, 20))
+def test_tiles_are_as_equal_as_can_be(size, tile, halo):
+    spans = _spans(size, 8 * tile, 8 * halo, 8)
+    tiles = [inside.stop - inside.start for inside, _, _ in spans]
+    assert spans[0][0].start == 0 and size <= spans[-1][0].stop < size + 8
+    assert max(tiles) <= 8 * tile and max(tiles) - min(tiles) <= 8
+    for inside, outer, (before, after) in spans:
+        assert inside.start % 8 == outer.start % 8 == 0
+        assert before == inside.start - outer.start == min(8 * halo, inside.start)
+        assert after == outer.stop - inside.stop == min(8 * halo, spans[-1][0].stop - inside.stop)
+
+
+@pytest.mark.parametrize("tile", [128, 160, 200, 256])
+def test_tiles_of_the_default_model_are_the_same_bits(tile):
+    x = torch.rand(1, 3, 400, 391) * 2 - 1
+    tiled = bcm_restore.load_model(device="cpu", tile=tile)
+    assert torch.equal(tiled.mean(x, 0.1), bcm_restore.load_model(device="cpu").mean(x, 0.1))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("tile", [None, 64])
+def test_an_image_has_the_same_bits_in_any_batch(model, count, tile):
+    x, t, u = torch.randn(5, 3, 61, 83), torch.tensor([0.1, 0.2, 0.3, 5.0, 60.0]), torch.full((5,), 0.5)
+    known = torch.rand(5, 1, 61, 83) < 0.5
+    canvas = Canvas(model.network.network, tile)
+    near = BCM(canvas, level_maps=True, device="cpu")
+    maps = torch.where(known, -5.0, 0.0).expand(-1, 2, -1, -1)
+    for evaluate, arguments in (
+        (canvas, (x, t, u, maps)),
+        (near.traverse, (x, t, u, known)),
+        (near.mean, (x, t)),
+    ):
+        with torch.inference_mode():
+            together = evaluate(*arguments)
+            apart = [evaluate(*(each[i : i + count] for each in arguments)) for i in range(0, 5, count)]
+        assert torch.equal(together, torch.cat(apart))
 
 
 def test_halo_covers_the_receptive_field_and_little_more():
@@ -75,11 +129,11 @@ def test_map_halo_covers_the_receptive_field():
 
 def test_the_budget_decides_on_tiles():
     x = torch.zeros(1, 3, 512, 512)
-    assert Canvas(SMALL)._tile(x, SMALL.halo) is None
+    assert Canvas(SMALL)._plan(x, SMALL.halo) == (1, 512)
     small = Canvas(SMALL, budget=300 * 300 * 8 * BYTES_PER_PIXEL_AND_CHANNEL)
-    tile = small._tile(x, SMALL.halo)
-    assert tile is not None
-    assert tile % SMALL.multiple == 0
+    images, tile = small._plan(x, SMALL.halo)
+    assert images == 1
+    assert 0 < tile < 300 and tile % SMALL.multiple == 0
     assert (tile + 2 * SMALL.halo) ** 2 <= 300 * 300
 
 
@@ -96,25 +150,56 @@ class Full(torch.nn.Module):
         self.entrance, self.multiple, self.halo, self.size, self.classes = torch.nn.Conv2d(3, 8, 1), 8, 16, 16, 0
         self.channels = 8
 
-    def forward(self, x, t, u, maps=None, labels=None):
+    def forward(self, x, t, u, maps=None, margins=None):
         pixels = x.shape[0] * x.shape[2] * x.shape[3]
         self.given.append(pixels)
         if pixels > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return self.inner(x)
+        left, right, top, bottom = margins or (0, 0, 0, 0)
+        return self.inner(x)[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]
 
 
-def test_tiles_shrink_until_the_memory_does():
-    x = torch.randn(2, 3, 160, 160)
+@pytest.fixture
+def gpu(monkeypatch):
+    """Images are evaluated as on a GPU."""
+    monkeypatch.setattr(canvas_module, "_in_batches", lambda device: True)
+
+
+def test_images_are_fewer_at_a_time_before_tiles_shrink(gpu):
+    x = torch.randn(5, 3, 160, 160)
     full = Full(torch.nn.Identity(), 7000)
     canvas = Canvas(full)
-    assert torch.equal(canvas(x, *LEVELS), x)
-    assert full.given[0] == 2 * 160 * 160
+    levels = [level.expand(5) for level in LEVELS]
+    assert torch.equal(canvas(x, *levels), x)
+    assert full.given[:3] == [5 * 160**2, 2 * 160**2, 160**2]
+    assert max(full.given[3:]) < 160**2
     failures = sum(pixels > 7000 for pixels in full.given)
-    canvas(x, *LEVELS)
+    canvas(x, *levels)
     assert sum(pixels > 7000 for pixels in full.given) == failures  # learnt once
+
+
+def test_memory_that_does_not_do_for_a_tile_may_do_for_the_next_picture(gpu):
+    full = Full(torch.nn.Identity(), 2000)
+    canvas = Canvas(full)
     with pytest.raises(torch.OutOfMemoryError):
-        Canvas(Full(torch.nn.Identity(), 100))(x, *LEVELS)
+        canvas(torch.zeros(1, 3, 160, 160), *LEVELS)
+    canvas(torch.zeros(1, 3, 40, 48), *LEVELS)
+    assert full.given[-1] == 40 * 48
+
+
+def test_as_many_images_at_a_time_as_the_budget_holds(gpu):
+    x, levels = torch.randn(5, 3, 160, 160), [level.expand(5) for level in LEVELS]
+    full = Full(torch.nn.Identity(), 10**9)
+    canvas = Canvas(full, budget=2 * 160**2 * 8 * BYTES_PER_PIXEL_AND_CHANNEL)
+    assert torch.equal(canvas(x, *levels), x)
+    assert full.given == [2 * 160**2, 2 * 160**2, 160**2]
+
+
+def test_images_one_by_one_on_the_cpu():
+    x, levels = torch.randn(3, 3, 16, 16), [level.expand(3) for level in LEVELS]
+    full = Full(torch.nn.Identity(), 10**9)
+    Canvas(full)(x, *levels)
+    assert full.given == [16**2] * 3
 
 
 def test_windows_are_fewer_at_a_time_until_the_memory_does():

@@ -1,12 +1,16 @@
 """The commands that restore pictures, with the model inside the package."""
 
+import functools
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
+from toys import Tight
 
-from bcm_restore import images
+from bcm_restore import images, weights
+from bcm_restore.model import BCM
+from bcm_restore.tasks import base
 
 
 def pixels(path) -> np.ndarray:
@@ -20,6 +24,15 @@ def test_inpaint_keeps_known_pixels(cli, photo, mask, face, hole, tmp_path):
     assert not np.array_equal(out[hole > 0], face[hole > 0])
     assert result.stdout.startswith(f"{photo} -> {tmp_path / 'photo_inpainted.png'} (40x48, NFE 4, ")
     assert result.stderr == ""
+
+
+def test_a_device_without_memory_is_told_of_once(cli, photo, tmp_path, monkeypatch):
+    """Device "meta" computes nothing."""
+    monkeypatch.setattr(base, "_tell_of_cpu", functools.cache(base._tell_of_cpu.__wrapped__))
+    monkeypatch.setattr(weights, "load_model", lambda *names, **options: BCM(Tight(), device="meta"))
+    said = [cli("super-resolve", photo, "--nfe", 2, "--seed", seed, "--overwrite").stderr for seed in (1, 2)]
+    assert said == ["warning: the GPU's memory is too small for some pictures; the CPU restores them\n", ""]
+    assert pixels(tmp_path / "photo_x4.png").shape == (192, 160, 3)
 
 
 def test_same_seed_same_pixels(cli, photo, mask, tmp_path):

@@ -63,6 +63,17 @@ def test_module_and_version():
     assert (result.returncode, result.stdout) == (0, f"bcm-restore {bcm_restore.__version__}\n")
 
 
+@pytest.mark.parametrize("given", [None, "0"])
+def test_huge_pages_unless_the_environment_says_otherwise(given):
+    code = (
+        "import os, sys\nfrom bcm_restore.cli import main\nsys.argv = ['bcm-restore', '--version']\n"
+        "try: main()\nexcept SystemExit: print('torch' in sys.modules, os.environ['THP_MEM_ALLOC_ENABLE'])"
+    )
+    plain = {name: value for name, value in ENVIRONMENT.items() if name != "THP_MEM_ALLOC_ENABLE"}
+    result = python("-c", code, env={**plain, **({"THP_MEM_ALLOC_ENABLE": given} if given else {})})
+    assert result.stdout.splitlines()[-1] == f"False {given or 1}"
+
+
 def test_no_command_is_help(cli):
     assert "super-resolve" in cli().output
 

@@ -149,6 +149,17 @@ def test_noise_needs_a_seed_for_each_image():
         Noise([0])(torch.empty(2, 3, 4, 4))
 
 
+def test_a_model_on_another_device_comes_back():
+    model = BCM(nn.Conv2d(3, 3, 1), device="cpu", dtype="bf16")
+    with pytest.raises(KeyError), model.on("meta"):
+        assert {model.device.type, model.network.weight.device.type} == {"meta"}
+        assert model.dtype == torch.float32
+        model.network = nn.Conv2d(3, 3, 1)  # "meta" keeps no weights to come back with
+        raise KeyError
+    assert {model.device.type, model.network.weight.device.type} == {"cpu"}
+    assert model.dtype == torch.bfloat16
+
+
 def test_device_and_precision_policy():
     assert choose_dtype("auto", torch.device("cpu")) == torch.float32
     assert choose_dtype("bf16", torch.device("cpu")) == torch.bfloat16

@@ -90,3 +90,17 @@ def test_the_labs_weights_give_what_they_gave_there():
         torch.testing.assert_close(
             model.traverse(x, t, u), lab.bcm(reference, x, *levels), rtol=1e-5, atol=1e-5 * max(1, u)
         )
+
+
+def test_the_same_bits_for_any_number_of_threads():
+    model = bcm_restore.load_model(device="cpu")
+    x = torch.randn(1, 3, 301, 333, generator=torch.Generator().manual_seed(0))
+    threads = torch.get_num_threads()
+    try:
+        found = []
+        for count in (1, 2, 3, 5, 7, 8):
+            torch.set_num_threads(count)
+            found.append(model.traverse(x, 0.3, 0.002))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, found[0]) for one in found)

@@ -1,4 +1,6 @@
+import functools
 import io
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,12 +9,14 @@ import torch
 from kinds import as_array, kinds
 from PIL import Image
 from skimage import data
+from toys import Tight
 
 import bcm_restore
 from bcm_restore import images, schemes, tasks, weights
-from bcm_restore.errors import RestoreError
+from bcm_restore.errors import RestoreError, RestoreWarning
 from bcm_restore.metrics import psnr
 from bcm_restore.model import BCM
+from bcm_restore.tasks import base
 from bcm_restore.tasks.inpaint import SeamlessMask
 from bcm_restore.tasks.interpolate import slerp, split
 
@@ -337,6 +341,37 @@ def test_pictures_with_other_schemes_are_apart(portrait):
     assert network.batches == [2, 1]
     for one, inputs in zip(made, masks, strict=True):
         assert np.array_equal(one.image[~inputs["mask"]], portrait[~inputs["mask"]])
+
+
+@pytest.mark.parametrize(
+    ("name", "room", "inputs"),
+    [("super-resolve", 0, {"scale": 2}), ("super-resolve", 1, {"scale": 2}), ("interpolate", 0, {"frames": 3})],
+)
+def test_what_a_device_has_no_memory_for_is_restored_on_the_cpu(portrait, name, room, inputs, monkeypatch):
+    """Device "meta" computes nothing, so that all that comes back is from the CPU."""
+    monkeypatch.setattr(base, "_tell_of_cpu", functools.cache(base._tell_of_cpu.__wrapped__))
+    small = portrait[:32, :32]
+    image = (small, small[::-1].copy()) if name == "interpolate" else small
+    network, steps = Tight(room), []
+    model, task = BCM(network, device="meta"), tasks.get(name)
+    options = {"scheme": "noise 0.5, to 2, to 0", "seed": 3, **inputs}
+    with pytest.warns(RestoreWarning, match="the CPU restores them"):
+        found = task.run(image, model=model, progress=lambda *step: steps.append(step), **options)
+    assert network.devices[: room + 2] == ["meta"] * (room + 1) + ["cpu"]
+    expected = task.run(image, model=BCM(Tight(), device="cpu"), **options)
+    assert np.array_equal(found.image, expected.image)
+    assert (found.nfe, steps[-1][0]) == (2, steps[-1][1])
+    assert model.device.type == "meta"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it is said once
+        network.devices.clear()
+        task.run(image, model=model, **options)
+
+
+def test_no_memory_on_the_cpu_is_an_error(portrait, monkeypatch):
+    monkeypatch.setattr(Tight, "forward", lambda *inputs: (_ for _ in ()).throw(torch.OutOfMemoryError("full")))
+    with pytest.raises(torch.OutOfMemoryError, match="full"):
+        tasks.get("super-resolve").restore(portrait[:16, :16], scale=2, model=BCM(Tight(), device="cpu"))
 
 
 def test_one_pixel_pictures(model):

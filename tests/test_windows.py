@@ -161,7 +161,21 @@ def test_as_many_windows_at_once_as_half_the_free_memory_of_a_gpu(monkeypatch):
     assert _windows_at_once(published, torch.device("cuda")) == 20
 
 
-def test_batches_are_full():
-    local = Local()
-    Windows(local, 0, batch=3)(torch.randn(2, 3, 32, 32), *LEVELS)
-    assert local.batches == [3, 3, 2]
+def test_batches_are_full_but_on_the_cpu_not_of_different_images(monkeypatch):
+    cpu, gpu = Local(), Local()
+    x = torch.randn(2, 3, 32, 32)
+    Windows(cpu, 0, batch=3)(x, *LEVELS)
+    assert cpu.batches == [3, 1, 3, 1]
+    monkeypatch.setattr(canvas, "_in_batches", lambda device: True)
+    Windows(gpu, 0, batch=3)(x, *LEVELS)
+    assert gpu.batches == [3, 3, 2]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_an_image_has_the_same_bits_in_any_batch(count):
+    model = BCM(Windows(network()), device="cpu")
+    x, t, labels = torch.randn(5, 3, 40, 25), torch.tensor([0.1, 0.2, 0.3, 5.0, 60.0]), torch.tensor([0, 2, 1, 1, 0])
+    together = model.traverse(x, t, 0.5, labels=labels), model.mean(x, t, labels=labels)
+    parts = [slice(i, i + count) for i in range(0, 5, count)]
+    assert torch.equal(together[0], torch.cat([model.traverse(x[p], t[p], 0.5, labels=labels[p]) for p in parts]))
+    assert torch.equal(together[1], torch.cat([model.mean(x[p], t[p], labels=labels[p]) for p in parts]))

@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -101,6 +102,7 @@ def _member(jobs: Sequence[Job], steps: Steps, members: int, following: Any, sen
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes, and the first one tells the others
     stop_when_terminated()
+    warnings.showwarning = printing.warning
     if steps.options.device == "cpu":
         torch.set_num_threads(max(torch.get_num_threads() // members, 1))
 

@@ -3,10 +3,13 @@
 import os
 import sys
 import traceback
+import warnings
 from typing import TextIO
 
-from ..errors import RestoreError
+from ..errors import RestoreError, RestoreWarning
 from ..streams import STREAMS
+
+_show_warning = warnings.showwarning
 
 
 def result(text: str) -> None:
@@ -23,6 +26,21 @@ def trace(error: BaseException) -> None:
     """The traceback of an error, on stderr."""
     with STREAMS:
         traceback.print_exception(error)
+
+
+def warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """For `warnings.showwarning`: what the package warns of is a line like any other."""
+    if issubclass(category, RestoreWarning):
+        note(f"warning: {message}")
+    else:
+        _show_warning(message, category, filename, lineno, file, line)
 
 
 def describe(error: BaseException) -> str:

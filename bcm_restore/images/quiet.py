@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from ..errors import RestoreWarning
 from ..streams import STREAMS
 
 # Warnings and Pillow's size limit belong to the whole process: the first decoder changes them, the last restores them.
@@ -39,6 +40,7 @@ def _begin() -> None:
         if _decoders == 0:
             _restore.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
+            warnings.simplefilter("default", RestoreWarning)  # of other threads
             _restore.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
             Image.MAX_IMAGE_PIXELS = None
         _decoders += 1

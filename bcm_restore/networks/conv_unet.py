@@ -9,6 +9,11 @@ from torch import Tensor, nn
 FREQUENCIES = 32
 SCALES = 3  # of the continuation of known pixels: its coarsest cells are 8 pixels wide
 
+GRAIN = 32768  # numbers that PyTorch gives a thread at least
+VECTORS = 64  # numbers that its loops take at a time, or a multiple of them
+
+Margins = tuple[int, int, int, int]  # left, right, top and bottom, in pixels
+
 
 class ConvUNet(nn.Module):
     """U-Net of residual blocks without attention and without normalisation.
@@ -59,22 +64,17 @@ class ConvUNet(nn.Module):
     @property
     def halo(self) -> int:
         """How far beyond an aligned border, in pixels, an output pixel sees; a multiple of `multiple`."""
-        cells = [self.unshuffle * 2**i for i in range(len(self.blocks))]
-        convolutions = [2 * count for count in self.blocks]
-        # From the exit back to the entrance: each 3x3 convolution adds a cell, a coarser grid rounds up to its own.
-        reach = cells[0]
-        for cell, count in zip(cells[:-1], convolutions[:-1], strict=True):
-            reach = (math.ceil(reach / cell) + count) * cell
-        reach = (math.ceil(reach / cells[-1]) + convolutions[-1] + 2 * self.middle_blocks) * cells[-1]
-        reach += sum(cell * count for cell, count in zip(cells[:-1], convolutions[:-1], strict=True))
-        return math.ceil((reach + cells[0]) / self.multiple) * self.multiple
+        reach = self._reaches()[0][0] + self.unshuffle  # the entrance adds a cell
+        return math.ceil(reach / self.multiple) * self.multiple
 
     @property
     def map_halo(self) -> int:
         """The halo where levels differ: what is known is seen from further away."""
         return self.halo + 4 * 2**SCALES
 
-    def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None, margins: Margins = (0, 0, 0, 0)
+    ) -> Tensor:
         """The raw network F(c_in x, t, u).
 
         Args:
@@ -82,22 +82,52 @@ class ConvUNet(nn.Module):
             t: (B,) level of each image.
             u: (B,) level it goes to.
             maps: (B, 2, H, W), log t and log u of each pixel relative to the image's; None where they are uniform.
+            margins: what of x is there to be seen alone, multiples of `multiple`: the result is that of the pixels
+                inside, and of the margins each stage computes no more than they depend on.
 
         Returns:
-            (B, 3, H, W).
+            (B, 3, H - top - bottom, W - left - right).
         """
+        cells, (encoder, middle, decoder) = self._cells(), self._reaches()
         e = F.silu(self.t_embedding(self._waves(t)) + self.u_embedding(self._waves(u)))
         h = self._enter(x, maps)
         skips = []
         for i, stage in enumerate(self.encoder):
+            h, margins = _crop(h, margins, encoder[i], cells[i])
             h = stage(h, e)
             if i < len(self.down):
-                skips.append(h)
+                skips.append((h, margins))
                 h = self.down[i](h)
+        h, margins = _crop(h, margins, middle, cells[-1])
         h = self.middle(h, e)
         for i in reversed(range(len(self.decoder))):
-            h = self.decoder[i](F.pixel_shuffle(self.up[i](h), 2) + skips.pop(), e)
-        return F.pixel_shuffle(self.exit(h), self.unshuffle)
+            h, _ = _crop(h, margins, decoder[i], cells[i + 1])
+            skip, margins = _crop(*skips.pop(), decoder[i], cells[i])
+            h = F.pixel_shuffle(self.up[i](h), 2)
+            h = torch.add(h, skip, out=_replaced(h))
+            del skip  # the stage can do with its memory
+            h = self.decoder[i](h, e)
+        return _crop(F.pixel_shuffle(self.exit(h), self.unshuffle), margins, 0, 1)[0]
+
+    def _cells(self) -> list[int]:
+        """Width in pixels of a cell of each resolution, finest first."""
+        return [self.unshuffle * 2**i for i in range(len(self.blocks))]
+
+    def _reaches(self) -> tuple[list[int], int, list[int]]:
+        """How far, in pixels, the output sees into what enters each stage of the encoder, the middle and the decoder.
+
+        From the exit back to the entrance: each 3x3 convolution adds a cell, a coarser grid rounds up to its own.
+        """
+        cells, decoder, encoder = self._cells(), [], []
+        reach = cells[0]
+        for cell, count in zip(cells[:-1], self.blocks[:-1], strict=True):
+            reach = math.ceil((reach + 2 * count * cell) / (2 * cell)) * 2 * cell
+            decoder.append(reach)
+        reach = middle = math.ceil(reach / cells[-1]) * cells[-1] + 2 * self.middle_blocks * cells[-1]
+        for cell, count in zip(reversed(cells), reversed(self.blocks), strict=True):
+            reach += 2 * count * cell
+            encoder.append(reach)
+        return encoder[::-1], middle, decoder
 
     def _enter(self, x: Tensor, maps: Tensor | None) -> Tensor:
         """The first convolution: of x and, where levels differ, of the maps and the cleaner pixels' continuation."""
@@ -126,8 +156,10 @@ class Block(nn.Module):
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
         """x (B, C, H, W) and embedding e (B, E) to (B, C, H, W)."""
         scale, shift = self.modulation(e)[:, :, None, None].chunk(2, 1)
-        h = torch.addcmul(shift, self.conv1(x), 1 + scale)
-        return x + self.conv2(F.silu(h, inplace=not torch.is_grad_enabled()))
+        h = self.conv1(x)
+        h = torch.addcmul(shift, h, 1 + scale, out=_replaced(h))
+        h = self.conv2(_silu(h))
+        return torch.add(x, h, out=_replaced(h))
 
 
 class Stage(nn.ModuleList):
@@ -141,6 +173,34 @@ class Stage(nn.ModuleList):
         for block in self:
             x = block(x, e)
         return x
+
+
+def _replaced(h: Tensor) -> Tensor | None:
+    """Where to put what replaces h: into its memory, unless gradients need it. On CPU fresh memory is slow."""
+    return None if torch.is_grad_enabled() else h
+
+
+def _silu(h: Tensor) -> Tensor:
+    """SiLU of (B, C, H, W), into its memory unless gradients need it; on CPU the same bits for any number of threads.
+
+    PyTorch gives each thread a part of the memory, and takes what is left there after whole vectors one by one, where
+    exp is rounded differently. Here all parts are whole vectors, and what is left is left at the end.
+    """
+    if torch.is_grad_enabled() or h.device.type != "cpu" or not h.is_contiguous(memory_format=torch.channels_last):
+        return F.silu(h, inplace=not torch.is_grad_enabled())
+    flat = h.permute(0, 2, 3, 1).view(-1)
+    parts = min(torch.get_num_threads(), math.ceil(len(flat) / GRAIN))
+    even = len(flat) // (parts * VECTORS) * parts * VECTORS
+    F.silu(flat[:even], inplace=True)
+    F.silu(flat[even:], inplace=True)
+    return h
+
+
+def _crop(h: Tensor, margins: Margins, reach: int, cell: int) -> tuple[Tensor, Margins]:
+    """h (B, C, H, W), of cells of `cell` pixels, and its margins, without what is further out than `reach` pixels."""
+    left, right, top, bottom = (max(margin - reach, 0) // cell for margin in margins)
+    a, b, c, d = (min(margin, reach) for margin in margins)
+    return h[:, :, top : h.shape[2] - bottom, left : h.shape[3] - right], (a, b, c, d)
 
 
 def continuation(x: Tensor, relative: Tensor) -> Tensor:

@@ -2,16 +2,18 @@
 
 import functools
 import sys
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from .. import schemes, shipped, weights
-from ..errors import RestoreError
+from ..errors import RestoreError, RestoreWarning
 from ..model import BCM, Label, Noise
 from ..operators import Operator, as_operator
 from ..schemes import Progress, Scheme, Setting, State
@@ -64,6 +66,34 @@ class Restoration:
     nfe: int
     case: str
     model: str
+
+
+Made = TypeVar("Made")
+
+
+def or_on_cpu(run: Callable[..., Made]) -> Callable[..., Made]:
+    """`Task.run` or its like, from its start on the CPU if a GPU's memory does not do: the same noise, in float32."""
+
+    @functools.wraps(run)
+    def run_somewhere(self: "Task", *given: Any, model: BCM | str | Path | None = None, **options: Any) -> Made:
+        model = ready(model)
+        try:
+            return run(self, *given, model=model, **options)
+        except torch.OutOfMemoryError:
+            if model.device.type == "cpu":
+                raise
+        _tell_of_cpu()  # out here, where what the exception held is free
+        with model.on("cpu"):
+            return run(self, *given, model=model, **options)
+
+    return run_somewhere
+
+
+@functools.cache  # once a process: what has been said is forgotten whenever somebody changes the filters
+def _tell_of_cpu() -> None:
+    warnings.warn(
+        "the GPU's memory is too small for some pictures; the CPU restores them", RestoreWarning, stacklevel=3
+    )
 
 
 class Task(ABC):
@@ -123,6 +153,7 @@ class Task(ABC):
         )
         return restoration
 
+    @or_on_cpu
     def run_together(
         self,
         images: Sequence[Any],

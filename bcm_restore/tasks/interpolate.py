@@ -14,7 +14,7 @@ from ..model import BCM, Label, Noise
 from ..operators import Mask
 from ..schemes import Progress, Scheme
 from .arrays import AnyImage, to_tensor
-from .base import DEFAULT_NFE, Problem, Restoration, Task, ready
+from .base import DEFAULT_NFE, Problem, Restoration, Task, or_on_cpu, ready
 
 
 class Interpolate(Task):
@@ -32,6 +32,7 @@ class Interpolate(Task):
         nothing = torch.zeros(1, 1, *image.shape[2:], dtype=torch.bool, device=image.device)
         return Problem(Mask(nothing), image, image)
 
+    @or_on_cpu
     def run(
         self,
         image: Sequence[AnyImage],
