@@ -104,10 +104,16 @@ class Canvas(nn.Module):
             return 1, math.ceil(self.tile / multiple) * multiple
         pixels = self.learnt.get(x.device, self.pixels)
         if height * width <= pixels:
-            images = min(pixels // (height * width), len(x)) if _in_batches(x.device) else 1
+            images = min(self.at_once(height, width, x.device), len(x))
             return images, math.ceil(max(height, width) / multiple) * multiple
         side = math.isqrt(pixels) - 2 * halo
         return 1, max(side // multiple, 2 * halo // multiple) * multiple
+
+    def at_once(self, height: int, width: int, device: torch.device) -> int:
+        """How many images of that size are evaluated at a time."""
+        if self.tile is not None or not _in_batches(device):
+            return 1
+        return max(self.learnt.get(device, self.pixels) // (height * width), 1)
 
     def _evaluate(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, margins: Margins) -> Tensor:
         x = _pad(x, self.network.multiple)
@@ -179,6 +185,14 @@ class Windows(nn.Module):
                 out[window] += weighted
             done = stop
         return out[:, :, :height, :width]
+
+    def at_once(self, height: int, width: int, device: torch.device) -> int:
+        """How many images of that size have their windows evaluated at a time."""
+        if not _in_batches(device):
+            return 1
+        sides = (max(side, self.size) for side in (height, width))
+        own = math.prod(len(_starts(side, self.size, self.overlap)) for side in sides)
+        return max((self.batch or _windows_at_once(self.network, device)) // own, 1)
 
 
 def _windows_at_once(network: AdmUNet, device: torch.device) -> int:

@@ -110,8 +110,9 @@ class BCM:
         return self._evaluate(x, t, t, c_skip, c_out, known, labels)
 
     def at_once(self, height: int, width: int) -> int:
-        """How many images of that size are evaluated faster together than one after the other."""
-        return 1
+        """How many images of that size the network evaluates together; 1 where that is no faster than one by one."""
+        most = getattr(self.network, "at_once", None)
+        return most(height, width, self.device) if most else 1
 
     def denoise(self, x: Tensor, t: Level) -> Tensor:
         """A clean image from x at level t in one evaluation."""

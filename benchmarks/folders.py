@@ -41,9 +41,10 @@ def crops(folder: Path, count: int, side: int, suffix: str) -> None:
         Image.fromarray(photo[top : top + side, left : left + side]).save(folder / f"{n:04}{suffix}", quality=30)
 
 
-def one_after_the_other(items, read, work, write, report) -> None:
+def one_after_the_other(items, read, work, write, report, alike) -> None:
     for item in items:
-        write(item, work(item, read(item)))
+        [made] = work([item], [read(item)])
+        write(item, made)
         report(item, None)
 
 

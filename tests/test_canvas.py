@@ -210,3 +210,16 @@ def test_windows_are_fewer_at_a_time_until_the_memory_does():
     assert full.given[:4] == [9 * 256, 4 * 256, 2 * 256, 2 * 256]
     with pytest.raises(torch.OutOfMemoryError):
         Windows(Full(torch.nn.Identity(), 100))(x, *LEVELS)
+
+
+def test_how_many_images_at_once(monkeypatch):
+    cpu = torch.device("cpu")
+    canvas, windows = (
+        Canvas(SMALL, budget=8 * BYTES_PER_PIXEL_AND_CHANNEL * 10_000),
+        Windows(Full(None, 0), 8, batch=20),
+    )
+    assert canvas.at_once(10, 10, cpu) == windows.at_once(16, 16, cpu) == 1
+    monkeypatch.setattr("bcm_restore.canvas._in_batches", lambda device: True)
+    assert [canvas.at_once(side, 50, cpu) for side in (50, 100, 101, 300)] == [4, 2, 1, 1]
+    assert [windows.at_once(side, 16, cpu) for side in (3, 16, 17, 24, 25, 400)] == [20, 20, 10, 10, 6, 1]
+    assert Canvas(SMALL, tile=64).at_once(10, 10, cpu) == 1

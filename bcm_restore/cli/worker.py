@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ..images import Picture
     from ..tasks import Restoration
 
+MOST = 32  # pictures restored at once: they wait in memory for each other
+
 Progress = Callable[[int, int], None]
 
 
@@ -182,7 +184,10 @@ class Worker:
 
     def alike(self, loaded: Loaded | None) -> tuple[Hashable, int]:
         """See `Steps.alike`; where there is nothing to do, pictures are alone."""
-        return (None, 1) if loaded is None or loaded.remark else self._steps.alike(loaded)
+        if loaded is None or loaded.remark:
+            return None, 1
+        kind, most = self._steps.alike(loaded)
+        return kind, min(most, MOST)
 
     def restore(
         self, tickets: Sequence[Ticket], several: Sequence[Loaded | None], progress: Progress
