@@ -10,16 +10,19 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
 import bcm_restore
-from bcm_restore.cli import app
 
 
 class Cli:
     """Runs `bcm-restore` in this process, with what it left on the disk."""
 
     def __call__(self, *arguments: Any, status: int = 0) -> Any:
+        # the tests of a device also run where there is no command line
+        from typer.testing import CliRunner
+
+        from bcm_restore.cli import app
+
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])
         assert result.exit_code == status, f"status {result.exit_code}: {result.stdout}\n{result.stderr}"
         return result

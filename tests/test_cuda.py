@@ -9,6 +9,7 @@ from skimage import data
 import bcm_restore
 from bcm_restore import images, tasks
 from bcm_restore.metrics import psnr
+from bcm_restore.model import BCM
 from bcm_restore.train import start
 from bcm_restore.train.config import make_config
 
@@ -58,6 +59,28 @@ def test_tensors_come_back_to_their_device(photo):
     restored = tasks.get("inpaint").restore(image, mask=mask, model=on("cuda", "auto"))
     assert restored.device == image.device
     assert torch.equal(restored[:, ~mask], image[:, ~mask])
+
+
+@pytest.mark.parametrize("device", ["cuda", "all"])
+def test_pictures_of_one_size_are_restored_together(cli, save, photo, tmp_path, monkeypatch, device):
+    pytest.importorskip("typer")
+    for n in range(5):
+        save(f"album/{n}.jpg", np.roll(photo, 30 * n, 1), quality=20)
+    evaluate, batches = BCM._evaluate, []
+
+    def counting(self, x, *arguments):
+        batches.append(len(x))
+        return evaluate(self, x, *arguments)
+
+    monkeypatch.setattr(BCM, "_evaluate", counting)
+    run = ("jpeg-restore", tmp_path / "album", "--nfe", "1")
+    cli(*run, "-o", tmp_path / "cuda", "--device", device)
+    if device == "cuda" or torch.cuda.device_count() == 1:  # else other processes are at work
+        assert max(batches) > 1
+    cli(*run, "-o", tmp_path / "cpu", "--device", "cpu")
+    for n in range(5):
+        pair = [images.read(tmp_path / folder / f"{n}.png").pixels for folder in ("cuda", "cpu")]
+        assert psnr(*pair) > 35
 
 
 def test_training_on_the_device(tmp_path, photo):
