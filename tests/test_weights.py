@@ -1,14 +1,19 @@
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save, save_file
 
 import bcm_restore
 from bcm_restore import weights
 from bcm_restore.errors import RestoreError
 from bcm_restore.networks import ConvUNet
 
+DEFAULT = weights.read(weights.find(weights.DEFAULT))
 CONFIG = {"channels": [8, 12], "blocks": [1, 1], "middle": 1, "embedding": 16, "unshuffle": 2}
 
 
@@ -77,3 +82,38 @@ def test_files_that_are_not_models_are_named(tmp_path):
             bcm_restore.load_model(path, device="cpu")
         assert str(caught.value).startswith(str(path))
         assert "\n" not in str(caught.value)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.data())
+def test_a_model_file_with_altered_bytes_is_refused(data):
+    """Wherever it is altered: in its header, in the description or in a tensor."""
+    whole = weights.find(weights.DEFAULT).read_bytes()
+    place = data.draw(st.one_of(st.integers(0, len(whole) - 1), st.integers(0, 4000)))
+    altered = bytearray(whole)
+    altered[place] ^= data.draw(st.integers(1, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "altered.safetensors"
+        path.write_bytes(altered)
+        try:
+            description, tensors = weights.read(path)
+        except RestoreError as error:
+            assert str(error).startswith(f"{path}: ")
+        else:  # what is altered says nothing: a blank, or the name of the digest itself
+            assert (description, tensors.keys()) == (DEFAULT[0], DEFAULT[1].keys())
+            assert all(torch.equal(tensor, tensors[name]) for name, tensor in DEFAULT[1].items())
+
+
+def test_a_model_file_cut_short_or_altered_ends_a_run_before_it_begins(cli, photo, tmp_path):
+    whole = weights.find(weights.DEFAULT).read_bytes()
+    altered = tmp_path / "altered.safetensors"
+    for damaged in (whole[: len(whole) // 2], whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:]):
+        altered.write_bytes(damaged)
+        assert cli.refuses(tmp_path, "super-resolve", tmp_path, "--model", altered).startswith(f"error: {altered}: ")
+
+
+def test_files_of_earlier_versions_have_no_digest(tmp_path):
+    description, tensors = weights.read(weights.find(weights.DEFAULT))
+    path = tmp_path / "old.safetensors"
+    path.write_bytes(save(tensors, {"bcm_restore": json.dumps(description)}))
+    assert bcm_restore.load_model(path, device="cpu").name == "old"

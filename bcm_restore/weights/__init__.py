@@ -1,6 +1,7 @@
 """Model files: safetensors whose metadata say all that is needed to load them."""
 
 import difflib
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -94,30 +95,49 @@ def save_model(
 
     description = {"architecture": type(network).__name__, "config": dict(config), "model": model}
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    Path(path).write_bytes(save(tensors, {"bcm_restore": json.dumps(description)}))
+    Path(path).write_bytes(save(tensors, metadata(description, tensors)))
+
+
+def metadata(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """What a model file says of itself: its description, see `read`, and the SHA-256 of that and of its tensors."""
+    return {"bcm_restore": json.dumps({**description, "sha256": _digest(description, tensors)})}
+
+
+def _digest(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all that makes a model, whatever the order."""
+    sha256 = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha256.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What a model file says of its network, {"architecture", "config", "model"}, and its tensors.
 
     Raises:
-        RestoreError: it is not a model of this package's.
+        RestoreError: it is not a model of this package's, or is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as file:
-            metadata = (file.metadata() or {}).get("bcm_restore")
-            tensors = {} if metadata is None else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            text = (file.metadata() or {}).get("bcm_restore")
+            tensors = {} if text is None else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise RestoreError(f"{path}: not a readable .safetensors file ({error}); fetch it again") from error
-    if metadata is None:
+    if text is None:
         raise RestoreError(f"{path}: holds tensors but not the description of a bcm-restore model; convert it first")
     try:
-        description = json.loads(metadata)
-        return {key: description[key] for key in ("architecture", "config", "model")}, tensors
-    except (ValueError, TypeError, KeyError) as error:
+        found = json.loads(text)
+        description = {key: found[key] for key in ("architecture", "config", "model")}
+        sha256 = found.get("sha256")  # files of earlier versions have none
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise RestoreError(f"{path}: its description of the model is damaged; fetch the file again") from error
+    if sha256 not in (None, _digest(description, tensors)):
+        raise RestoreError(f"{path}: is damaged: it is not what was written (SHA-256); fetch the file again")
+    return description, tensors
 
 
 def _fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

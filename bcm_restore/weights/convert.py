@@ -1,6 +1,5 @@
 """Checkpoints of the published networks as models of this package: read without running what is in them, once."""
 
-import json
 import re
 import warnings
 from collections.abc import Mapping
@@ -40,6 +39,8 @@ def convert(source: Path, target: Path, precision: str | None = None) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    from . import metadata
+
     description, tensors = _read(source)
     if description is None:
         description, precision = _describe(tensors, source), precision or "fp16"
@@ -47,7 +48,7 @@ def convert(source: Path, target: Path, precision: str | None = None) -> None:
         tensors = {name: _as(precision, tensor, name, source) for name, tensor in tensors.items()}
     with atomic_path(target) as temporary:
         try:
-            save_file(tensors, temporary, {"bcm_restore": json.dumps(description)})
+            save_file(tensors, temporary, metadata(description, tensors))
         except SafetensorError as error:
             raise RestoreError(f"{target}: cannot be written ({error}); free some space") from error
 
