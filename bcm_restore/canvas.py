@@ -1,5 +1,6 @@
 """Any image size: a network evaluated whole, in tiles that give the same pixels, or in windows that are blended."""
 
+import contextlib
 import itertools
 import math
 
@@ -16,11 +17,18 @@ from .networks.conv_unet import Margins
 BYTES_PER_PIXEL_AND_CHANNEL = 5
 MEMORY_BUDGET = 1152 * 2**20  # tiles of the default model are 1808 pixels wide: their halos add 8 % to the arithmetic
 
+# Of a picture in files, whose tiles are the smaller the better for its memory; 24 megapixels took 1.30 s each with
+# these, 1.34 with half as much and 1.38 with `MEMORY_BUDGET`: the kernel zeroes larger activations anew each time.
+PIECE_BUDGET = 512 * 2**20
+
 # The same for AdmUNet and each pixel of its windows, measured (104) with four windows of the published network. That is
 # as many as the budget holds: more were no faster, window for window (benchmarks/windows.md).
 BYTES_PER_WINDOW_PIXEL_AND_CHANNEL = 104
 WINDOWS_BUDGET = 320 * 2**20
 MOST_WINDOWS = 128  # however much memory a GPU has: far below the 2**31 activations that kernels can index
+
+# Of a tile along a side: where it lies, where with its halo, and the halo's two ends.
+Span = tuple[slice, slice, tuple[int, int]]
 
 
 def spread(network: nn.Module, tile: int | None = None, overlap: int | None = None) -> nn.Module:
@@ -82,6 +90,14 @@ class Canvas(nn.Module):
                     del self.learnt[x.device]  # the picture itself is too large: smaller ones may find room
                     raise
 
+    def cuts(self, size: tuple[int, int], maps: bool) -> list[tuple[Span, Span]]:
+        """The tiles for a `Piece` each of an image of `size` = (H, W), with or without maps: their rows and columns."""
+        halo = self.network.map_halo if maps else self.network.halo
+        pixels = PIECE_BUDGET // (BYTES_PER_PIXEL_AND_CHANNEL * self.network.entrance.out_channels)
+        tile = self._side(min(self.pixels, pixels), halo)
+        down, across = (_spans(side, tile, halo, self.network.multiple) for side in size)
+        return list(itertools.product(down, across))
+
     def _forward(
         self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, halo: int, images: int, tile: int
     ) -> Tensor:
@@ -92,7 +108,7 @@ class Canvas(nn.Module):
             for (rows, outer_rows, ends), (columns, outer_columns, sides) in itertools.product(down, across):
                 window = (batch, slice(None), outer_rows, outer_columns)
                 near = None if maps is None else maps[window]
-                inner = self._evaluate(x[window], t[batch], u[batch], near, (*sides, *ends))
+                inner = self.evaluate(x[window], t[batch], u[batch], near, (*sides, *ends))
                 place = out[batch, :, rows, columns]
                 place.copy_(inner[:, :, : place.shape[2], : place.shape[3]])
         return out
@@ -101,13 +117,20 @@ class Canvas(nn.Module):
         """How many images are evaluated at a time, and the side of their tiles, a multiple of the network's."""
         multiple, (height, width) = self.network.multiple, x.shape[2:]
         if self.tile is not None:
-            return 1, math.ceil(self.tile / multiple) * multiple
+            return 1, self._side(self.pixels, halo)
         pixels = self.learnt.get(x.device, self.pixels)
         if height * width <= pixels:
             images = min(self.at_once(height, width, x.device), len(x))
             return images, math.ceil(max(height, width) / multiple) * multiple
+        return 1, self._side(pixels, halo)
+
+    def _side(self, pixels: int, halo: int) -> int:
+        """Side of the tiles, a multiple of the network's, so that they have so many pixels with their halo."""
+        multiple = self.network.multiple
+        if self.tile is not None:
+            return math.ceil(self.tile / multiple) * multiple
         side = math.isqrt(pixels) - 2 * halo
-        return 1, max(side // multiple, 2 * halo // multiple) * multiple
+        return max(side // multiple, 2 * halo // multiple) * multiple
 
     def at_once(self, height: int, width: int, device: torch.device) -> int:
         """How many images of that size are evaluated at a time."""
@@ -115,10 +138,34 @@ class Canvas(nn.Module):
             return 1
         return max(self.learnt.get(device, self.pixels) // (height * width), 1)
 
-    def _evaluate(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, margins: Margins) -> Tensor:
+    def evaluate(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, margins: Margins) -> Tensor:
+        """The network's own result for any height and width, padded at the right and below; see its forward."""
         x = _pad(x, self.network.multiple)
         maps = None if maps is None else _pad(maps, self.network.multiple)
         return self.network(x.contiguous(memory_format=torch.channels_last), t, u, maps, margins)
+
+
+class Piece(nn.Module):
+    """A canvas's network for one of its `cuts`, given with its halo: right in the tile, and anything in its halo.
+
+    Args:
+        canvas: of the whole image.
+        rows, columns: of the tile.
+    """
+
+    def __init__(self, canvas: Canvas, rows: Span, columns: Span) -> None:
+        super().__init__()
+        self.canvas, self.rows, self.columns = canvas, rows, columns
+
+    def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
+        """F for x (1, 3, h, w) and the rest; see `Canvas.forward`."""
+        with contextlib.suppress(torch.OutOfMemoryError):
+            inner = self.canvas.evaluate(x, t, u, maps, (*self.columns[2], *self.rows[2]))
+            out = torch.zeros_like(x)
+            place = out[:, :, inside(self.rows), inside(self.columns)]
+            place.copy_(inner[:, :, : place.shape[2], : place.shape[3]])
+            return out
+        return self.canvas(x, t, u, maps)  # in smaller tiles
 
 
 class Windows(nn.Module):
@@ -248,8 +295,8 @@ def _pad(x: Tensor, multiple: int) -> Tensor:
     return x
 
 
-def _spans(size: int, tile: int, halo: int, multiple: int) -> list[tuple[slice, slice, tuple[int, int]]]:
-    """The tiles along one side, as equal as they can be: where each lies, where with its halo, and the halo's two ends.
+def _spans(size: int, tile: int, halo: int, multiple: int) -> list[Span]:
+    """The tiles along one side, as equal as they can be.
 
     All are multiples of `multiple`; the last tile may end beyond the side.
     """
@@ -261,6 +308,12 @@ def _spans(size: int, tile: int, halo: int, multiple: int) -> list[tuple[slice, 
         before, after = min(halo, start), min(halo, borders[-1] - stop)
         spans.append((slice(start, stop), slice(start - before, stop + after), (before, after)))
     return spans
+
+
+def inside(span: Span) -> slice:
+    """Where a tile lies within itself with its halo."""
+    own, outer, _ = span
+    return slice(own.start - outer.start, own.stop - outer.start)
 
 
 def _in_batches(device: torch.device) -> bool:

@@ -197,7 +197,7 @@ class Setting:
     model: BCM
     operator: Operator
     y: object
-    noise: Noise
+    noise: Callable[[Tensor], Tensor]  # what `Noise` is
     t0: float = 0.0
     labels: Tensor | None = None  # (B,) or (1,), the classes of the images
 
@@ -253,14 +253,19 @@ def advance(
     for position, move in enumerate(scheme.moves):
         for state in states:
             state.remember = any(later.word == "renoise" for later in scheme.moves[position:])
-        if move.nfe:
-            _evaluate(states, move, settings)
-            done += 1
-            if progress:
-                progress(done, evaluations)
-            continue
-        for state, setting in zip(states, settings, strict=True):
-            _STEPS[move.word](state, move, setting)
+        step(states, move, settings)
+        done += move.nfe
+        if move.nfe and progress:
+            progress(done, evaluations)
+
+
+def step(states: Sequence[State], move: Move, settings: Sequence[Setting]) -> None:
+    """One move of `advance`."""
+    if move.nfe:
+        _evaluate(states, move, settings)
+        return
+    for state, setting in zip(states, settings, strict=True):
+        _STEPS[move.word](state, move, setting)
 
 
 def check(scheme: Scheme, model: BCM, t0: float = 0.0) -> None:

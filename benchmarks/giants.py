@@ -1,21 +1,34 @@
-"""Time and peak memory of the command line on 12-megapixel pictures: the table of benchmarks/giants.md.
+"""Time and peak memory of the command line on pictures of 1, 12 and 100 megapixels: the tables of benchmarks/giants.md.
 
     python benchmarks/giants.py
 
-The picture is scikit-image's astronaut, enlarged to 4000x3000 and given some grain, so that nothing is flat.
+The picture is scikit-image's astronaut, enlarged and given some grain, so that nothing is flat. Seconds are those of
+the command's own report: reading, restoring, writing, without start-up and loading the model.
 """
 
+import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from skimage import data
 
-SIZE = (4000, 3000)
+SIZES = {1: (1000, 1000), 12: (4000, 3000), 100: (12500, 8000)}
+
+# Options of the command for a size in megapixels, and the sizes that it is run on.
+RUNS = [
+    ("inpaint {0}.tif --mask {0}thin.png --nfe 1", (1, 12, 100)),
+    ("inpaint {0}.tif --mask {0}thin.png --nfe 4", (1, 12, 100)),
+    ("inpaint {0}.tif --mask {0}random.png --nfe 1", (1, 12, 100)),
+    ("inpaint {0}.png --mask {0}wide.png --nfe 1", (1, 12, 100)),
+    ("jpeg-restore {0}.jpg --nfe 1", (1, 12, 100)),
+    ("jpeg-restore {0}decoded.png --nfe 1", (1, 12, 100)),
+    ("jpeg-restore {0}decoded.tif --nfe 1", (1, 12, 100)),
+    ("super-resolve {0}small.png --scale 4 --nfe 1", (1, 12, 100)),
+]
 
 # Runs its arguments and prints the peak memory of that one child in kilobytes.
 WATCH = """
@@ -25,46 +38,53 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
-def prepare(folder: Path) -> None:
-    rng = np.random.default_rng(0)
-    large = np.asarray(Image.fromarray(data.astronaut()).resize(SIZE, Image.Resampling.BICUBIC)).astype(np.float32)
-    large = (large + rng.normal(0, 4, large.shape)).clip(0, 255).astype(np.uint8)
-    Image.fromarray(large).save(folder / "large.png", compress_level=1)
-    Image.fromarray(large).save(folder / "large.jpg", quality=30)
-    Image.fromarray(large[:750, :1000]).save(folder / "small.png")
-    thin = np.zeros(SIZE[::-1], np.uint8)
-    thin[::40] = thin[1::40] = thin[2::40] = 255
-    Image.fromarray(thin).save(folder / "thin.png")
-    Image.fromarray((rng.random(SIZE[::-1]) < 0.8).astype(np.uint8) * 255).save(folder / "random.png")
+def prepare(folder: Path, megapixels: int) -> None:
+    rng, (width, height) = np.random.default_rng(0), SIZES[megapixels]
+    pixels = np.asarray(Image.fromarray(data.astronaut()).resize((width, height), Image.Resampling.BICUBIC)).copy()
+    for row in pixels:  # floats of the whole would be large
+        row[:] = (row + rng.normal(0, 4, row.shape)).clip(0, 255)
+    picture, name = Image.fromarray(pixels), str(folder / str(megapixels))
+    picture.save(f"{name}.tif")
+    picture.save(f"{name}.png", compress_level=1)
+    picture.save(f"{name}.jpg", quality=30)
+    decoded = Image.open(f"{name}.jpg")
+    decoded.save(f"{name}decoded.png", compress_level=1)
+    decoded.save(f"{name}decoded.tif")
+    picture.crop((0, 0, width // 4, height // 4)).save(f"{name}small.png")
+    mask = np.zeros((height, width), np.uint8)
+    mask[::40] = mask[1::40] = mask[2::40] = 255
+    Image.fromarray(mask).save(f"{name}thin.png")
+    mask[height // 4 : height // 2, width // 4 : width // 2] = 255
+    Image.fromarray(mask).save(f"{name}wide.png")
+    Image.fromarray((rng.random((height, width)) < 0.8).astype(np.uint8) * 255).save(f"{name}random.png")
+
+
+def run(folder: Path, arguments: str) -> tuple[float, float]:
+    """(seconds a megapixel of output, peak memory in GB)."""
+    command = [sys.executable, "-m", "bcm_restore", *arguments.split(), "--overwrite", "--json"]
+    watch = [sys.executable, "-c", WATCH, *command]
+    printed = subprocess.run(watch, cwd=folder, check=True, capture_output=True, text=True).stdout
+    document, _, kilobytes = printed.rstrip().rpartition("\n")
+    [record] = json.loads(document)["files"]
+    return record["seconds"] / (record["size"][0] * record["size"][1] / 1e6), int(kilobytes) / 1e6
 
 
 def main() -> None:
+    Image.MAX_IMAGE_PIXELS = None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prepare(folder)
-        print("| command | seconds | peak memory, GB |\n| --- | --- | --- |", flush=True)
-        for arguments in (
-            "inpaint large.png --mask thin.png --nfe 1",
-            "inpaint large.png --mask thin.png --nfe 4",
-            "inpaint large.png --mask random.png --nfe 4",
-            "jpeg-restore large.jpg --nfe 1",
-            "jpeg-restore large.jpg --nfe 4",
-            "super-resolve small.png --scale 4 --nfe 4",
-        ):
-            start = time.perf_counter()
-            command = [
-                sys.executable,
-                "-c",
-                WATCH,
-                sys.executable,
-                "-m",
-                "bcm_restore",
-                *arguments.split(),
-                "--overwrite",
-            ]
-            run = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
-            seconds, kilobytes = time.perf_counter() - start, int(run.stdout.split()[-1])
-            print(f"| `{arguments}` | {seconds:.0f} | {kilobytes / 1e6:.2f} |", flush=True)
+        for megapixels in SIZES:
+            prepare(folder, megapixels)
+        print(
+            "| command | megapixels | s/MP | to 1 MP | peak memory, GB |\n| --- | --- | --- | --- | --- |", flush=True
+        )
+        for arguments, sizes in RUNS:
+            first = None
+            for megapixels in sizes:
+                seconds, memory = run(folder, arguments.format(megapixels))
+                first = first or seconds
+                shown = f"`{arguments.format(megapixels)}` | {megapixels} | {seconds:.2f} | {seconds / first:.2f}"
+                print(f"| {shown} | {memory:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

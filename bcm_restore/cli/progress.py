@@ -8,10 +8,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 
 class Bar:
-    """Files done, speed, time left and the evaluations within the current picture; nothing where stderr is no terminal.
+    """Files done, speed, time left and how far the current picture is; nothing where stderr is no terminal.
 
     Args:
         files: how many there are.
+
+    Attributes:
+        evaluation: to be told of evaluations, or tiles, of the current picture.
     """
 
     def __init__(self, files: int) -> None:
@@ -19,7 +22,7 @@ class Bar:
         self._bar = Progress(
             TextColumn("{task.fields[files]} files", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[evaluations]}", markup=False),
+            TextColumn("{task.fields[part]}", markup=False),
             TextColumn("{task.fields[speed]}", markup=False),
             TimeRemainingColumn(),
             console=console,
@@ -28,9 +31,10 @@ class Bar:
             # else results that are piped elsewhere would end up on the terminal
             redirect_stdout=sys.stdout.isatty(),
         )
+        self.evaluation = _Evaluations(self)
         self._files, self._done = files, 0
         self._megapixels, self._start = 0.0, time.monotonic()
-        self._task: TaskID = self._bar.add_task("", total=files, files=f"0/{files}", evaluations="", speed="")
+        self._task: TaskID = self._bar.add_task("", total=files, files=f"0/{files}", part="", speed="")
 
     def __enter__(self) -> "Bar":
         self._bar.start()
@@ -39,10 +43,9 @@ class Bar:
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
 
-    def evaluation(self, done: int, total: int) -> None:
-        """Tells of an evaluation: (done, in all) within the current picture."""
-        part = done / max(total, 1)
-        self._bar.update(self._task, completed=self._done + part, evaluations=f"NFE {done}/{total}")
+    def part(self, unit: str, done: int, total: int) -> None:
+        """Tells how far the current picture is: so many units done, and in all."""
+        self._bar.update(self._task, completed=self._done + done / max(total, 1), part=f"{unit} {done}/{total}")
 
     def file(self, pixels: int) -> None:
         """Tells that a file is done, and how many pixels were restored."""
@@ -53,6 +56,20 @@ class Bar:
             self._task,
             completed=self._done,
             files=f"{self._done}/{self._files}",
-            evaluations="",
+            part="",
             speed=f"{speed:.2f} MP/s",
         )
+
+
+class _Evaluations:
+    """What is called with (done, in all) after each evaluation of the current picture, or each tile of a large one."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+
+    def __call__(self, done: int, total: int) -> None:
+        self._bar.part("NFE", done, total)
+
+    def tile(self, done: int, total: int) -> None:
+        """Tells of a tile."""
+        self._bar.part("tile", done, total)

@@ -13,6 +13,7 @@ from .inputs import Job
 from .options import Batch, Common, Report
 
 if TYPE_CHECKING:
+    from ..schemes import Progress
     from ..tasks import Restoration
 
 Header = dict[str, str | int]
@@ -104,9 +105,10 @@ class Log:
             printing.note(f"{done} of {len(self._jobs)} files done; {how} goes on from there")
         finish(self.outcomes, self._header, self._options)
 
-    def progress(self, done: int, total: int) -> None:
-        """Tells of (done, in all) within the current picture."""
-        self._bar.evaluation(done, total)
+    @property
+    def progress(self) -> "Progress":
+        """To be told of (done, in all) within the current picture."""
+        return self._bar.evaluation
 
     def done(self, number: int, outcome: Outcome, error: Exception | None = None) -> None:
         """Tells of a picture.

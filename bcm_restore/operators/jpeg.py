@@ -110,14 +110,7 @@ class Jpeg(Operator):
         """
         grey = bool((x == x[:, :1]).all())
         factor = sampling or (None if grey else find_sampling(x, quality))
-        samples = [to_ycc(x, 1)[0], *(chroma(x, factor).split(1) if factor else [])]
-        tables = [standard_tables(quality)[min(i, 1)] for i in range(len(samples))]
-        planes = []
-        for plane, table in zip(samples, tables, strict=True):
-            plane = pad(plane[None], (0, -plane.shape[2] % 8, 0, -plane.shape[1] % 8), mode="replicate")[0]
-            planes.append((to_blocks(transform(plane))[0] / table.to(x.device)).round().short())
-        factors = [factor or (1, 1), (1, 1), (1, 1)][: len(planes)]
-        return cls(Coefficients((x.shape[2], x.shape[3]), planes, tables, factors), grey)
+        return cls(coefficients_of(x, quality, factor), grey)
 
     def A(self, x: Tensor) -> tuple[Tensor, ...]:
         """The encoder: the quantised coefficients of x."""
@@ -169,9 +162,7 @@ class Jpeg(Operator):
         From the file's own coefficients, within about a quarter. The averaging of chroma and the rounding of pixels to
         8 bits come on top; they matter at qualities above 90. See `_quantisation_error`.
         """
-        errors = [_quantisation_error(k, c.table) for k, c in zip(self.y, self.components, strict=True)]
-        gains = (YCC_TO_RGB**2).mean(0)  # of the error of Y, Cb, Cr on its way to RGB
-        return math.sqrt(sum(gain * error for gain, error in zip(gains, errors, strict=False))) / LEVELS
+        return quantisation_level([k[0] for k in self.y], [c.table for c in self.components])
 
     def _check(self, y: Measurement, batch: int) -> None:
         """Raises RestoreError unless y are coefficients of such a file, for one image or for the batch."""
@@ -181,8 +172,7 @@ class Jpeg(Operator):
 
     def _strips(self) -> Iterator[slice]:
         """Image rows, some blocks of every component at a time."""
-        unit = 8 * max(c.factor[0] for c in self.components)
-        height = unit * -(-STRIP // unit)
+        height = strip_height(max(c.factor[0] for c in self.components))
         for start in range(0, self.size[0], height):
             yield slice(start, min(start + height, self.size[0]))
 
@@ -210,6 +200,44 @@ class Jpeg(Operator):
                 place = ycc[:, i, row :: c.factor[0], column :: c.factor[1]]
                 place[:] = plane[:, : place.shape[1], : place.shape[2]]
         return to_rgb(ycc)
+
+
+def strip_height(down: int) -> int:
+    """Image rows at a time that hold whole blocks of all components, the coarsest with `down` rows a sample."""
+    return 8 * down * -(-STRIP // (8 * down))
+
+
+def coefficients_of(x: Tensor, quality: int, factor: tuple[int, int] | None) -> Coefficients:
+    """The coefficients that pixels x (1, 3, H, W) had in a JPEG of that quality, by `Jpeg.from_pixels`.
+
+    `factor` is the image rows and columns of a sample of chroma; None: of luma alone.
+    """
+    samples = [to_ycc(x, 1)[0], *(chroma(x, factor).split(1) if factor else [])]
+    tables = [standard_tables(quality)[min(i, 1)] for i in range(len(samples))]
+    planes = []
+    for plane, table in zip(samples, tables, strict=True):
+        plane = pad(plane[None], (0, -plane.shape[2] % 8, 0, -plane.shape[1] % 8), mode="replicate")[0]
+        planes.append((to_blocks(transform(plane))[0] / table.to(x.device)).round().short())
+    factors = [factor or (1, 1), (1, 1), (1, 1)][: len(planes)]
+    return Coefficients((x.shape[2], x.shape[3]), planes, tables, factors)
+
+
+def crop(coefficients: Coefficients | Any, rows: slice) -> Coefficients:
+    """The coefficients of a band of image rows that begins, and ends but at the lower edge, at a `strip_height`."""
+    tallest = max(down for down, _ in coefficients.sampling)
+    planes = []
+    for plane, (own, _) in zip(coefficients.planes, coefficients.sampling, strict=True):
+        height = 8 * tallest // own  # image rows a block
+        planes.append(plane[rows.start // height : -(-rows.stop // height)])
+    size = rows.stop - rows.start, coefficients.size[1]
+    return Coefficients(size, planes, coefficients.tables, coefficients.sampling)
+
+
+def quantisation_level(planes: Sequence[Any], tables: Sequence[Any]) -> float:
+    """`Jpeg.level` of coefficients, (blocks down, across, 8, 8) of each component, with its table."""
+    errors = [_quantisation_error(torch.as_tensor(k), torch.as_tensor(q)) for k, q in zip(planes, tables, strict=True)]
+    gains = (YCC_TO_RGB**2).mean(0)  # of the error of Y, Cb, Cr on its way to RGB
+    return math.sqrt(sum(gain * error for gain, error in zip(gains, errors, strict=False))) / LEVELS
 
 
 def _correction(c: Component, plane: Tensor, k: Tensor) -> Tensor:
@@ -243,7 +271,7 @@ def _correct_edges(correction: Tensor, c: Component, plane: Tensor, k: Tensor, r
 
 
 def _quantisation_error(k: Tensor, table: Tensor) -> float:
-    """The expected squared error, a sample, of coefficients that were rounded to k steps; k is (1, m, n, 8, 8).
+    """The expected squared error, a sample, of coefficients that were rounded to k steps; k is (m, n, 8, 8).
 
     Where k is not zero the error is even within the interval: q^2 / 12. Around zero it is less, how much less is read
     off the share of zeros. The coefficients of one frequency over all blocks, of sky and grass alike, have a density
@@ -253,9 +281,9 @@ def _quantisation_error(k: Tensor, table: Tensor) -> float:
         share of other than zeros = (1 + z) exp(-z)
         E[c^2; zero] = b^2 5! P(6, z) = (q / 2)^2 5! P(6, z) / z^4
     """
-    blocks = k.shape[1] * k.shape[2]
+    blocks = k.shape[0] * k.shape[1]
     # Where all are zero a thousandth of a coefficient counts as not: the true share is not zero either.
-    share = (k != 0).sum((0, 1, 2)).double().cpu().clamp(1e-3, blocks - 1e-3) / blocks
+    share = (k != 0).sum((0, 1)).double().cpu().clamp(1e-3, blocks - 1e-3) / blocks
     z = -share.log()
     for _ in range(200):  # converges, the slower the smaller z; but there z hardly matters
         z = torch.log1p(z) - share.log()

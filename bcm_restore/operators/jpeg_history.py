@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -36,7 +37,12 @@ def estimate_quality(x: Tensor) -> int | None:
         raise RestoreError(
             f"a quality is estimated for one image (1, 3, H, W), not {tuple(x.shape)}: pass one at a time"
         )
-    coefficients = _clean_blocks(to_ycc(x, 1)[0], x, (1, 1))
+    return quality_of_parts([x])
+
+
+def quality_of_parts(parts: Iterable[Tensor]) -> int | None:
+    """`estimate_quality` of an image in parts (1, 3, h, w), cut where blocks end."""
+    coefficients = _some(torch.cat([_clean_blocks(to_ycc(part, 1)[0], part, (1, 1)) for part in parts]))
     evidence = _evidence(coefficients, torch.stack([standard_tables(quality)[0] for quality in range(1, 101)]))
     best = int(evidence.argmax())
     return best + 1 if evidence[best] > EVIDENCE and best < FINEST else None
@@ -47,8 +53,17 @@ def find_sampling(x: Tensor, quality: int) -> tuple[int, int] | None:
 
     (2, 2) is 4:2:0. None if that is unclear: no chroma to speak of, another quality, or another way to enlarge chroma.
     """
+    return sampling_of_parts([x], quality)
+
+
+def sampling_of_parts(parts: Iterable[Tensor], quality: int) -> tuple[int, int] | None:
+    """`find_sampling` of an image in parts (1, 3, h, w), cut at multiples of 16 rows."""
+    blocks: list[list[Tensor]] = [[] for _ in SAMPLINGS]
+    for part in parts:
+        for found, factor in zip(blocks, SAMPLINGS, strict=True):
+            found.append(_clean_blocks(chroma(part, factor), part, factor))
     table = standard_tables(quality)[1][None]
-    evidence = [float(_evidence(_clean_blocks(chroma(x, factor), x, factor), table)) for factor in SAMPLINGS]
+    evidence = [float(_evidence(_some(torch.cat(found)), table)) for found in blocks]
     second, best = sorted(evidence)[1:]
     return SAMPLINGS[evidence.index(best)] if best >= 0 and best > second + EVIDENCE else None
 
@@ -76,8 +91,12 @@ def _clean_blocks(planes: Tensor, x: Tensor, factor: tuple[int, int]) -> Tensor:
     saturated = averaged((x.abs().amax(1) > 1 - 1 / 255).float(), factor)[:, :height, :width]
     clean = to_blocks(saturated).amax((3, 4)) == 0
     blocks = to_blocks(planes[:, :height, :width])[clean.expand(len(planes), -1, -1)]
-    blocks = blocks[:: math.ceil(len(blocks) / BLOCKS)] if len(blocks) else blocks
-    return transform(blocks)
+    return transform(_some(blocks))
+
+
+def _some(blocks: Tensor) -> Tensor:
+    """At most `BLOCKS` of (N, 8, 8), evenly chosen."""
+    return blocks[:: math.ceil(len(blocks) / BLOCKS)] if len(blocks) else blocks
 
 
 def _evidence(coefficients: Tensor, tables: Tensor) -> Tensor:

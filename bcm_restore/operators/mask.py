@@ -32,6 +32,10 @@ class Mask(Operator):
             )
         self.known = known
 
+    def crop(self, rows: slice, columns: slice = slice(None)) -> Mask:
+        """The operator of a part of the image."""
+        return type(self)(self.known[:, :, rows, columns])
+
     def A(self, x: Tensor) -> Tensor:
         """The known pixels; the unknown ones are zero."""
         return torch.where(self._known_for(x), x, 0)

@@ -48,6 +48,8 @@ FILTERS = {
     "lanczos": Filter(3, _lanczos),
 }
 
+REACH = 24  # rows of y; see `Resize.crop`
+
 
 @lru_cache(maxsize=32)  # both axes of a square, and both directions, need the same few
 def resampling(length: int, new_length: int, filter: str = "bicubic") -> Banded:
@@ -105,9 +107,19 @@ class Resize(Operator):
             size = math.ceil(image_size[0] / scale), math.ceil(image_size[1] / scale)
         if min(*image_size, *size) < 1:
             raise RestoreError(f"cannot resize {image_size} to {size}: sides are 1 pixel or more")
-        self.image_size, self.size = image_size, size
+        self.image_size, self.size, self.filter = image_size, size, filter
         self._rows = resampling(image_size[0], size[0], filter)
         self._columns = resampling(image_size[1], size[1], filter)
+
+    def crop(self, rows: slice) -> Resize:
+        """The operator of a band of rows that begins and ends where rows of y do.
+
+        A row that is at least `REACH` rows of y away from where the image was cut is fitted as it is in the whole, but
+        for 1e-8 of the values' range.
+        """
+        first, last = (row * self.size[0] // self.image_size[0] for row in (rows.start, rows.stop))
+        size = rows.stop - rows.start, self.image_size[1]
+        return Resize(size, size=(last - first, self.size[1]), filter=self.filter)
 
     def A(self, x: Tensor) -> Tensor:
         """R_h x R_w^T, what `Image.resize` would return."""

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import RestoreError
+from ..rasters import Raster, bands
 
 AnyImage = Image.Image | np.ndarray | Tensor
 Back = Callable[[Tensor], Any]  # (B, 3, H, W) in [-1, 1] to what the caller gave
@@ -35,6 +36,21 @@ def to_tensor(image: AnyImage) -> tuple[Tensor, Back]:
     if isinstance(image, Tensor):
         return _from_torch(image)
     raise RestoreError(f"{type(image).__name__} is not a picture; give a PIL image, a NumPy array or a torch tensor")
+
+
+def to_raster(image: np.ndarray, raster: Raster) -> None:
+    """Writes a NumPy array that `to_tensor` takes into a raster of its size."""
+    for rows in bands(raster.size):
+        raster.write(to_tensor(image[rows])[0], rows)
+
+
+def from_raster(raster: Raster, like: np.ndarray) -> np.ndarray:
+    """The raster's pixels as an array with the channels and the dtype of `like`."""
+    _, back = to_tensor(like[:1, :1])
+    out = np.empty((*raster.size, *like.shape[2:]), like.dtype)
+    for rows in bands(raster.size):
+        out[rows] = back(raster.read(rows))
+    return out
 
 
 def _from_pil(image: Image.Image) -> tuple[Tensor, Back]:

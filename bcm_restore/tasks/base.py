@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .. import schemes, shipped, weights
+from .. import giants, schemes, shipped, weights
 from ..errors import RestoreError, RestoreWarning
+from ..giants import Giant
 from ..model import BCM, Label, Noise
 from ..operators import Operator, as_operator
 from ..schemes import Progress, Scheme, Setting, State
-from .arrays import AnyImage, Back, to_tensor
+from .arrays import AnyImage, Back, from_raster, to_tensor
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -142,7 +144,8 @@ class Task(ABC):
             label: class of what the picture shows, for models that know classes: an index or an ImageNet name. None:
                 the mean of all classes' embeddings, which is our choice and not the paper's.
             seed: of the noise. The same seed gives an image the same noise in any batch.
-            progress: called with (evaluations done, evaluations in all) after each one.
+            progress: called with (evaluations done, evaluations in all) after each one; for an array whose result has
+                more than `rasters.LARGE` pixels with (tiles done, tiles in all), by its method `tile` if it has one.
             **inputs: what the task needs besides: see its `problem`.
 
         Raises:
@@ -179,6 +182,8 @@ class Task(ABC):
             RestoreError: see `run`.
         """
         model = ready(model)
+        if len(images) == 1 and (giant := self._giant(images[0], inputs[0], model)):
+            return [self._solve_giant(giant, images[0], inputs[0], nfe, scheme, model, label, seed, progress)]
         posed = [self._pose(image, own, model, label) for image, own in zip(images, inputs, strict=True)]
         chosen = [self.choose(scheme, nfe, model, problem.case) for problem, _ in posed]
         restored: dict[int, Any] = {}
@@ -191,6 +196,34 @@ class Task(ABC):
             Restoration(self.finish(back(restored[n]), images[n], **inputs[n]), own, own.nfe, problem.case, model.name)
             for n, ((problem, back), own) in enumerate(zip(posed, chosen, strict=True))
         ]
+
+    def giant(self, image: np.ndarray, **inputs: Any) -> Giant | None:
+        """The problem of a picture whose result has more than `rasters.LARGE` pixels, for work in files.
+
+        None where it has fewer, or where the task takes pictures whole, as those of other packages do that know nothing
+        of this. Takes the inputs that `problem` takes, and raises what it raises.
+        """
+        return None
+
+    def _giant(self, image: Any, inputs: Mapping[str, Any], model: BCM) -> Giant | None:
+        return self.giant(image, **inputs) if isinstance(image, np.ndarray) and giants.exact(model) else None
+
+    def _solve_giant(
+        self,
+        giant: Giant,
+        image: np.ndarray,
+        inputs: Mapping[str, Any],
+        nfe: int,
+        scheme: str | Scheme | None,
+        model: BCM,
+        label: Label | None,
+        seed: int,
+        progress: Progress | None,
+    ) -> Restoration:
+        chosen = self.choose(scheme, nfe, model, giant.case)
+        giant.labels = model.labels(label)
+        restored = giants.run(chosen, model, giant, Noise([seed]), lambda x: from_raster(x, image), progress)
+        return Restoration(self.finish(restored, image, **inputs), chosen, chosen.nfe, giant.case, model.name)
 
     def _pose(self, image: Any, inputs: Mapping[str, Any], model: BCM, label: Label | None) -> tuple[Problem, Back]:
         """The problem that a picture poses, and the way back to its kind."""

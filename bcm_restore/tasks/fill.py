@@ -24,40 +24,53 @@ def smooth_fill(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
         (H, W, 3) float32; known pixels as they were, the others within the range of the known ones.
     """
     filled = image.copy()
-    window = _window(hole)
+    window = around(hole)
     image, hole, filled_window = image[window], hole[window], filled[window]
     known = image[~hole]
-    solution = np.clip(_fill(image, hole), known.min(0), known.max(0))
+    solution = np.clip(solve(image, hole), known.min(0), known.max(0))
     np.copyto(filled_window, solution, where=hole[..., None])
     return filled
 
 
-def _window(hole: np.ndarray) -> tuple[slice, slice]:
+def around(hole: np.ndarray) -> tuple[slice, slice]:
     """The rows and columns around the hole: what lies further away has no say in it."""
     spans = [np.flatnonzero(hole.any(axis)) for axis in (1, 0)]
     starts = [max(int(span[0]) - MARGIN, 0) if len(span) else 0 for span in spans]
     stops = [int(span[-1]) + 1 + MARGIN if len(span) else MARGIN for span in spans]
+    stops = [min(stop, side) for stop, side in zip(stops, hole.shape, strict=True)]
     return slice(starts[0], stops[0]), slice(starts[1], stops[1])
 
 
-def _fill(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+def solve(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    """The solution, (H, W, 3), from the coarsest grid on; see `smooth_fill`."""
     if not hole.any():
         return image
     coarse, coarse_hole = _halve(image, hole)
-    guess = cv2.resize(_fill(coarse, coarse_hole), hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return _relax(np.where(hole[..., None], guess, image), hole)
+    guess = cv2.resize(solve(coarse, coarse_hole), hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return relax(np.where(hole[..., None], guess, image), hole)
 
 
 def _halve(image: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Half the size, each cell the mean of its known pixels; unknown where hardly any is, but never all."""
+    means, share = known_means(image, hole)
+    return means, too_few(share)
+
+
+def too_few(share: np.ndarray) -> np.ndarray:
+    """Where a cell has so small a share of known pixels that it counts as unknown."""
+    return share < min(0.25, share.max())
+
+
+def known_means(image: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At half the size the means of the known pixels, (h, w, 3), and their share, (h, w)."""
     size = ((hole.shape[1] + 1) // 2, (hole.shape[0] + 1) // 2)
     weight = (~hole).astype(np.float32)
     total = cv2.resize(image * weight[..., None], size, interpolation=cv2.INTER_AREA)
     share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    return total / np.maximum(share, 1e-6)[..., None], share < min(0.25, share.max())
+    return total / np.maximum(share, 1e-6)[..., None], share
 
 
-def _relax(x: np.ndarray, hole: np.ndarray) -> np.ndarray:
+def relax(x: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Conjugate gradients on the unknown pixels, from the guess that x holds there; in place."""
     free = hole[..., None].astype(np.float32)
     r = _energy_gradient(x)

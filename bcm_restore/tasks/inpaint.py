@@ -1,5 +1,6 @@
 """Inpainting: what a mask marks is filled, and every other pixel stays as it is, to the bit."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -7,14 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import rasters
 from ..errors import RestoreError
-from ..operators import Mask
-from .arrays import AnyImage
+from ..giants import Giant
+from ..operators import Mask, Operator
+from ..rasters import Raster, bands, widened
+from .arrays import AnyImage, to_raster, to_tensor
 from .base import Problem, Task
 from .fill import smooth_fill
+from .giant_fill import fill_raster
 
 # A hole is wide where its pixels lie on average further than this from what is known, in pixels.
 WIDE = 3.0
+DEEP = 256
 
 
 class SeamlessMask(Mask):
@@ -47,25 +53,67 @@ class Inpaint(Task):
         Raises:
             RestoreError: there is no mask, it has another size, or it leaves an image without a known pixel.
         """
-        hole = as_mask(mask, image)
+        hole = as_mask(mask, image.shape)
         wide = max(_depth(mask) for mask in hole[:, 0].cpu().numpy()) > WIDE
         operator = SeamlessMask(~hole) if wide else Mask(~hole)
         return Problem(operator, image, fill_batch(image, hole), case="wide" if wide else "thin")
+
+    def giant(self, image: np.ndarray, *, mask: Any = None, **inputs: Any) -> Giant | None:
+        """See `Task.giant` and `problem`."""
+        if image.shape[0] * image.shape[1] <= rasters.LARGE:
+            return None
+        hole = as_mask(mask, image.shape[:2])[0, 0].cpu().numpy()
+        return _Giant(image, hole, wide=_depth(hole) > WIDE)
 
     def finish(self, restored: Any, image: AnyImage, *, mask: Any = None, **inputs: Any) -> Any:
         """Floats don't survive the way to [-1, 1] and back to the last bit: known pixels come from the input."""
         if isinstance(image, np.ndarray):
             hole = np.asarray(mask, dtype=bool).reshape(image.shape[:2] + (1,) * (image.ndim - 2))
-            return np.where(hole, restored, image)
+            np.copyto(restored, image, where=~hole)
+            return restored
         if isinstance(image, Tensor):
             return torch.where(
-                as_mask(mask, image).to(image.device)[0 if image.ndim == 3 else slice(None)], restored, image
+                as_mask(mask, image.shape).to(image.device)[0 if image.ndim == 3 else slice(None)], restored, image
             )
         return restored
 
 
-def as_mask(mask: Any, image: Tensor) -> Tensor:
-    """A mask of any kind as bool (1 or B, 1, H, W) beside `image` ([B,] C, H, W).
+class _Giant(Giant):
+    """Filling what is marked in (H, W[, 3]) pixels."""
+
+    def __init__(self, image: np.ndarray, hole: np.ndarray, wide: bool) -> None:
+        super().__init__(hole.shape, case="wide" if wide else "thin")
+        self._image, self._hole, self._wide = image, hole, wide
+        self._mask = Mask(torch.from_numpy(~hole)[None, None])
+
+    def begin(self, x: Raster) -> None:
+        to_raster(self._image, x)
+        fill_raster(x, self._hole)
+
+    def operator(self, rows: slice) -> Mask:
+        return self._mask.crop(rows)
+
+    def measured(self, rows: slice, operator: Operator) -> Tensor:
+        return to_tensor(self._image[rows])[0]
+
+    def known(self, rows: slice, columns: slice) -> Tensor:
+        return self._mask.crop(rows, columns).known
+
+    def fit(self, x: Raster, fitted: Raster) -> None:
+        """As `SeamlessMask` does where the hole is wide."""
+        if not self._wide:
+            super().fit(x, fitted)
+            return
+        for rows in bands(self.size):
+            fitted.write(self.measured(rows, self._mask).to(x.device) - x.read(rows), rows)
+        fill_raster(fitted, self._hole)
+        for rows in bands(self.size):
+            y = self.measured(rows, self._mask).to(x.device)
+            fitted.write(self.operator(rows).fit(x.read(rows).add_(fitted.read(rows)), y), rows)
+
+
+def as_mask(mask: Any, size: Sequence[int]) -> Tensor:
+    """A mask of any kind as bool (1 or B, 1, H, W) beside an image of `size` (..., H, W).
 
     Raises:
         RestoreError: it is missing, has another size, or leaves an image without a known pixel.
@@ -74,8 +122,8 @@ def as_mask(mask: Any, image: Tensor) -> Tensor:
         raise RestoreError("inpaint needs a mask: True or white where the picture is to be filled")
     hole = torch.as_tensor(np.asarray(mask) if not isinstance(mask, Tensor) else mask).bool()
     hole = hole.reshape((1,) * (4 - hole.ndim) + tuple(hole.shape))
-    if hole.shape[2:] != image.shape[-2:]:
-        sizes = [f"{t.shape[-1]}x{t.shape[-2]}" for t in (hole, image)]
+    if tuple(hole.shape[2:]) != tuple(size[-2:]):
+        sizes = [f"{shape[-1]}x{shape[-2]}" for shape in (hole.shape, size)]
         raise RestoreError(f"the mask is {sizes[0]} and the image {sizes[1]}; make them the same size")
     if hole.flatten(1).all(1).any():
         raise RestoreError("the mask covers the whole image; leave some of it unmarked to continue from")
@@ -93,7 +141,13 @@ def fill_batch(images: Tensor, hole: Tensor) -> Tensor:
 
 
 def _depth(hole: np.ndarray) -> float:
-    """Mean distance of the unknown pixels from what is known, in pixels; 0 without any."""
-    if not hole.any():
-        return 0.0
-    return float(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3)[hole].mean())
+    """Mean distance of the unknown pixels from what is known, in pixels, none taken for more than DEEP; 0 without any.
+
+    By bands: distances of a whole large picture would take eight times its memory.
+    """
+    total, count = 0.0, int(np.count_nonzero(hole))
+    for rows in bands(hole.shape):
+        outer, inner = widened(rows, DEEP, len(hole))
+        distances = cv2.distanceTransform(hole[outer].astype(np.uint8), cv2.DIST_L2, 3)[inner]
+        total += float(np.minimum(distances, DEEP)[hole[rows]].sum(dtype=np.float64))
+    return total / max(count, 1)

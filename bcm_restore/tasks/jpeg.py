@@ -2,12 +2,22 @@
 
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from .. import rasters
 from ..errors import NothingToRestore
+from ..giants import Giant
+from ..operators import Coefficients, Operator, estimate_quality
 from ..operators import Jpeg as JpegOperator
-from ..operators import estimate_quality
+from ..operators.jpeg import coefficients_of, crop, quantisation_level, strip_height
+from ..operators.jpeg_history import quality_of_parts, sampling_of_parts
+from ..rasters import Raster, bands, widened
+from .arrays import to_raster, to_tensor
 from .base import Problem, Task
+
+UNIT = 32  # rows: whole blocks, whatever the chroma
+REACH = 32  # rows: further away pixels have no say in a sample of chroma
 
 
 class Jpeg(Task):
@@ -31,11 +41,60 @@ class Jpeg(Task):
             pixels = image.cpu()  # a search through many small blocks
             if quality is None:
                 quality = estimate_quality(pixels)
-            if quality is None:
-                raise NothingToRestore(
-                    "no trace of JPEG compression in the pixels; give the quality to restore it anyway"
-                )
-            operator = JpegOperator.from_pixels(pixels, quality)
+            operator = JpegOperator.from_pixels(pixels, _found(quality))
         else:
             operator = JpegOperator(coefficients)
         return Problem(operator, operator.y, image, t0=operator.level())
+
+    def giant(
+        self, image: np.ndarray, *, coefficients: Any = None, quality: int | None = None, **inputs: Any
+    ) -> Giant | None:
+        """See `Task.giant` and `problem`."""
+        if image.shape[0] * image.shape[1] <= rasters.LARGE:
+            return None
+        return _from_pixels(image, quality) if coefficients is None else _Giant(image, coefficients, None)
+
+
+class _Giant(Giant):
+    """Restoring a decoded JPEG, (H, W[, 3]) pixels."""
+
+    def __init__(self, image: np.ndarray, coefficients: Coefficients, grey: bool | None) -> None:
+        level = quantisation_level(coefficients.planes, coefficients.tables)
+        super().__init__((image.shape[0], image.shape[1]), t0=level)
+        self._image, self._coefficients, self._grey = image, coefficients, grey
+        self.unit = strip_height(max(down for down, _ in coefficients.sampling))
+
+    def begin(self, x: Raster) -> None:
+        to_raster(self._image, x)
+
+    def operator(self, rows: slice) -> JpegOperator:
+        return JpegOperator(crop(self._coefficients, rows), self._grey)
+
+    def measured(self, rows: slice, operator: Operator) -> Any:
+        assert isinstance(operator, JpegOperator)
+        return operator.y
+
+
+def _from_pixels(image: np.ndarray, quality: int | None) -> _Giant:
+    """What `JpegOperator.from_pixels` does, band by band."""
+    size = image.shape[0], image.shape[1]
+    parts = [image[rows] for rows in bands(size, UNIT)]
+    quality = _found(quality or quality_of_parts(to_tensor(part)[0] for part in parts))
+    grey = all(part.ndim == 2 or bool((part == part[..., :1]).all()) for part in parts)
+    factor = None if grey else sampling_of_parts((to_tensor(part)[0] for part in parts), quality)
+    planes: list[Tensor] = []
+    for rows in bands(size, UNIT):
+        outer, inner = widened(rows, REACH, size[0])
+        part = crop(coefficients_of(to_tensor(image[outer])[0], quality, factor), inner)
+        for n, (plane, (down, _)) in enumerate(zip(part.planes, part.sampling, strict=True)):
+            height = 8 * part.sampling[0][0] // down  # image rows a block
+            if rows.start == 0:
+                planes.append(plane.new_empty(-(-size[0] // height), *plane.shape[1:]))
+            planes[n][rows.start // height :][: len(plane)] = plane
+    return _Giant(image, Coefficients(size, planes, part.tables, part.sampling), grey)
+
+
+def _found(quality: int | None) -> int:
+    if quality is None:
+        raise NothingToRestore("no trace of JPEG compression in the pixels; give the quality to restore it anyway")
+    return quality

@@ -1,11 +1,18 @@
 """Super-resolution: a larger picture that gives the small one back when it is scaled down again."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from .. import rasters
 from ..errors import RestoreError
-from ..operators import Resize
+from ..giants import Giant
+from ..operators import Operator, Resize
+from ..operators.resize import REACH
+from ..rasters import Raster, bands, widened
+from .arrays import to_tensor
 from .base import Problem, Task
 
 SCALES = (2, 3, 4, 8)
@@ -28,9 +35,42 @@ class SuperResolve(Task):
         Raises:
             RestoreError: the scale or the kernel is another one.
         """
-        if scale not in SCALES:
-            raise RestoreError(f"scale {scale} has no schemes; use {', '.join(map(str, SCALES))}")
-        height, width = image.shape[2:]
-        operator = Resize((height * scale, width * scale), scale=scale, filter=kernel)
-        estimate = operator.fit(operator.upscale(image), image)
-        return Problem(operator, image, estimate, case=f"x{scale}")
+        operator = _operator(image.shape[2:], scale, kernel)
+        return Problem(operator, image, _estimate(operator, image), case=f"x{scale}")
+
+    def giant(self, image: np.ndarray, *, scale: int = 4, kernel: str = "bicubic", **inputs: Any) -> Giant | None:
+        """See `Task.giant` and `problem`."""
+        if image.shape[0] * image.shape[1] * scale**2 <= rasters.LARGE:
+            return None
+        return _Giant(image, scale, _operator(image.shape, scale, kernel))
+
+
+class _Giant(Giant):
+    """Enlarging (h, w[, 3]) pixels."""
+
+    def __init__(self, image: np.ndarray, scale: int, operator: Resize) -> None:
+        super().__init__(operator.image_size, case=f"x{scale}")
+        self._image, self._scale, self._operator = image, scale, operator
+        self.unit, self.reach = scale, REACH * scale
+
+    def begin(self, x: Raster) -> None:
+        for rows in bands(self.size, self.unit):
+            outer, inner = widened(rows, self.reach, self.size[0])
+            operator = self.operator(outer)
+            x.write(_estimate(operator, self.measured(outer, operator).to(x.device))[:, :, inner], rows)
+
+    def operator(self, rows: slice) -> Resize:
+        return self._operator.crop(rows)
+
+    def measured(self, rows: slice, operator: Operator) -> Tensor:
+        return to_tensor(self._image[rows.start // self._scale : rows.stop // self._scale])[0]
+
+
+def _operator(size: Sequence[int], scale: int, kernel: str) -> Resize:
+    if scale not in SCALES:
+        raise RestoreError(f"scale {scale} has no schemes; use {', '.join(map(str, SCALES))}")
+    return Resize((size[0] * scale, size[1] * scale), scale=scale, filter=kernel)
+
+
+def _estimate(operator: Resize, y: Tensor) -> Tensor:
+    return operator.fit(operator.upscale(y), y)

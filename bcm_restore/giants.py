@@ -1,0 +1,208 @@
+"""Pictures too large for memory: the moves of a scheme as sweeps over a file, part by part, to the same pixels."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import schemes
+from .canvas import Canvas, Piece, Span, inside
+from .model import BCM, Noise
+from .operators import Operator
+from .rasters import Raster, bands, widened
+from .schemes import Move, Progress, Scheme, Setting, State
+
+PIECE = 1 << 22  # of noise; PyTorch's generator gives pieces the numbers of the whole if they are multiples of 16
+
+
+class Giant(ABC):
+    """A problem (see `tasks.Problem`) whose picture is worked on in files, by bands of rows.
+
+    Attributes:
+        size: (H, W) of the result.
+        t0, case, labels: as of `Problem`.
+        unit: bands begin at multiples of it.
+        reach: rows beyond a band that `fit` needs for the band's own pixels.
+    """
+
+    unit = 1
+    reach = 0
+    labels: Tensor | None = None
+
+    def __init__(self, size: tuple[int, int], t0: float = 0.0, case: str = "any") -> None:
+        self.size, self.t0, self.case = size, t0, case
+
+    @abstractmethod
+    def begin(self, x: Raster) -> None:
+        """Writes the first estimate."""
+
+    @abstractmethod
+    def operator(self, rows: slice) -> Operator:
+        """The degradation of a band."""
+
+    @abstractmethod
+    def measured(self, rows: slice, operator: Operator) -> Any:
+        """What was measured of a band, given its degradation."""
+
+    def known(self, rows: slice, columns: slice) -> Tensor | None:
+        """(1, 1, h, w) bool, the known pixels of a region; None where the task has none."""
+        return None
+
+    def fit(self, x: Raster, fitted: Raster) -> None:
+        """Data consistency, written into `fitted`."""
+        for rows in bands(self.size, self.unit):
+            outer, inner = widened(rows, self.reach, self.size[0])
+            operator = self.operator(outer)
+            part = x.read(outer)
+            y = self.measured(outer, operator)
+            fitted.write(operator.fit(part, y.to(part.device) if isinstance(y, Tensor) else y)[:, :, inner], rows)
+
+
+def exact(model: BCM) -> bool:
+    """Whether parts of a picture give the same pixels as the whole with this model."""
+    return isinstance(model.network, Canvas)
+
+
+def run(
+    scheme: Scheme, model: BCM, giant: Giant, noise: Noise, finish: Callable[[Raster], Any], progress: Progress | None
+) -> Any:
+    """What `schemes.run` does.
+
+    Args:
+        scheme, model: as of `schemes.run`; the model is an `exact` one. Its `nfe` grows by `scheme.nfe`.
+        giant: the problem.
+        noise: of one image.
+        finish: makes what is returned of the result, whose file goes with the end of the call.
+        progress: called with (tiles done, tiles in all) after each tile; what has a method `tile`, by that.
+
+    Raises:
+        NoRoom: the disk has no room for the files.
+        RestoreError: see `schemes.run`.
+    """
+    schemes.check(scheme, model, giant.t0)
+    with ExitStack() as files:
+        sweep = _Sweep(scheme, model, giant, noise, files, getattr(progress, "tile", progress))
+        giant.begin(sweep.x)
+        for position in range(len(scheme.moves)):
+            sweep.make(position)
+        return finish(sweep.x)
+
+
+class _Sweep:
+    """The state of a run (see `schemes.State`), in files, and how the moves change it."""
+
+    def __init__(
+        self, scheme: Scheme, model: BCM, giant: Giant, noise: Noise, files: ExitStack, progress: Progress | None
+    ) -> None:
+        self._moves, self._model, self._giant, self._noise, self._progress = scheme.moves, model, giant, noise, progress
+        self._level, self._hole = giant.t0, False
+        self._last_renoise = max((n for n, move in enumerate(scheme.moves) if move.word == "renoise"), default=-1)
+        rasters = [files.enter_context(Raster(giant.size, model.device)) for _ in range(2 + (self._last_renoise >= 0))]
+        self.x, self._spare, self._removed = rasters[0], rasters[1], rasters[-1]
+        assert isinstance(model.network, Canvas)
+        self._canvas = model.network
+        self._cuts = {maps: self._canvas.cuts(giant.size, maps) for maps in (False, True)}
+        self._done, self._total, hole = 0, 0, False
+        for move in scheme.moves:
+            hole |= move.hole
+            self._total += move.nfe * len(self._cuts[hole])
+
+    def make(self, position: int) -> None:
+        """Makes the move at that position."""
+        move, self._remember = self._moves[position], position <= self._last_renoise
+        if move.word == "fit":
+            self._giant.fit(self.x, self._spare)
+            self._swap()
+        elif move.nfe:
+            self._evaluate(move)
+        elif move.word == "level":
+            self._level = self._step(State(torch.empty(0), self._level), move).level
+        else:
+            self._add_noise(move)
+
+    def _swap(self) -> None:
+        self.x, self._spare = self._spare, self.x
+
+    def _step(self, state: State, move: Move, **setting: Any) -> State:
+        """The state of a part after the move."""
+        setting = {"model": self._model, "operator": _NOTHING, "noise": self._noise, **setting}
+        schemes.step([state], move, [Setting(y=None, t0=self._giant.t0, labels=self._giant.labels, **setting)])
+        return state
+
+    def _evaluate(self, move: Move) -> None:
+        """`to` and `mean`: one evaluation, tile by tile."""
+        level = self._level
+        for rows, columns in self._cuts[self._hole]:
+            self._level = self._evaluate_tile(move, level, rows, columns)
+            self._done += 1
+            if self._progress:
+                self._progress(self._done, self._total)
+        self._model.nfe += 1
+        self._swap()
+
+    def _evaluate_tile(self, move: Move, level: float, rows: Span, columns: Span) -> float:
+        """Returns the level that the tile is at."""
+        (own_rows, outer_rows, _), (own_columns, outer_columns, _) = rows, columns
+        model = copy.copy(self._model)  # which counts by itself
+        model.network = Piece(self._canvas, rows, columns)
+        x = self.x.read(outer_rows, outer_columns)
+        state = State(x, level, self._known(outer_rows, outer_columns), remember=self._remember)
+        self._step(state, move, model=model)
+        inner = slice(None), slice(None), inside(rows), inside(columns)
+        self._spare.write(state.x[inner], own_rows, own_columns)
+        if state.removed is not None:
+            self._removed.write(state.removed[inner], own_rows, own_columns)
+        return state.level
+
+    def _known(self, rows: slice, columns: slice) -> Tensor | None:
+        """The pixels of a region that are clean while the rest is not."""
+        known = self._giant.known(rows, columns) if self._hole else None
+        return None if known is None else known.to(self._model.device)
+
+    def _add_noise(self, move: Move) -> None:
+        """`noise` and `renoise`, with the noise that the whole picture would get."""
+        draw(self._noise, self._spare)  # a band at a time would be other numbers
+        everywhere = slice(0, self._giant.size[1])
+        level = self._level
+        for rows in bands(self._giant.size, self._giant.unit):
+            known = self._known(rows, everywhere)
+            removed = self._removed.read(rows) if move.word == "renoise" else None
+            state = State(self.x.read(rows), level, known, removed)
+            operator = self._giant.operator(rows) if move.hole else _NOTHING
+            self._step(state, move, operator=operator, noise=self._drawn(rows))
+            self.x.write(state.x, rows)
+            self._level = state.level
+        self._hole |= move.hole
+
+    def _drawn(self, rows: slice) -> Callable[[Tensor], Tensor]:
+        return lambda like: self._spare.read(rows)
+
+
+class _Nothing(Operator):
+    """Stands where a move asks for no operator."""
+
+    def A(self, x: Tensor) -> Tensor:
+        """Not to be called."""
+        raise NotImplementedError
+
+    def pinv(self, y: Any) -> Tensor:
+        """Not to be called."""
+        raise NotImplementedError
+
+
+_NOTHING = _Nothing()
+
+
+def draw(noise: Noise, raster: Raster) -> None:
+    """Fills a raster with the numbers that `noise` gives a whole picture (1, 3, H, W)."""
+    [generator] = noise.generators
+    total, start = 3 * raster.size[0] * raster.size[1], 0
+    while start < total:
+        left = total - start
+        count = left if left < PIECE + 16 else PIECE  # fewer than 16 at the end would be drawn in another way
+        raster.write_flat(start, torch.empty(count).normal_(generator=generator))
+        start += count

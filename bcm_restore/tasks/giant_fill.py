@@ -1,0 +1,130 @@
+"""The smooth fill of a picture in a file: finer grids tile by tile, coarser ones in memory."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import cv2
+import numpy as np
+import torch
+
+from ..rasters import Raster, bands, tiles, widened
+from . import fill
+
+WHOLE = 2_000_000  # pixels of a grid that is solved in memory
+SIDE = 512  # of tiles, in pixels; even. What is worked on nearly fits the processor's cache
+# A tile is solved with so many pixels around it, held as the coarser grid has them beyond that. It is even.
+OVERLAP = 16
+_FIXED = 2  # pixels at the cut edge of a region whose energy is that of others as well
+
+Bounds = tuple[np.ndarray, np.ndarray]  # (3,) each, the least and the largest value
+Reader = Callable[[slice, slice], np.ndarray]  # rows and columns to (h, w, 3) float32
+
+
+def fill_raster(image: Raster, hole: np.ndarray) -> None:
+    """What `smooth_fill` does, in place, but for what the cuts between tiles change.
+
+    Args:
+        image: what it holds in the hole is not looked at.
+        hole: (H, W) bool, True where unknown; at least one pixel is known.
+    """
+    rows, columns = fill.around(hole)
+    bounds = _bounds(image, hole, rows, columns)
+    if (rows.stop - rows.start) * (columns.stop - columns.start) <= WHOLE:
+        solution = fill.solve(_pixels(image, rows, columns), hole[rows, columns])
+        _write(image, _clipped(solution, hole[rows, columns], bounds), rows, columns)
+        return
+    with ExitStack() as files:
+        _solve(image, hole, files, bounds)
+
+
+def _bounds(image: Raster, hole: np.ndarray, rows: slice, columns: slice) -> Bounds:
+    """The least and the largest values of the known pixels of a window."""
+    low, high = torch.full((3,), torch.inf), torch.full((3,), -torch.inf)
+    for start in bands((rows.stop - rows.start, columns.stop - columns.start)):
+        part = slice(rows.start + start.start, rows.start + start.stop)
+        pixels, unknown = image.read(part, columns)[0].cpu(), torch.from_numpy(hole[part, columns])
+        low = torch.minimum(low, pixels.masked_fill(unknown, torch.inf).amin((1, 2)))
+        high = torch.maximum(high, pixels.masked_fill(unknown, -torch.inf).amax((1, 2)))
+    return low.numpy(), high.numpy()
+
+
+def _solve(image: Raster, hole: np.ndarray, files: ExitStack, bounds: Bounds | None = None) -> Reader:
+    """Solves a grid in place, from the coarsest on; returns what reads the solution."""
+    if hole.size <= WHOLE:
+        whole = slice(0, hole.shape[0]), slice(0, hole.shape[1])
+        solution = fill.solve(_pixels(image, *whole), hole)
+        return lambda rows, columns: solution[rows, columns]
+    coarse_hole, coarse = _halve(image, hole, files)
+    guess = _solve(coarse, coarse_hole, files)
+    for rows, columns in tiles(hole.shape, SIDE):
+        if hole[rows, columns].any():
+            _relax_tile(image, hole, guess, rows, columns, bounds)
+    return lambda rows, columns: _pixels(image, rows, columns)
+
+
+def _halve(image: Raster, hole: np.ndarray, files: ExitStack) -> tuple[np.ndarray, Raster]:
+    """The grid of half the size: its hole and its pixels."""
+    height, width = hole.shape
+    size = (height + 1) // 2, (width + 1) // 2
+    coarse, share = files.enter_context(Raster(size)), np.empty(size, np.float32)
+    for rows in bands(size):
+        fine = slice(2 * rows.start, min(2 * rows.stop, height))
+        odd = 2 * (rows.stop - rows.start) - (fine.stop - fine.start), width % 2
+        part, unknown = _pixels(image, fine, slice(0, width)), hole[fine]
+        if any(odd):
+            part = np.pad(part, ((0, odd[0]), (0, odd[1]), (0, 0)), mode="edge")
+            unknown = np.pad(unknown, ((0, odd[0]), (0, odd[1])), mode="edge")
+        means, share[rows] = fill.known_means(part, unknown)
+        _write(coarse, means, rows, slice(0, size[1]))
+    return fill.too_few(share), coarse
+
+
+def _relax_tile(
+    image: Raster,
+    hole: np.ndarray,
+    guess: Reader,
+    rows: slice,
+    columns: slice,
+    bounds: Bounds | None,
+) -> None:
+    """Solves a tile of the grid, in place, from the coarser grid's solution."""
+    height, width = hole.shape
+    (outer_rows, inner_rows), (outer_columns, inner_columns) = (
+        widened(rows, OVERLAP, height),
+        widened(columns, OVERLAP, width),
+    )
+    outer = outer_rows, outer_columns
+    free = hole[outer].copy()
+    x = np.where(free[..., None], _enlarged(guess, *outer, hole.shape), _pixels(image, *outer))
+    # The picture's own edge is none that was cut.
+    free[: _FIXED * (outer_rows.start > 0)] = False
+    free[free.shape[0] - _FIXED * (outer_rows.stop < height) :] = False
+    free[:, : _FIXED * (outer_columns.start > 0)] = False
+    free[:, free.shape[1] - _FIXED * (outer_columns.stop < width) :] = False
+    solution = fill.relax(x, free)[inner_rows, inner_columns]
+    _write(image, _clipped(solution, hole[rows, columns], bounds) if bounds else solution, rows, columns)
+
+
+def _enlarged(coarse: Reader, rows: slice, columns: slice, size: tuple[int, ...]) -> np.ndarray:
+    """A region of the grid of `size` by linear interpolation of the coarser one."""
+    spans = [
+        widened(slice(span.start // 2, (span.stop + 1) // 2), 1, (side + 1) // 2)
+        for span, side in zip((rows, columns), size, strict=True)
+    ]
+    part = coarse(spans[0][0], spans[1][0])
+    fine = cv2.resize(part, (2 * part.shape[1], 2 * part.shape[0]), interpolation=cv2.INTER_LINEAR)
+    top, left = (span.start - 2 * outer.start for span, (outer, _) in zip((rows, columns), spans, strict=True))
+    return fine[top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
+
+
+def _pixels(image: Raster, rows: slice, columns: slice) -> np.ndarray:
+    """(h, w, 3) float32."""
+    return np.ascontiguousarray(image.read(rows, columns)[0].permute(1, 2, 0).cpu().numpy())
+
+
+def _write(image: Raster, pixels: np.ndarray, rows: slice, columns: slice) -> None:
+    image.write(torch.from_numpy(pixels).permute(2, 0, 1)[None], rows, columns)
+
+
+def _clipped(solution: np.ndarray, hole: np.ndarray, bounds: Bounds) -> np.ndarray:
+    return np.where(hole[..., None], np.clip(solution, *bounds), solution)
