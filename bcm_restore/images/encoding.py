@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from itertools import accumulate
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from ..errors import RestoreError
+from .channels import bands
 from .metadata import EXIF_PREFIX, descriptive, parsed, with_orientation
 from .picture import Picture, as_depth
 from .quiet import quiet
@@ -110,23 +111,22 @@ def _consistent_exif(picture: Picture) -> bytes | None:
     return with_orientation(picture.exif, picture.orientation)
 
 
-def _samples(picture: Picture, dtype: type[np.uint8] | type[np.uint16]) -> np.ndarray:
-    """(H, W, 1 to 4): grey or RGB, then alpha where there is one."""
-    planes = [picture.pixels if picture.pixels.ndim == 3 else picture.pixels[..., None]]
+def _samples(
+    picture: Picture, dtype: np.dtype | type, rows: slice = slice(None), grey_as_rgb: bool = False
+) -> np.ndarray:
+    """(h, W, 1 to 4) of these rows: grey or RGB, then alpha where there is one."""
+    planes = [picture.pixels[rows] if picture.pixels.ndim == 3 else picture.pixels[rows, :, None]]
+    if grey_as_rgb:
+        planes *= 3
     if picture.alpha is not None:
-        planes.append(picture.alpha[..., None])
-    return as_depth(np.concatenate(planes, axis=-1), dtype)
+        planes.append(picture.alpha[rows, :, None])
+    return as_depth(planes[0] if len(planes) == 1 else np.concatenate(planes, axis=-1), dtype)
 
 
 def _png16(picture: Picture) -> bytes:
     """PNG of 16 bits a channel, which Pillow writes for grey only and OpenCV without profile and EXIF."""
-    samples = _samples(picture, np.uint16)
-    height, width, channels = samples.shape
-    rows = samples.astype(">u2").reshape(height, -1).view(np.uint8)
-    # Filter 2 of the format: each byte less the one above it.
-    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
-    filtered[:, 0] = 2
-    filtered[:, 1:] = np.diff(rows, axis=0, prepend=np.uint8(0))
+    height, width = picture.size
+    channels = (1 if picture.pixels.ndim == 2 else 3) + (picture.alpha is not None)
     header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     chunks = [(b"IHDR", header)]
     if picture.icc:
@@ -135,10 +135,29 @@ def _png16(picture: Picture) -> bytes:
         chunks.append((b"pHYs", struct.pack(">IIB", *(round(dpi / 0.0254) for dpi in picture.dpi), 1)))
     if exif := _consistent_exif(picture):
         chunks.append((b"eXIf", exif[len(EXIF_PREFIX) :]))
-    chunks += [(b"IDAT", zlib.compress(filtered.tobytes(), _ZLIB_LEVEL)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
-    )
+    deflated = _deflated_rows(picture)
+    data = [b"\x89PNG\r\n\x1a\n", *(_chunk(kind, body) for kind, body in chunks)]
+    data += [_chunk(b"IDAT", body) for body in deflated if body]
+    return b"".join([*data, _chunk(b"IEND", b"")])
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def _deflated_rows(picture: Picture) -> Iterator[bytes]:
+    """The 16-bit rows of a PNG, filtered, deflated, in parts: copies of the whole would be large."""
+    deflate, above = zlib.compressobj(_ZLIB_LEVEL), None
+    for band in bands(picture.size):
+        samples = _samples(picture, np.uint16, band).astype(">u2")
+        rows = samples.reshape(len(samples), -1).view(np.uint8)
+        # Filter 2 of the format: each byte less the one above it.
+        filtered = np.empty((len(rows), rows.shape[1] + 1), np.uint8)
+        filtered[:, 0] = 2
+        filtered[:, 1:] = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]) if above is None else above)
+        above = rows[-1:]
+        yield deflate.compress(filtered.data)
+    yield deflate.flush()
 
 
 def _tiff(picture: Picture) -> bytes:
@@ -147,15 +166,13 @@ def _tiff(picture: Picture) -> bytes:
     Pillow lays out the directory; its own encoder knows no 16-bit colour, and loses EXIF when it compresses.
     """
     deep = picture.pixels.dtype == np.uint16
-    samples = _samples(picture, np.uint16 if deep else np.uint8)
-    if deep and samples.shape[2] == 2:
-        samples = samples[..., [0, 0, 0, 1]]
-    height, width, channels = samples.shape
-    rows_a_strip = max(1, _STRIP_BYTES // (width * channels * samples.itemsize))
-    first = np.zeros((height, 1, channels), samples.dtype)
-    differences = np.diff(samples, axis=1, prepend=first).astype(samples.dtype.newbyteorder("<"))
+    # Hardly anything reads 16-bit grey with transparency.
+    as_rgb = deep and picture.pixels.ndim == 2 and picture.alpha is not None
+    height, width = picture.size
+    channels = (1 if picture.pixels.ndim == 2 and not as_rgb else 3) + (picture.alpha is not None)
+    rows_a_strip = max(1, _STRIP_BYTES // (width * channels * picture.pixels.itemsize))
     strips = [
-        zlib.compress(differences[top : top + rows_a_strip].tobytes(), _ZLIB_LEVEL)
+        _tiff_strip(_samples(picture, picture.pixels.dtype, slice(top, top + rows_a_strip), as_rgb))
         for top in range(0, height, rows_a_strip)
     ]
     lengths = [len(strip) for strip in strips]
@@ -166,7 +183,7 @@ def _tiff(picture: Picture) -> bytes:
     tags: dict[int, Any] = {
         TiffImagePlugin.IMAGEWIDTH: width,
         TiffImagePlugin.IMAGELENGTH: height,
-        TiffImagePlugin.BITSPERSAMPLE: (samples.itemsize * 8,) * channels,
+        TiffImagePlugin.BITSPERSAMPLE: (picture.pixels.itemsize * 8,) * channels,
         TiffImagePlugin.COMPRESSION: _TIFF_DEFLATE,
         TiffImagePlugin.PHOTOMETRIC_INTERPRETATION: _TIFF_RGB if channels > 2 else _TIFF_GREY,
         # Counted from the end of the directory: Pillow adds where that is.
@@ -186,4 +203,10 @@ def _tiff(picture: Picture) -> bytes:
     directory.update(tags)
     file = BytesIO()
     directory.save(file)
-    return file.getvalue() + b"".join(strips)
+    return b"".join([file.getvalue(), *strips])
+
+
+def _tiff_strip(samples: np.ndarray) -> bytes:
+    """Rows (h, W, channels), each sample less the one to its left, deflated."""
+    differences = np.diff(samples, axis=1, prepend=np.zeros_like(samples[:, :1]))
+    return zlib.compress(differences.astype(samples.dtype.newbyteorder("<")).tobytes(), _ZLIB_LEVEL)
