@@ -160,8 +160,7 @@ def _check(moves: list[Move], t0: float | None = None) -> None:
         _MoveError: with the reason.
     """
     *before, move = moves
-    start = Level(1.0, relative=True)
-    now = next((m.level or Level(0.0) for m in reversed(before) if m.word != "fit"), start)
+    now = _reached(before)
 
     def compare(a: Level, b: Level) -> float | None:
         if t0 is not None:
@@ -175,8 +174,20 @@ def _check(moves: list[Move], t0: float | None = None) -> None:
         raise _MoveError(f"'{move}' stays where it is, at level {now}")
     if move.word in ("noise", "renoise") and change is not None and change < 0:
         raise _MoveError(f"'{move}' can't go down from level {now}; noise only adds up, use 'to {move.level}'")
-    if move.word == "renoise" and not any(m.nfe for m in before):
-        raise _MoveError("'renoise' is made of the noise that an evaluation removed; there is none before it")
+    if move.word == "renoise":
+        last = max((n for n, m in enumerate(before) if m.nfe), default=None)
+        if last is None:
+            raise _MoveError("'renoise' is made of the noise that an evaluation removed; there is none before it")
+        if (compare(_reached(before[: last + 1]), _reached(before[:last])) or 0.0) > 0:
+            raise _MoveError(
+                f"'renoise' is made of the noise that an evaluation removed; '{before[last]}' removed none"
+            )
+
+
+def _reached(moves: list[Move]) -> Level:
+    """The level after the moves."""
+    start = Level(1.0, relative=True)
+    return next((move.level or Level(0.0) for move in reversed(moves) if move.word != "fit"), start)
 
 
 @dataclass

@@ -102,6 +102,7 @@ def test_any_text_is_a_scheme_or_one_line_of_error(text):
         ("noise 0.5, mean, mean", 18, "nothing to do at level 0"),
         ("noise 0.5, to 0, to 0", 18, "nothing to do at level 0"),
         ("renoise 0.5 0.5", 1, "none before it"),
+        ("noise 0.5, to 2, fit, renoise 3 0.4", 23, "'to 2' removed none"),
         ("noise 1, mean, renoise 0.5 2", 16, "between 0 and 1"),
     ],
 )
