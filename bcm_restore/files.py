@@ -7,8 +7,11 @@ import os
 import re
 import secrets
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
+from urllib.request import url2pathname
 
 from .errors import NoRoom, RestoreError
 
@@ -29,16 +32,58 @@ _CHUNK = 1 << 20
 _STEM = 40  # characters of a name that its temporary file's name begins with
 
 
+def located(name: str) -> Path:
+    """The path of that name; for a URL of another file system, such as s3://bucket/folder, what has a path's methods.
+
+    Raises:
+        RestoreError: a package is missing that the URL needs, or there is no such file system.
+
+    """
+    protocol, is_url, rest = name.partition("://")
+    if not is_url:
+        return Path(name)
+    if protocol == "file":
+        return Path(url2pathname(rest))
+    try:
+        from upath import UPath
+    except ImportError:
+        raise RestoreError(f'{name}: URLs need universal-pathlib; pip install "bcm-restore[ray]"') from None
+    try:
+        path: Any = UPath(name)
+        _ = path.fs  # imports what the protocol needs
+    except (ImportError, ValueError) as error:
+        raise RestoreError(f"{name}: {error}") from None
+    return path
+
+
+def is_remote(path: str | Path) -> bool:
+    """Whether `located` gave it for a URL: there are no locks, links or permissions, and no file can be appended to."""
+    return not isinstance(path, str | Path)
+
+
+def identity(path: Path) -> str:
+    """The same for all names that lead to a file."""
+    # realpath, because Path.resolve raises for links that go in circles
+    return str(path) if is_remote(path) else os.path.realpath(path)
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary file beside `path`, which becomes `path` when the block ends well and vanishes when it does not.
 
-    Missing folders are made. What stood at `path` stays as it was until the new file is on the disk.
+    Missing folders are made. What stood at `path` stays as it was until the new file is on the disk. For a URL the
+    temporary file is on this computer, and sent as a whole.
 
     Raises:
         RestoreError: for any OSError in the block or around it: full disk, no permission, a folder of that name.
 
     """
+    if is_remote(path):
+        with explained(path), tempfile.TemporaryDirectory() as folder:
+            temporary = Path(folder) / "part"
+            yield temporary
+            put(path, temporary.read_bytes())
+        return
     with explained(path):
         # A link stays a link: it is the file behind it that is replaced.
         target = Path(os.path.realpath(path))
@@ -53,6 +98,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def put(path: Any, data: bytes) -> None:
+    """Writes the file of a URL as a whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.fs.pipe_file(path.path, data)
 
 
 @contextlib.contextmanager
@@ -79,7 +130,8 @@ def sweep(paths: Iterable[Path]) -> None:
     """
     names: dict[Path, set[str]] = {}
     for path in paths:
-        names.setdefault(path.parent, set()).add(path.name[:_STEM])
+        if not is_remote(path):
+            names.setdefault(path.parent, set()).add(path.name[:_STEM])
     for folder, stems in names.items():
         for leftover in folder.glob(".*.part"):
             match = re.fullmatch(r"\.(.+)\.[0-9a-f]{16}\.part", leftover.name, re.DOTALL)

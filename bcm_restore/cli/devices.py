@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import RestoreError
 from . import printing
 from .inputs import Job
-from .manifest import Manifest
+from .manifest import manifest_of
 from .report import Log, Outcome
 from .worker import Steps, Ticket, Worker, work
 
@@ -122,7 +122,7 @@ def _member(jobs: Sequence[Job], steps: Steps, members: int, following: Any, sen
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError), contextlib.ExitStack() as folders:
         try:
             roots = dict.fromkeys(job.root for job in jobs if job.root)
-            manifests = {root: folders.enter_context(Manifest(root).opened(join=True)) for root in roots}
+            manifests = {root: folders.enter_context(manifest_of(root).opened(join=True)) for root in roots}
             work(tickets(), Worker(steps, manifests), lambda *step: sender.send(step), report)
         except BrokenPipeError:
             raise

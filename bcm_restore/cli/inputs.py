@@ -6,13 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ..errors import RestoreError
-from .manifest import Manifest
+from ..files import identity, is_remote, located
+from .manifest import manifest_of
 from .options import Batch, Files
 
-Key = tuple[int, int]  # device and inode: the same for every name of a file
+Key = tuple[int, int] | str  # device and inode, or the URL: the same for every name of a file
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def find(
     Raises:
         RestoreError: see `expand`, `plan` and `check_foreign`.
     """
-    outputs = [Path(options.output)] if options.output else []
+    outputs = [located(options.output)] if options.output else []
     sources = expand(arguments, options.recursive, naming, [*apart, *outputs])
     jobs = plan(sources, naming, options, apart)
     if not options.dry_run:
@@ -94,16 +95,16 @@ def expand(arguments: Sequence[str], recursive: bool, naming: Naming, apart: Ite
     Raises:
         RestoreError: an argument means no picture.
     """
-    left_out = {os.path.realpath(path) for path in apart}
+    left_out = {identity(path) for path in apart}
     found: dict[str, Source] = {}
     for argument in arguments:
         for source in _expand_one(argument, recursive, naming, left_out):
-            found.setdefault(os.path.realpath(source.path), source)
+            found.setdefault(identity(source.path), source)
     return list(found.values())
 
 
 def _expand_one(argument: str, recursive: bool, naming: Naming, left_out: set[str]) -> list[Source]:
-    path = Path(argument)
+    path = located(argument)
     reason = trouble(path)
     if reason is None and path.is_dir():
         sources = [Source(file, path) for file in _walk(path, recursive, naming, left_out)]
@@ -111,7 +112,7 @@ def _expand_one(argument: str, recursive: bool, naming: Naming, left_out: set[st
         missing = f"{argument}: no pictures in this folder{hint}"
     elif reason is None:
         sources = [Source(path)]
-    elif glob.has_magic(argument):
+    elif glob.has_magic(argument) and not is_remote(path):
         matches = sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207 (Path.glob refuses absolute patterns)
         sources = [Source(file) for file in _sift(matches, naming, left_out) if _is_picture(file)]
         missing = f"{argument}: no picture matches this pattern"
@@ -146,14 +147,13 @@ def _walk(folder: Path, recursive: bool, naming: Naming, left_out: set[str]) -> 
 
 def _sift(paths: Sequence[Path], naming: Naming, left_out: set[str]) -> list[Path]:
     """Without what is kept apart and outputs of earlier runs: `a_inpainted.png` beside `a.jpg`, `dir_inpainted/`."""
-    # realpath, because Path.resolve raises for links that go in circles
     originals = {name for path in paths for name in (path.name, path.stem)}
 
     def is_earlier_output(name: str) -> bool:
         match = re.fullmatch(rf"(.+){naming.earlier}(_compare)?(\.\w+)?", name)
         return match is not None and match[1] in originals
 
-    return [path for path in paths if os.path.realpath(path) not in left_out and not is_earlier_output(path.name)]
+    return [path for path in paths if identity(path) not in left_out and not is_earlier_output(path.name)]
 
 
 def _is_picture(path: Path) -> bool:
@@ -181,7 +181,7 @@ def plan(sources: Sequence[Source], naming: Naming, options: Batch, apart: Itera
             source.path,
             target,
             compare_path(target) if options.compare else None,
-            (source.path.relative_to(source.folder) if source.folder else source.path).as_posix(),
+            str(_inside(source) if source.folder else source.path.as_posix()),
             None if single else _root(source, naming, options),
         )
         for source, target in zip(sources, targets, strict=True)
@@ -206,7 +206,7 @@ def foreign(jobs: Sequence[Job], task: str) -> list[Path]:
     """The outputs that exist and that the manifest of their folder does not know as the task's."""
     existing = [(job, path) for job in jobs for path in job.outputs if path.exists()]
     # read after looking: a run that is at work writes an output down before it is there
-    manifests = {root: Manifest(root) for root in dict.fromkeys(job.root for job, _ in existing) if root}
+    manifests = {root: manifest_of(root) for root in dict.fromkeys(job.root for job, _ in existing) if root}
     return [path for job, path in existing if not (job.root and manifests[job.root].owns(job.target, path, task))]
 
 
@@ -214,7 +214,7 @@ def names_file(output: str | None, sources: Sequence[Source]) -> bool:
     """Whether `-o` names a file, not a folder."""
     if output is None or len(sources) != 1 or sources[0].folder:
         return False
-    return not output.endswith(("/", os.sep)) and not Path(output).is_dir()
+    return not output.endswith(("/", os.sep)) and not located(output).is_dir()
 
 
 def compare_path(target: Path) -> Path:
@@ -238,7 +238,7 @@ def check_suffix(path: Path, options: Files) -> None:
 def _targets(sources: Sequence[Source], naming: Naming, options: Batch) -> list[Path]:
     if names_file(options.output, sources):
         assert options.output is not None
-        target = Path(options.output)
+        target = located(options.output)
         check_suffix(target, options)
         return [target]
     if options.output is not None and is_file_name(options.output):
@@ -262,17 +262,23 @@ def _own(source: Source, naming: Naming) -> str:
 
 def _target(source: Source, name: str, naming: Naming, options: Batch) -> Path:
     root = _root(source, naming, options) or source.path.parent
-    inside = source.path.relative_to(source.folder).parent if source.folder else Path()
-    return root / inside / name
+    return root.joinpath(*_inside(source).parent.parts, name)
+
+
+def _inside(source: Source) -> PurePosixPath:
+    """Where a picture lies in the folder that was given."""
+    return PurePosixPath(source.path.relative_to(source.folder).as_posix() if source.folder else source.path.name)
 
 
 def _root(source: Source, naming: Naming, options: Batch) -> Path | None:
     """The folder of outputs; None for an output that stands beside its input."""
     if options.output:
-        return Path(options.output)
+        return located(options.output)
     if source.folder is None:
         return None
     # `.` and `..` have no name to put a suffix to
+    if is_remote(source.folder) and not source.folder.name:
+        raise RestoreError(f"{source.folder}: a whole bucket has no folder beside it for the outputs; give -o")
     root = source.folder if source.folder.name not in ("", "..") else source.folder.resolve()
     return root.with_name(root.name + naming.suffix) if root.name else root / naming.suffix.lstrip("_")
 
@@ -281,7 +287,7 @@ def is_file_name(output: str) -> bool:
     """Whether an output of that name would be a file: it is one, or has a picture's suffix."""
     from ..images import is_image
 
-    path = Path(output)
+    path = located(output)
     return path.is_file() or (not path.is_dir() and not output.endswith(("/", os.sep)) and is_image(path))
 
 
@@ -316,7 +322,7 @@ def _key(path: Path) -> Key | None:
         status = path.stat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return str(path) if is_remote(path) else (status.st_dev, status.st_ino)
 
 
 def check_new(paths: Sequence[Path], options: Files) -> None:
@@ -336,7 +342,7 @@ def _refuse(existing: Sequence[Path], options: Files, keep: str = "") -> None:
 
 
 def _check_folders(paths: Sequence[Path]) -> None:
-    for folder in dict.fromkeys(path.parent for path in paths):
+    for folder in dict.fromkeys(path.parent for path in paths if not is_remote(path)):
         _check_writable(folder)
 
 

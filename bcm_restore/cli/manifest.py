@@ -7,13 +7,14 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import RestoreError
-from ..files import explained
+from ..files import explained, is_remote, put
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -23,6 +24,9 @@ LOCK = ".bcm-restore.lock"  # held by one of the runs at work in the folder
 CLAIMS = ".bcm-restore.claims"  # a folder of locks: one for each output that is being made, and one for the manifest
 
 COMPLETE = ("restored", "copied", "skipped")
+BEGUN = "begun"  # an output of that name is the run's own, whether it is there or not
+
+PAUSE = 10.0  # seconds between two writings of a manifest that can only be written as a whole
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +59,7 @@ class Record(Origin):
     Attributes:
         output: the result's path, relative to the manifest's folder, with /.
         output_sha256, compare_sha256: of the files that were written; None for those that were not.
-        status: restored, copied, skipped or failed.
+        status: begun, restored, copied, skipped or failed.
         scheme, nfe, case, size, mse, remark, error: as in the report.
         seconds: that reading, restoring and encoding took.
         version: of this package.
@@ -79,7 +83,56 @@ class Record(Origin):
 _FIELDS = {field.name for field in dataclasses.fields(Record)}
 
 
-class Manifest:
+class Records:
+    """What is known of the outputs of a folder.
+
+    Args:
+        folder: need not be there.
+        records: of some of its outputs.
+    """
+
+    def __init__(self, folder: Path, records: Iterable[Record] = ()) -> None:
+        self.folder = folder
+        self._records = {record.output: record for record in records}
+        self._lock = threading.RLock()
+
+    def find(self, output: Path) -> Record | None:
+        """The last record of an output."""
+        with self._lock:
+            return self._records.get(self.name(output))
+
+    def owns(self, output: Path, path: Path, task: str) -> bool:
+        """Whether the task has written `path`, which is an output or its comparison, in an earlier run."""
+        record = self.find(output)
+        if record is None or record.task != task:
+            return False
+        return (record.output_sha256 if path == output else record.compare_sha256) is not None
+
+    def name(self, output: Path) -> str:
+        """What the records call an output."""
+        return output.relative_to(self.folder).as_posix()
+
+    def claim(self, output: Path) -> bool:
+        """Takes an output until it is released; whether no other process has it."""
+        return True
+
+    def release(self, output: Path) -> None:
+        """Lets go of an output, if it has been taken."""
+
+    def add(self, *records: Record) -> None:
+        """Takes up records, which replace earlier ones."""
+        with self._lock:
+            self._records.update({record.output: record for record in records})
+
+    def _take_up(self, line: bytes) -> None:
+        """Takes up a line of a manifest; what is torn or damaged is no record."""
+        with contextlib.suppress(ValueError, TypeError, AttributeError):
+            known = {name: value for name, value in json.loads(line).items() if name in _FIELDS}
+            record = Record(**known)
+            self._records[str(record.output)] = record
+
+
+class Manifest(Records):
     """The manifest of an output folder. A later line about an output replaces an earlier one.
 
     Several runs, and several processes of one, may be at work in the folder: each has its own object.
@@ -92,11 +145,9 @@ class Manifest:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._records: dict[str, Record] = {}
+        super().__init__(folder)
         self._end = 0  # of what has been read
         self._file: IO[bytes] | None = None
-        self._lock = threading.RLock()
         self._alone = Claim(folder / LOCK)
         self._held: dict[Path, Claim] = {}
         self._read()
@@ -106,18 +157,7 @@ class Manifest:
         with self._lock:
             if self._file is not None:
                 self._read()
-            return self._records.get(self.name(output))
-
-    def owns(self, output: Path, path: Path, task: str) -> bool:
-        """Whether the task has written `path`, which is an output or its comparison, in an earlier run."""
-        record = self.find(output)
-        if record is None or record.task != task:
-            return False
-        return (record.output_sha256 if path == output else record.compare_sha256) is not None
-
-    def name(self, output: Path) -> str:
-        """What the manifest calls an output."""
-        return output.relative_to(self.folder).as_posix()
+            return super().find(output)
 
     def claim(self, output: Path) -> bool:
         """Takes an output until it is released or the manifest is closed; whether no other process has it.
@@ -138,23 +178,22 @@ class Manifest:
         if claim := self._held.pop(output, None):
             claim.remove()
 
-    def add(self, record: Record) -> None:
-        """Writes a record down, for good before it returns.
+    def add(self, *records: Record) -> None:
+        """Writes records down, for good before it returns.
 
         An output is recorded before it gets its name: whatever moment a run is killed at, an output is either known
         by its hash or not there.
 
         Raises:
-            RestoreError: the line can't be written.
+            RestoreError: the lines can't be written.
         """
-        line = json.dumps(dataclasses.asdict(record)).encode("ascii")  # stray bytes of file names are escaped
         with self._lock, explained(self.folder / NAME), _file_lock(self._claims("manifest")):
             assert self._file is not None, "the manifest is not open"
-            data = self._line_end() + line + b"\n"
+            data = self._line_end() + b"".join(map(_line, records))
             if self._file.write(data) < len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._file.fileno())
-            self._records[record.output] = record
+            super().add(*records)
 
     @contextlib.contextmanager
     def opened(self, join: bool = False) -> Iterator["Manifest"]:
@@ -215,15 +254,66 @@ class Manifest:
                     if not line.endswith(b"\n"):
                         return  # being written, or torn: then whoever writes next ends it
                     self._end += len(line)
-                    # what is torn or damaged is no record
-                    with contextlib.suppress(ValueError, TypeError, AttributeError):
-                        known = {name: value for name, value in json.loads(line).items() if name in _FIELDS}
-                        record = Record(**known)
-                        self._records[str(record.output)] = record
+                    self._take_up(line)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
             raise RestoreError(f"{path}: {(error.strerror or 'cannot be read').lower()}; give another -o") from error
+
+
+class RemoteManifest(Records):
+    """The manifest of a folder to which nothing can be appended: it is read once, and written as a whole now and then.
+
+    One run at a time may write there; nothing watches over that.
+
+    Args:
+        folder: need not be there.
+
+    Raises:
+        RestoreError: it can't be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._path, self._written = folder / NAME, -PAUSE
+        with contextlib.suppress(FileNotFoundError):
+            for line in self._path.read_bytes().splitlines():
+                self._take_up(line)
+
+    def add(self, *records: Record) -> None:
+        """Takes up records, and writes them down if that is not too soon."""
+        with self._lock:
+            super().add(*records)
+            if time.monotonic() - self._written >= PAUSE:
+                self._write()
+
+    @contextlib.contextmanager
+    def opened(self, join: bool = False) -> Iterator["RemoteManifest"]:
+        """For writing, which is complete at the end.
+
+        Raises:
+            RestoreError: it is to be joined, which takes locks, or can't be written.
+        """
+        if join:
+            raise RestoreError(f"{self.folder}: there are no locks for --join or several devices; use --engine ray")
+        try:
+            yield self
+        finally:
+            self._write()
+
+    def _write(self) -> None:
+        with explained(self._path):
+            put(self._path, b"".join(map(_line, self._records.values())))
+        self._written = time.monotonic()
+
+
+def manifest_of(folder: Path) -> Manifest | RemoteManifest:
+    """The manifest of an output folder.
+
+    Raises:
+        RestoreError: it can't be read.
+    """
+    return RemoteManifest(folder) if is_remote(folder) else Manifest(folder)
 
 
 class Claim:
@@ -264,6 +354,10 @@ def _file_lock(path: Path) -> "BaseFileLock":
     from filelock import FileLock
 
     return FileLock(path, thread_local=False)  # taken and released by different threads
+
+
+def _line(record: Record) -> bytes:
+    return json.dumps(dataclasses.asdict(record)).encode("ascii") + b"\n"  # stray bytes of file names are escaped
 
 
 def difference(record: Record, origin: Origin) -> str | None:

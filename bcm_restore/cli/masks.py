@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import RestoreError
+from ..files import located
 from .inputs import trouble
 
 if TYPE_CHECKING:
@@ -30,11 +31,12 @@ class Masks:
 
     def __init__(self, mask: str, *, invert: bool, grow: int, fit: bool, max_pixels: int) -> None:
         self.alpha = mask == ALPHA
-        self.path = Path(mask)
+        self.path = located(mask)
         self.invert, self.grow, self.fit = invert, grow, fit
         self.max_pixels = max_pixels
         if not self.alpha and (reason := trouble(self.path)):
             raise RestoreError(f"--mask {mask}: {reason}; give a file, a folder or the word alpha")
+        self._one = not self.alpha and self.path.is_file()
 
     @property
     def paths(self) -> list[Path]:
@@ -75,7 +77,7 @@ class Masks:
         """
         if self.alpha:
             return None
-        if self.path.is_file():
+        if self._one:
             return self.path
         masks = self._by_stem.get(picture.stem, [])
         if not masks:

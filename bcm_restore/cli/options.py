@@ -23,6 +23,13 @@ class Precision(str, Enum):
     FP16 = "fp16"
 
 
+class Runner(str, Enum):
+    """What spreads a folder over devices."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class Format(str, Enum):
     """What outputs are written as."""
 
@@ -176,6 +183,24 @@ class Batch(Common):
         bool,
         option("--join", panel="Output", text="Take part in the work of a run that is at work in the output folder."),
     ] = False
+    engine: Annotated[
+        Runner,
+        option(
+            "--engine",
+            panel="Cluster",
+            text="ray: restore on a Ray cluster, whose nodes see the same files or get them by their URLs "
+            "(s3://bucket/folder); an actor for each GPU, or for each CPU where there is none.",
+        ),
+    ] = Runner.LOCAL
+    address: Annotated[
+        str | None,
+        option(
+            "--address",
+            panel="Cluster",
+            text="Of the Ray cluster; $RAY_ADDRESS or a new local one unless given.",
+            metavar="HOST:PORT",
+        ),
+    ] = None
     dry_run: Annotated[
         bool, option("--dry-run", panel="Output", text="Only say for each picture what would be done.")
     ] = False

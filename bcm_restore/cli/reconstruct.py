@@ -49,11 +49,11 @@ class RoundTrips(Steps):
         """See `Steps`."""
         return engine.settings(TASK, str(self.scheme), self.options)
 
-    def read(self, source: Path) -> Loaded:
+    def read(self, source: Path, data: bytes) -> Loaded:
         """The picture."""
         from .. import images
 
-        return Loaded(source, images.read(source, max_pixels=self.options.most_pixels))
+        return Loaded(source, images.read(source, max_pixels=self.options.most_pixels, data=data))
 
     def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
         """Pictures of one size, as many as the model evaluates at once."""

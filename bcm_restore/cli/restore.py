@@ -105,11 +105,11 @@ class Inpainting(Restoring):
         """See `Steps`."""
         return self.masks.file(source)
 
-    def read(self, source: Path) -> Loaded:
+    def read(self, source: Path, data: bytes) -> Loaded:
         """The picture and its mask."""
         from .. import images
 
-        picture = images.read(source, max_pixels=self.options.most_pixels)
+        picture = images.read(source, max_pixels=self.options.most_pixels, data=data)
         hole = self.masks.of(source, picture.size)
         return Loaded(source, picture, {"mask": hole}, "" if hole.any() else "copied: its mask is empty")
 
@@ -162,12 +162,12 @@ class Cleaning(Restoring):
         """With the quality."""
         return super().settings() | {"input_quality": self.quality}
 
-    def read(self, source: Path) -> Loaded:
+    def read(self, source: Path, data: bytes) -> Loaded:
         """The picture as stored, as its coefficients belong to the pixels as stored: it is turned afterwards."""
         from .. import images
 
-        picture = images.read(source, upright=False, max_pixels=self.options.most_pixels)
-        coefficients = images.jpeg_coefficients(source, max_pixels=self.options.most_pixels)
+        picture = images.read(source, upright=False, max_pixels=self.options.most_pixels, data=data)
+        coefficients = images.jpeg_coefficients(source, max_pixels=self.options.most_pixels, data=data)
         return Loaded(source, picture, {"coefficients": coefficients} if coefficients else {"quality": self.quality})
 
     def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
@@ -216,11 +216,11 @@ class Enlarging(Restoring):
         """With the scale."""
         return super().settings() | {"scale": self.scale}
 
-    def read(self, source: Path) -> Loaded:
+    def read(self, source: Path, data: bytes) -> Loaded:
         """A picture that can become that large."""
         from .. import images
 
-        picture = images.read(source, max_pixels=self.options.most_pixels)
+        picture = images.read(source, max_pixels=self.options.most_pixels, data=data)
         height, width = picture.size
         if height * width * self.scale**2 > MAX_RESULT:
             raise RestoreError(

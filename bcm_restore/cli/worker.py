@@ -13,7 +13,7 @@ from ..errors import NoRoom
 from ..files import atomic_path, digest
 from . import pipeline
 from .inputs import Job
-from .manifest import COMPLETE, Manifest, Origin, Record, difference, settings_digest
+from .manifest import BEGUN, COMPLETE, Origin, Record, Records, difference, settings_digest
 from .options import Batch
 from .report import Header, Outcome, Skip, timed
 
@@ -95,8 +95,8 @@ class Steps(ABC):
         return None
 
     @abstractmethod
-    def read(self, source: Path) -> Loaded:
-        """What the file holds; called in any thread."""
+    def read(self, source: Path, data: bytes) -> Loaded:
+        """What the file holds, given its bytes; called in any thread."""
 
     @abstractmethod
     def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
@@ -121,12 +121,14 @@ class Verdict:
         reason: why it is not simply restored.
         origin: what its result depends on, where there is a manifest.
         record: of the output that is kept, if there is one.
+        data: of the picture's file, where it is restored.
     """
 
     action: str
     reason: str | None = None
     origin: Origin | None = None
     record: Record | None = None
+    data: bytes = b""
 
 
 @dataclasses.dataclass
@@ -146,11 +148,14 @@ class Worker:
     Args:
         steps: how a picture is restored.
         manifests: of the folders of outputs.
+        settings: those of the steps, where they are known: finding them out takes the model.
     """
 
-    def __init__(self, steps: Steps, manifests: Mapping[Path, Manifest]) -> None:
+    def __init__(
+        self, steps: Steps, manifests: Mapping[Path, Records], settings: Mapping[str, Any] | None = None
+    ) -> None:
         self._steps, self._options, self._manifests = steps, steps.options, manifests
-        self._settings = steps.settings() if manifests else {}
+        self._settings = (steps.settings() if manifests else {}) if settings is None else settings
 
     def judge(self, job: Job) -> Verdict:
         """What is to be done with a picture.
@@ -158,15 +163,19 @@ class Worker:
         Raises:
             RestoreError: its file can't be read, or it lacks its mask.
         """
+        from ..images import file_contents
+
         if self._options.resume and job.target.exists():
             return Verdict("keep", "it exists")
+        data = file_contents(job.source)
         if job.root is None:
-            return Verdict("restore")
-        record, origin = self._manifests[job.root].find(job.target), self._origin(job)
-        if record is None:
-            return Verdict("restore", origin=origin)
-        reason = difference(record, origin) or _flaw(job, record)
-        return Verdict("redo", reason, origin) if reason else Verdict("keep", "it is complete", origin, record)
+            return Verdict("restore", data=data)
+        record, origin = self._manifests[job.root].find(job.target), self._origin(job, data)
+        if record is None or record.status == BEGUN:
+            return Verdict("restore", origin=origin, data=data)
+        if reason := difference(record, origin) or _flaw(job, record):
+            return Verdict("redo", reason, origin, data=data)
+        return Verdict("keep", "it is complete", origin, record)
 
     def read(self, ticket: Ticket) -> Loaded | None:
         """What the file holds; None where there is nothing to do, which the outcome then says."""
@@ -180,7 +189,7 @@ class Worker:
             if verdict.action == "keep":
                 _keep(job, outcome, verdict)
                 return None
-            return self._steps.read(job.source)
+            return self._steps.read(job.source, verdict.data)
 
     def alike(self, loaded: Loaded | None) -> tuple[Hashable, int]:
         """See `Steps.alike`; where there is nothing to do, pictures are alone."""
@@ -230,7 +239,7 @@ class Worker:
     def give_up(self, ticket: Ticket) -> None:
         """Records that a picture was skipped or has failed; its earlier output stays known as such."""
         before = self._manifests[ticket.job.root].find(ticket.job.target) if ticket.job.root else None
-        hashes = (before.output_sha256, before.compare_sha256) if before else (None, None)
+        hashes = (before.output_sha256 or None, before.compare_sha256 or None) if before else (None, None)
         facts = {name: getattr(ticket.outcome, name) for name in ("status", "remark", "error")}
         self._record(ticket, hashes, facts)
 
@@ -268,11 +277,11 @@ class Worker:
             )
         )
 
-    def _origin(self, job: Job) -> Origin:
+    def _origin(self, job: Job, data: bytes) -> Origin:
         mask = self._steps.mask(job.source)
         return Origin(
             input=job.name,
-            sha256=digest(job.source),
+            sha256=hashlib.sha256(data).hexdigest(),
             mask_sha256=_mask_digest(mask) if mask else None,
             settings=settings_digest(self._settings),
             **{name: self._settings[name] for name in ("task", "model", "seed")},

@@ -5,7 +5,7 @@ Everything that can go wrong with a file is a `RestoreError` of one line that na
 
 from .jpeg import JpegCoefficients, jpeg_coefficients
 from .picture import Picture, as_depth, resized
-from .reading import MAX_PIXELS, SUFFIXES, is_image, read, read_mask
+from .reading import MAX_PIXELS, SUFFIXES, file_contents, is_image, read, read_mask
 from .writing import encoded, output_format, write, write_animation
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Picture",
     "as_depth",
     "encoded",
+    "file_contents",
     "is_image",
     "jpeg_coefficients",
     "output_format",

@@ -40,16 +40,18 @@ class JpegCoefficients(NamedTuple):
     """A component each: (vertical, horizontal) factors, ((2, 2), (1, 1), (1, 1)) for 4:2:0; their ratios matter."""
 
 
-def jpeg_coefficients(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> JpegCoefficients | None:
+def jpeg_coefficients(
+    path: str | Path, *, max_pixels: int = MAX_PIXELS, data: bytes | None = None
+) -> JpegCoefficients | None:
     """The coefficients and tables of a JPEG file, whatever its suffix.
 
-    None when the file is no 8-bit, Huffman-coded JPEG in grey or YCbCr.
+    None when the file is no 8-bit, Huffman-coded JPEG in grey or YCbCr. The arguments are those of `read`.
 
     Raises:
         RestoreError: there is no such file, or it is no picture, is damaged or too large.
 
     """
-    data = file_contents(path)
+    data = file_contents(path) if data is None else data
     if not data.startswith(START):
         return None
     # Only to know that it can be decoded: the library for coefficients takes zeros for what a truncated file lacks.

@@ -39,10 +39,10 @@ _READABLE = "PNG, JPEG, WebP, TIFF, AVIF, BMP or GIF"
 
 def is_image(path: str | Path) -> bool:
     """Whether the file's name says that it is a picture."""
-    return Path(path).suffix.lower() in SUFFIXES
+    return Path(str(path)).suffix.lower() in SUFFIXES
 
 
-def read(path: str | Path, *, upright: bool = True, max_pixels: int = MAX_PIXELS) -> Picture:
+def read(path: str | Path, *, upright: bool = True, max_pixels: int = MAX_PIXELS, data: bytes | None = None) -> Picture:
     """Reads PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF, whatever the suffix; the first frame, where there are several.
 
     Grey stays grey. 16 bits stay 16 in PNG and TIFF (but not for CMYK; AVIF of 10 and 12 bits is read as 8). Palettes
@@ -56,12 +56,13 @@ def read(path: str | Path, *, upright: bool = True, max_pixels: int = MAX_PIXELS
         max_pixels: most pixels that the file may declare. What takes more memory to decode counts more, so that the
             default keeps within 2 GB: progressive JPEG, AVIF and 16-bit RGB 1.5 times, WebP and 16 bits with
             transparency or in CMYK 2 times.
+        data: what `file_contents` gave, if that is known.
 
     Raises:
         RestoreError: there is no such file, it is no picture, is damaged or too large, or is of an unsupported kind.
 
     """
-    picture = decoded(path, BytesIO(file_contents(path)), max_pixels)
+    picture = decoded(path, BytesIO(file_contents(path) if data is None else data), max_pixels)
     return picture.upright() if upright else picture
 
 
@@ -103,7 +104,7 @@ def read_mask(
 
 def file_contents(path: str | Path) -> bytes:
     """All bytes of a file that is there and not empty; RestoreError otherwise."""
-    path = Path(path)
+    path = Path(path) if isinstance(path, str) else path
     try:
         kind = path.stat().st_mode
         if stat.S_ISDIR(kind):

@@ -82,7 +82,7 @@ def output_format(path: str | Path, format: str | None = None) -> str:
 
     Raises RestoreError for one that cannot be written: worth asking before long work.
     """
-    suffix = f".{format.lower()}" if format else Path(path).suffix.lower()
+    suffix = f".{format.lower()}" if format else Path(str(path)).suffix.lower()
     name = _FORMATS.get(suffix)
     if name is None:
         what = f"unknown format {format!r}" if format else f"unknown suffix {suffix!r}" if suffix else "no suffix"

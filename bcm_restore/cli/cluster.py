@@ -1,0 +1,338 @@
+"""A folder on a Ray cluster: pictures are read, restored and written wherever there is room, and told of here."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+import socket
+import traceback
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..errors import NoRoom, RestoreError
+from . import printing
+from .inputs import Job
+from .manifest import Record, Records
+from .options import Batch, Runner
+from .report import Log
+from .worker import Steps, Ticket, Worker
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CONNECT = 5.0  # seconds to wait for an address
+TOGETHER = 8  # pictures that an actor with a GPU takes at a time
+BLOCKS = 10_000  # most parts of a folder, which are a picture each where it has no more
+
+
+@dataclasses.dataclass(frozen=True)
+class Crew:
+    """The actors that a cluster has room for.
+
+    Attributes:
+        count: how many.
+        device: of each: "cpu" or "cuda".
+    """
+
+    count: int
+    device: str
+
+    def __str__(self) -> str:
+        return f"{self.count} x {self.device}"
+
+
+def check(options: Batch) -> None:
+    """Refuses options that exclude each other.
+
+    Raises:
+        RestoreError: names them.
+    """
+    if options.engine is Runner.LOCAL:
+        if options.address:
+            raise RestoreError(f"--address {options.address}: only --engine ray goes to a cluster; give both")
+        return
+    if options.join:
+        raise RestoreError("--engine ray and --join exclude each other; the cluster shares the work itself")
+    if options.device not in ("auto", "cpu", "cuda"):
+        raise RestoreError(f"--device {options.device}: Ray chooses the devices; give auto, cpu or cuda")
+
+
+def silence() -> None:
+    """Keeps Ray from talking, if it has not been imported yet."""
+    for name, value in (
+        ("RAY_USAGE_STATS_ENABLED", "0"),
+        ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"),  # else it warns of this changing
+        ("RAY_BACKEND_LOG_LEVEL", "fatal"),  # else it warns of actors that may not be restarted
+        ("RAY_DEDUP_LOGS_SKIP_REGEX", "."),  # else it prints on stdout that a process has died
+    ):
+        os.environ.setdefault(name, value)
+
+
+@contextlib.contextmanager
+def connected(options: Batch, pictures: int) -> Iterator[Crew]:
+    """The cluster at `--address`, at $RAY_ADDRESS, or a local one that lasts as long as the block.
+
+    Args:
+        options: what was asked for.
+        pictures: how many there are.
+
+    Raises:
+        RestoreError: Ray is not installed, the cluster does not answer, or it has no GPU and one was asked for.
+    """
+    silence()
+    from ..images.quiet import mute
+
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise RestoreError('--engine ray needs Ray; pip install "bcm-restore[ray]"') from None
+    ours = not ray.is_initialized()
+    try:
+        if ours:
+            with mute():  # its libraries and servers
+                _connect(options.address or os.environ.get("RAY_ADDRESS") or "local")
+            signal.signal(signal.SIGTERM, handler)  # Ray has set its own
+        yield _crew(options.device, pictures)
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address == "local":
+        ray.init(address, include_dashboard=False, **quiet)
+        return
+    try:
+        host, separator, port = address.removeprefix("ray://").rpartition(":")
+        if separator:
+            _greet(host.strip("[]"), int(port))
+        ray.init(address, **quiet)
+    except Exception as error:
+        raise RestoreError(f"--address {address}: no Ray cluster answers there ({_reason(error)})") from error
+    try:
+        found = ray.get(ray.remote(_version).options(num_cpus=0).remote())
+    except ray.exceptions.RayError:
+        found = "none"
+    if found != __version__:
+        raise RestoreError(f"--address {address}: needs bcm-restore {__version__} there (found {found}); install it")
+
+
+def _version() -> str:
+    return __version__
+
+
+def _greet(host: str, port: int) -> None:
+    """OSError where nothing listens that speaks as Ray does; Ray itself would try for minutes and abort."""
+    settings = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # of HTTP/2, none, which are answered with the server's
+    with socket.create_connection((host, port), CONNECT) as line:
+        if os.environ.get("RAY_USE_TLS") == "1":
+            return
+        line.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+        if line.recv(len(settings))[3:4] != settings[3:4]:
+            raise OSError("something else listens there")
+
+
+def _crew(device: str, pictures: int) -> Crew:
+    import ray
+
+    resources = ray.cluster_resources()
+    gpus = int(resources.get("GPU", 0))
+    if device == "cuda" and not gpus:
+        raise RestoreError("--device cuda: the cluster has no GPU; use auto or cpu")
+    kind = "cuda" if gpus and device != "cpu" else "cpu"
+    room = gpus if kind == "cuda" else int(resources.get("CPU", 1))
+    return Crew(max(min(room, pictures), 1), kind)
+
+
+@dataclasses.dataclass
+class Item:
+    """A picture on its way through the cluster.
+
+    Attributes:
+        ticket: the picture, its outcome, and its error if there was one.
+        record: of its output, as it is known.
+        content: what the last stage made of it, or what went wrong there.
+    """
+
+    ticket: Ticket
+    record: Record | None
+    content: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Stages:
+    """What is done with items, each stage in other processes.
+
+    Attributes:
+        steps: how pictures are restored.
+        settings: those of the steps.
+        folder: what relative paths start from.
+    """
+
+    steps: Steps
+    settings: Mapping[str, Any]
+    folder: str
+
+    def worker(self, item: Item | None = None) -> tuple[Worker, Records | None]:
+        """What is done with an item, and what it knows of earlier outputs: the item's own."""
+        with contextlib.suppress(OSError):  # where all paths are URLs, the folder need not be there
+            os.chdir(self.folder)
+        root = item.ticket.job.root if item else None
+        if item is None or root is None:
+            return Worker(self.steps, {}, self.settings), None
+        known = Records(root, [item.record] if item.record else [])
+        return Worker(self.steps, {root: known}, self.settings), known
+
+    def read(self, row: dict[str, Item]) -> dict[str, Item]:
+        """First: what the file holds."""
+        item = row["item"]
+        worker, _ = self.worker(item)
+        item.content = _attempt(lambda: worker.read(item.ticket))
+        return row
+
+    def write(self, row: dict[str, Item]) -> dict[str, Item]:
+        """Last: the output, and what is to be recorded of it."""
+        item, made = row["item"], row["item"].content
+        worker, known = self.worker(item)
+        error = made if isinstance(made, Exception) else _attempt(lambda: worker.write(item.ticket, made))
+        with contextlib.suppress(NoRoom):  # it is the ticket's error
+            worker.settle(item.ticket, error)
+        item.record = known.find(item.ticket.job.target) if known else None
+        item.content = None
+        return row
+
+
+class Restorer:
+    """Between the two: an actor, which has a model of its own.
+
+    Args:
+        stages: what is done.
+    """
+
+    def __init__(self, stages: Stages) -> None:
+        self._worker, _ = stages.worker()
+
+    def __call__(self, batch: dict[str, "np.ndarray"]) -> dict[str, "np.ndarray"]:
+        """Restores items, together where they are alike."""
+        groups: dict[tuple[Hashable, int], list[Item]] = defaultdict(list)
+        for item in batch["item"]:
+            if not isinstance(item.content, Exception):
+                groups[self._worker.alike(item.content)].append(item)
+        for (_, most), items in groups.items():
+            for start in range(0, len(items), most):
+                self._restore(items[start : start + most])
+        return batch
+
+    def _restore(self, items: Sequence[Item]) -> None:
+        made = self._worker.restore(
+            [item.ticket for item in items], [item.content for item in items], lambda done, total: None
+        )
+        for item, content in zip(items, made, strict=True):
+            item.content = _portable(content) if isinstance(content, Exception) else content
+
+
+def share(jobs: Sequence[Job], stages: Stages, crew: Crew, manifests: Mapping[Path, Records], log: Log) -> None:
+    """Restores pictures on the cluster that is connected.
+
+    Args:
+        jobs: the pictures.
+        stages: what is done with them.
+        crew: the actors.
+        manifests: of the folders of outputs, open.
+        log: told of each picture.
+
+    Raises:
+        RestoreError: the disk is full, or the cluster has failed.
+    """
+    import ray
+
+    sent = {
+        number: Item(Ticket(number, job, outcome), manifests[job.root].find(job.target) if job.root else None)
+        for number, (job, outcome) in enumerate(zip(jobs, log.outcomes, strict=True))
+    }
+    try:
+        for item in _returning(sent, stages, crew):
+            ticket, root = item.ticket, item.ticket.job.root
+            if root and item.record and item.record != sent[ticket.number].record:
+                manifests[root].add(item.record)
+            if isinstance(ticket.error, NoRoom):
+                raise ticket.error
+            log.done(ticket.number, ticket.outcome, ticket.error)
+            del sent[ticket.number]
+    except ray.exceptions.RayError as error:
+        raise RestoreError(f"Ray: {_reason(error)}; the same command goes on from there") from error
+    for number, lost in sent.items():
+        death = RestoreError(f"{lost.ticket.job.source}: its process died, perhaps for lack of memory; try again")
+        lost.ticket.outcome.fail(death)
+        log.done(number, lost.ticket.outcome, death)
+
+
+def _returning(sent: Mapping[int, Item], stages: Stages, crew: Crew) -> Iterator[Item]:
+    """What has gone through all stages; what was lost with an actor, which one picture has killed, goes again alone."""
+    for alone in (False, True):
+        if sent:
+            batches = _flow(list(sent.values()), stages, crew, alone).iter_batches(batch_size=1, prefetch_batches=0)
+            yield from (item for batch in batches for item in batch["item"])
+
+
+def _flow(items: Sequence[Item], stages: Stages, crew: Crew, alone: bool) -> Any:
+    """The dataset of items that have gone through all stages, alone in an actor or some at once."""
+    from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy, from_items
+
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    context = DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.max_errored_blocks = -1  # what dies with its pictures does not end the run
+    on_gpu = crew.device == "cuda"
+    # where actors have all CPUs, files would wait for ever if reading and writing took one, too
+    files: dict[str, Any] = {} if on_gpu else {"num_cpus": 0, "compute": TaskPoolStrategy(size=crew.count)}
+    actors: dict[str, Any] = {"num_gpus": 1} if on_gpu else {"num_cpus": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of how `max_task_retries` is given
+        return (
+            from_items([{"item": item} for item in items], override_num_blocks=min(len(items), BLOCKS))
+            .map(stages.read, **files)
+            .map_batches(
+                Restorer,
+                fn_constructor_args=(stages,),
+                batch_size=TOGETHER if on_gpu and not alone else 1,
+                compute=ActorPoolStrategy(
+                    size=min(crew.count, len(items)), max_tasks_in_flight_per_actor=1 if alone else None
+                ),
+                max_task_retries=0,  # `_returning` knows better
+                **actors,
+            )
+            .map(stages.write, **files)
+        )
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what went wrong."""
+    return getattr(error, "strerror", None) or str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _attempt(step: Callable[[], Any]) -> Any:
+    """What the step gives, or what it raises."""
+    try:
+        return step()
+    except Exception as error:
+        return _portable(error)
+
+
+def _portable(error: Exception) -> RestoreError:
+    """An error of the same meaning that can be sent to other processes, with its traceback as a note."""
+    kind = type(error) if isinstance(error, RestoreError) else RestoreError
+    found = kind(printing.describe(error))
+    vars(found)["__notes__"] = ["".join(traceback.format_exception(error))]
+    return found
