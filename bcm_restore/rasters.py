@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,50 +60,47 @@ class Raster:
 
     def read(self, rows: slice, columns: slice = slice(None)) -> Tensor:
         """The region as (1, 3, h, w), a copy."""
-        part = torch.empty(_CHANNELS, *self._extent(rows, columns))
-        self._each_run(part, rows, columns, self._fetch)
+        (top, bottom, _), (left, right, _) = rows.indices(self.size[0]), columns.indices(self.size[1])
+        part = torch.empty(_CHANNELS, bottom - top, right - left)
+        with self._room():
+            for place, values in self._runs(part, top, left):
+                self._file.seek(place)
+                while values:
+                    count = self._file.readinto(values)
+                    if not count:
+                        raise OSError(errno.EIO, "it ends too early")
+                    values = values[count:]
         return part[None].to(self.device)
 
     def write(self, part: Tensor, rows: slice, columns: slice = slice(None)) -> None:
         """Puts a region (1, 3, h, w) into its place."""
-        self._each_run(part[0].float().cpu().contiguous(), rows, columns, self._store)
+        top, left = rows.indices(self.size[0])[0], columns.indices(self.size[1])[0]
+        with self._room():
+            for place, values in self._runs(part[0].float().cpu().contiguous(), top, left):
+                self._store(place, values)
 
     def write_flat(self, start: int, values: Tensor) -> None:
         """Puts values (n,) into the places from `start` on, counted along (3, H, W)."""
         with self._room():
-            self._store(start, values)
+            self._store(start * _BYTES, _memory(values))
 
-    def _extent(self, rows: slice, columns: slice) -> tuple[int, int]:
-        (top, bottom, _), (left, right, _) = rows.indices(self.size[0]), columns.indices(self.size[1])
-        return bottom - top, right - left
-
-    def _each_run(self, part: Tensor, rows: slice, columns: slice, move: Any) -> None:
-        """Calls `move(start, values)` for each run of values that lie one after the other in the file."""
+    def _runs(self, part: Tensor, top: int, left: int) -> Iterator[tuple[int, memoryview]]:
+        """The bytes of a region (3, h, w) that lie one after the other in the file: where, and its memory for them."""
+        memory = _memory(part)
+        channels, rows, columns = part.shape
         height, width = self.size
-        top, left = rows.indices(height)[0], columns.indices(width)[0]
-        with self._room():
-            for channel, plane in enumerate(part):
-                first = (channel * height + top) * width + left
-                if plane.shape[1] == width:
-                    move(first, plane.view(-1))
-                    continue
-                for row, values in enumerate(plane):
-                    move(first + row * width, values)
+        if columns == width:
+            rows, columns = 1, rows * width
+        length = columns * _BYTES
+        for channel in range(channels):
+            for row in range(rows):
+                start = (channel * rows + row) * length
+                yield ((channel * height + top + row) * width + left) * _BYTES, memory[start : start + length]
 
-    def _fetch(self, start: int, values: Tensor) -> None:
-        view = values.numpy().data.cast("B")
-        self._file.seek(start * _BYTES)
-        while view:
-            count = self._file.readinto(view)
-            if not count:
-                raise OSError(errno.EIO, "it ends too early")
-            view = view[count:]
-
-    def _store(self, start: int, values: Tensor) -> None:
-        view = values.numpy().data.cast("B")
-        self._file.seek(start * _BYTES)
-        while view:
-            view = view[self._file.write(view) :]
+    def _store(self, place: int, values: memoryview) -> None:
+        self._file.seek(place)
+        while values:
+            values = values[self._file.write(values) :]
 
     @contextlib.contextmanager
     def _room(self) -> Iterator[None]:
@@ -117,6 +113,11 @@ class Raster:
                 f"{self._folder}: no room for {self._bytes / 1e9:.2g} GB of a large picture ({reason}); "
                 "free some space, or set TMPDIR to a folder with more"
             ) from error
+
+
+def _memory(values: Tensor) -> memoryview:
+    """The bytes of a contiguous tensor, its own."""
+    return values.numpy().data.cast("B")
 
 
 def _take_room(file: int, count: int) -> None:

@@ -26,7 +26,6 @@ RUNS = [
     ("inpaint", ".tif", "--mask {0}thin.png --nfe 1"),
     ("inpaint", ".tif", "--mask {0}thin.png --nfe 4"),
     ("inpaint", ".png", "--mask {0}wide.png --nfe 1"),
-    ("inpaint", ".png", "--mask {0}random.png --nfe 1"),
     ("jpeg-restore", ".jpg", "--nfe 1"),
     ("jpeg-restore", "decoded.png", "--nfe 1"),
     ("super-resolve", "small.png", "--scale 4 --nfe 1"),
@@ -58,7 +57,6 @@ def prepare(folder: Path, megapixels: int) -> None:
     Image.fromarray(mask).save(f"{name}thin.png")
     mask[height // 4 : height // 2, width // 4 : width // 2] = 255
     Image.fromarray(mask).save(f"{name}wide.png")
-    Image.fromarray((rng.random((height, width)) < 0.8).astype(np.uint8) * 255).save(f"{name}random.png")
 
 
 def run(folder: Path, command: str, end: str, options: str, megapixels: int) -> tuple[float, float]:
