@@ -52,6 +52,10 @@ class Giant(ABC):
         """(1, 1, h, w) bool, the known pixels of a region; None where the task has none."""
         return None
 
+    def fit_tile(self, x: Tensor, rows: slice, columns: slice) -> Tensor | None:
+        """Data consistency of a tile (1, 3, h, w) where pixels have no say in each other's; None where they have."""
+        return None
+
     def fit(self, x: Raster, fitted: Raster) -> None:
         """Data consistency, written into `fitted`."""
         for rows in bands(self.size, self.unit):
@@ -99,7 +103,7 @@ class _Sweep:
         self, scheme: Scheme, model: BCM, giant: Giant, noise: Noise, files: ExitStack, progress: Progress | None
     ) -> None:
         self._moves, self._model, self._giant, self._noise, self._progress = scheme.moves, model, giant, noise, progress
-        self._level, self._hole = giant.t0, False
+        self._level, self._hole, self._fitted = giant.t0, False, False
         self._last_renoise = max((n for n, move in enumerate(scheme.moves) if move.word == "renoise"), default=-1)
         rasters = [files.enter_context(Raster(giant.size, model.device)) for _ in range(2 + (self._last_renoise >= 0))]
         self.x, self._spare, self._removed = rasters[0], rasters[1], rasters[-1]
@@ -115,10 +119,13 @@ class _Sweep:
         """Makes the move at that position."""
         move, self._remember = self._moves[position], position <= self._last_renoise
         if move.word == "fit":
-            self._giant.fit(self.x, self._spare)
-            self._swap()
+            if not self._fitted:
+                self._giant.fit(self.x, self._spare)
+                self._swap()
+            self._fitted = False
         elif move.nfe:
-            self._evaluate(move)
+            following = self._moves[position + 1 : position + 2]
+            self._evaluate(move, fit=bool(following) and following[0].word == "fit")
         elif move.word == "level":
             self._level = self._step(State(torch.empty(0), self._level), move).level
         else:
@@ -133,18 +140,18 @@ class _Sweep:
         schemes.step([state], move, [Setting(y=None, t0=self._giant.t0, labels=self._giant.labels, **setting)])
         return state
 
-    def _evaluate(self, move: Move) -> None:
-        """`to` and `mean`: one evaluation, tile by tile."""
+    def _evaluate(self, move: Move, fit: bool) -> None:
+        """`to` and `mean`: one evaluation, tile by tile, each with the `fit` that follows if it can."""
         level = self._level
         for rows, columns in self._cuts[self._hole]:
-            self._level = self._evaluate_tile(move, level, rows, columns)
+            self._level = self._evaluate_tile(move, fit, level, rows, columns)
             self._done += 1
             if self._progress:
                 self._progress(self._done, self._total)
         self._model.nfe += 1
         self._swap()
 
-    def _evaluate_tile(self, move: Move, level: float, rows: Span, columns: Span) -> float:
+    def _evaluate_tile(self, move: Move, fit: bool, level: float, rows: Span, columns: Span) -> float:
         """Returns the level that the tile is at."""
         (own_rows, outer_rows, _), (own_columns, outer_columns, _) = rows, columns
         model = copy.copy(self._model)  # which counts by itself
@@ -153,7 +160,10 @@ class _Sweep:
         state = State(x, level, self._known(outer_rows, outer_columns), remember=self._remember)
         self._step(state, move, model=model)
         inner = slice(None), slice(None), inside(rows), inside(columns)
-        self._spare.write(state.x[inner], own_rows, own_columns)
+        part = state.x[inner]
+        fitted = self._giant.fit_tile(part, own_rows, own_columns) if fit else None
+        self._fitted = fitted is not None
+        self._spare.write(part if fitted is None else fitted, own_rows, own_columns)
         if state.removed is not None:
             self._removed.write(state.removed[inner], own_rows, own_columns)
         return state.level

@@ -99,6 +99,12 @@ class _Giant(Giant):
     def known(self, rows: slice, columns: slice) -> Tensor:
         return self._mask.crop(rows, columns).known
 
+    def fit_tile(self, x: Tensor, rows: slice, columns: slice) -> Tensor | None:
+        if self._wide:
+            return None
+        y = to_tensor(self._image[rows, columns])[0]
+        return self._mask.crop(rows, columns).fit(x, y.to(x.device))
+
     def fit(self, x: Raster, fitted: Raster) -> None:
         """As `SeamlessMask` does where the hole is wide."""
         if not self._wide:
