@@ -25,9 +25,7 @@ SIZES = {1: (1000, 1000), 12: (4000, 3000), 100: (12500, 8000)}
 RUNS = [
     ("inpaint", ".tif", "--mask {0}thin.png --nfe 1"),
     ("inpaint", ".tif", "--mask {0}thin.png --nfe 4"),
-    ("inpaint", ".png", "--mask {0}wide.png --nfe 1"),
     ("jpeg-restore", ".jpg", "--nfe 1"),
-    ("jpeg-restore", "decoded.png", "--nfe 1"),
     ("super-resolve", "small.png", "--scale 4 --nfe 1"),
 ]
 COPIES = 5
@@ -47,16 +45,11 @@ def prepare(folder: Path, megapixels: int) -> None:
         row[:] = (row + rng.normal(0, 4, row.shape)).clip(0, 255)
     picture, name = Image.fromarray(pixels), str(folder / str(megapixels))
     picture.save(f"{name}.tif")
-    picture.save(f"{name}.png", compress_level=1)
     picture.save(f"{name}.jpg", quality=30)
-    decoded = Image.open(f"{name}.jpg")
-    decoded.save(f"{name}decoded.png", compress_level=1)
     picture.crop((0, 0, width // 4, height // 4)).save(f"{name}small.png")
     mask = np.zeros((height, width), np.uint8)
     mask[::40] = mask[1::40] = mask[2::40] = 255
     Image.fromarray(mask).save(f"{name}thin.png")
-    mask[height // 4 : height // 2, width // 4 : width // 2] = 255
-    Image.fromarray(mask).save(f"{name}wide.png")
 
 
 def run(folder: Path, command: str, end: str, options: str, megapixels: int) -> tuple[float, float]:
