@@ -48,14 +48,12 @@ def _run_here(jobs: Sequence[Job], steps: Steps, single: bool) -> list[Outcome]:
     options = steps.options
     several = devices.names(options.device)[: len(jobs)]
     steps, header = _on(several, steps)
-    with _folders(jobs, header, options) as manifests:
-        worker = Worker(steps, manifests)
-        with Log(jobs, header, options, single) as log:
-            if len(several) > 1:
-                devices.share(jobs, steps, several, log)
-            else:
-                tickets = map(Ticket, itertools.count(), jobs, log.outcomes)
-                work(tickets, worker, log.progress, lambda one: log.done(one.number, one.outcome, one.error))
+    with _folders(jobs, header, options) as manifests, Log(jobs, header, options, single) as log:
+        if len(several) > 1:
+            devices.share(jobs, steps, several, log)
+        else:
+            tickets, worker = map(Ticket, itertools.count(), jobs, log.outcomes), Worker(steps, manifests)
+            work(tickets, worker, log.progress, lambda one: log.done(one.number, one.outcome, one.error))
     return log.outcomes
 
 
