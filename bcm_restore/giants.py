@@ -3,6 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -141,32 +142,50 @@ class _Sweep:
         return state
 
     def _evaluate(self, move: Move, fit: bool) -> None:
-        """`to` and `mean`: one evaluation, tile by tile, each with the `fit` that follows if it can."""
-        level = self._level
-        for rows, columns in self._cuts[self._hole]:
-            self._level = self._evaluate_tile(move, fit, level, rows, columns)
-            self._done += 1
-            if self._progress:
-                self._progress(self._done, self._total)
+        """`to` and `mean`: one evaluation, tile by tile, each with the `fit` that follows if it can.
+
+        A thread reads the next tile and writes the last one meanwhile, so that the network does not wait for the disk.
+        """
+        level, cuts = self._level, self._cuts[self._hole]
+        with ThreadPoolExecutor(1) as disk:
+            reading, writing = disk.submit(self._read, *cuts[0]), disk.submit(int)
+            for cut, following in zip(cuts, [*cuts[1:], None], strict=True):
+                state = State(reading.result(), level, self._known(cut[0][1], cut[1][1]), remember=self._remember)
+                if following:
+                    reading = disk.submit(self._read, *following)
+                part, removed = self._evaluate_tile(state, move, fit, *cut)
+                writing.result()
+                writing = disk.submit(self._write, part, removed, *cut)
+                self._level = state.level
+                self._done += 1
+                if self._progress:
+                    self._progress(self._done, self._total)
+            writing.result()
         self._model.nfe += 1
         self._swap()
 
-    def _evaluate_tile(self, move: Move, fit: bool, level: float, rows: Span, columns: Span) -> float:
-        """Returns the level that the tile is at."""
-        (own_rows, outer_rows, _), (own_columns, outer_columns, _) = rows, columns
+    def _evaluate_tile(
+        self, state: State, move: Move, fit: bool, rows: Span, columns: Span
+    ) -> tuple[Tensor, Tensor | None]:
+        """The tile after the move, and what was removed from it if that is remembered."""
         model = copy.copy(self._model)  # which counts by itself
         model.network = Piece(self._canvas, rows, columns)
-        x = self.x.read(outer_rows, outer_columns)
-        state = State(x, level, self._known(outer_rows, outer_columns), remember=self._remember)
         self._step(state, move, model=model)
         inner = slice(None), slice(None), inside(rows), inside(columns)
         part = state.x[inner]
-        fitted = self._giant.fit_tile(part, own_rows, own_columns) if fit else None
+        fitted = self._giant.fit_tile(part, rows[0], columns[0]) if fit else None
         self._fitted = fitted is not None
-        self._spare.write(part if fitted is None else fitted, own_rows, own_columns)
-        if state.removed is not None:
-            self._removed.write(state.removed[inner], own_rows, own_columns)
-        return state.level
+        removed = None if state.removed is None else state.removed[inner].cpu()
+        return (part if fitted is None else fitted).cpu(), removed
+
+    def _read(self, rows: Span, columns: Span) -> Tensor:
+        """A tile with its halo."""
+        return self.x.read(rows[1], columns[1])
+
+    def _write(self, part: Tensor, removed: Tensor | None, rows: Span, columns: Span) -> None:
+        self._spare.write(part, rows[0], columns[0])
+        if removed is not None:
+            self._removed.write(removed, rows[0], columns[0])
 
     def _known(self, rows: slice, columns: slice) -> Tensor | None:
         """The pixels of a region that are clean while the rest is not."""
