@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from .operators import Operator
 from .rasters import Raster, bands, widened
 from .schemes import Move, Progress, Scheme, Setting, State
 
+_EMPTY = torch.empty(0)
 PIECE = 1 << 22  # of noise; PyTorch's generator gives pieces the numbers of the whole if they are multiples of 16
 
 
@@ -97,6 +98,15 @@ def run(
         return finish(sweep.x)
 
 
+class _Done(NamedTuple):
+    """A tile after an evaluation, what was removed from it if that is remembered, and where it lies."""
+
+    x: Tensor
+    removed: Tensor | None
+    rows: slice
+    columns: slice
+
+
 class _Sweep:
     """The state of a run (see `schemes.State`), in files, and how the moves change it."""
 
@@ -128,7 +138,7 @@ class _Sweep:
             following = self._moves[position + 1 : position + 2]
             self._evaluate(move, fit=bool(following) and following[0].word == "fit")
         elif move.word == "level":
-            self._level = self._step(State(torch.empty(0), self._level), move).level
+            self._level = self._step(State(_EMPTY, self._level), move).level
         else:
             self._add_noise(move)
 
@@ -147,27 +157,25 @@ class _Sweep:
         A thread reads the next tile and writes the last one meanwhile, so that the network does not wait for the disk.
         """
         level, cuts = self._level, self._cuts[self._hole]
+        done: _Done | None = None
         with ThreadPoolExecutor(1) as disk:
-            reading, writing = disk.submit(self._read, *cuts[0]), disk.submit(int)
+            exchange = disk.submit(self._exchange, None, cuts[0])
             for cut, following in zip(cuts, [*cuts[1:], None], strict=True):
-                state = State(reading.result(), level, self._known(cut[0][1], cut[1][1]), remember=self._remember)
-                if following:
-                    reading = disk.submit(self._read, *following)
-                part, removed = self._evaluate_tile(state, move, fit, *cut)
-                writing.result()
-                writing = disk.submit(self._write, part, removed, *cut)
+                x = exchange.result()
+                exchange = disk.submit(self._exchange, done, following)
+                state = State(x, level, self._known(cut[0][1], cut[1][1]), remember=self._remember)
+                done = self._evaluate_tile(state, move, fit, *cut)
                 self._level = state.level
                 self._done += 1
                 if self._progress:
                     self._progress(self._done, self._total)
-            writing.result()
+            exchange.result()
+        self._exchange(done, None)
         self._model.nfe += 1
         self._swap()
 
-    def _evaluate_tile(
-        self, state: State, move: Move, fit: bool, rows: Span, columns: Span
-    ) -> tuple[Tensor, Tensor | None]:
-        """The tile after the move, and what was removed from it if that is remembered."""
+    def _evaluate_tile(self, state: State, move: Move, fit: bool, rows: Span, columns: Span) -> _Done:
+        """The tile after the move."""
         model = copy.copy(self._model)  # which counts by itself
         model.network = Piece(self._canvas, rows, columns)
         self._step(state, move, model=model)
@@ -176,16 +184,15 @@ class _Sweep:
         fitted = self._giant.fit_tile(part, rows[0], columns[0]) if fit else None
         self._fitted = fitted is not None
         removed = None if state.removed is None else state.removed[inner].cpu()
-        return (part if fitted is None else fitted).cpu(), removed
+        return _Done((part if fitted is None else fitted).cpu(), removed, rows[0], columns[0])
 
-    def _read(self, rows: Span, columns: Span) -> Tensor:
-        """A tile with its halo."""
-        return self.x.read(rows[1], columns[1])
-
-    def _write(self, part: Tensor, removed: Tensor | None, rows: Span, columns: Span) -> None:
-        self._spare.write(part, rows[0], columns[0])
-        if removed is not None:
-            self._removed.write(removed, rows[0], columns[0])
+    def _exchange(self, done: _Done | None, following: tuple[Span, Span] | None) -> Tensor:
+        """Writes a tile that is done and reads the following one, with its halo."""
+        if done:
+            self._spare.write(done.x, done.rows, done.columns)
+            if done.removed is not None:
+                self._removed.write(done.removed, done.rows, done.columns)
+        return self.x.read(following[0][1], following[1][1]) if following else _EMPTY
 
     def _known(self, rows: slice, columns: slice) -> Tensor | None:
         """The pixels of a region that are clean while the rest is not."""

@@ -1,7 +1,6 @@
 """Pictures that are restored in files, part by part; here they are small ones that count as large."""
 
 import errno
-import functools
 import os
 import tempfile
 from types import SimpleNamespace
@@ -116,23 +115,27 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path, monkeypatch):
 @pytest.mark.parametrize("broken", ["read", "write"])
 def test_a_disk_that_fails_at_any_tile_ends_the_run_in_one_line(photograph, broken, monkeypatch):
     """Whichever tile it is: those that are read ahead, and the last one to be written."""
-    whole, calls, failing = getattr(Raster, broken), [], 0
 
-    def failing_at(raster, *arguments):
-        calls.append(broken)
-        with raster._room():
-            if len(calls) == failing:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return whole(raster, *arguments)
+    def run(failing):
+        calls = []
 
+        def call(raster, *arguments):
+            calls.append(arguments)
+            with raster._room():
+                if len(calls) == failing:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return whole(raster, *arguments)
+
+        monkeypatch.setattr(Raster, broken, call)
+        tasks.get("inpaint").run(photograph, mask=lines(), model=toy(), nfe=1)
+        return len(calls)
+
+    whole = getattr(Raster, broken)
     monkeypatch.setattr(rasters, "LARGE", 10_000)
-    monkeypatch.setattr(Raster, broken, failing_at)
-    run = functools.partial(tasks.get("inpaint").run, photograph, mask=lines(), model=toy(), nfe=1)
-    run()
-    for failing in range(len(calls) - 20, len(calls) + 1):  # the evaluation, the fit and the result
-        calls.clear()
+    calls = run(failing=0)
+    for number in range(calls - 20, calls + 1):  # of the evaluation, the fit and the result
         with pytest.raises(RestoreError, match=r"input/output error.*TMPDIR"):
-            run()
+            run(failing=number)
 
 
 # Moves
