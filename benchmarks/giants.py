@@ -4,7 +4,8 @@
 
 The picture is scikit-image's astronaut, enlarged and given some grain, so that nothing is flat. Seconds are those of
 the command's own report: reading, restoring, encoding and writing, without start-up and loading the model. Those of
-1 megapixel are the median of five pictures in one run: the first one is slower.
+1 megapixel are the median of five pictures before the larger ones and five after them: the first picture of a run is
+slower, and so may the machine be from one minute to the next.
 """
 
 import json
@@ -52,8 +53,8 @@ def prepare(folder: Path, megapixels: int) -> None:
     Image.fromarray(mask).save(f"{name}thin.png")
 
 
-def run(folder: Path, command: str, end: str, options: str, megapixels: int) -> tuple[float, float]:
-    """(seconds a megapixel of output, peak memory in GB)."""
+def run(folder: Path, command: str, end: str, options: str, megapixels: int) -> tuple[list[float], float]:
+    """(seconds a megapixel of output of each picture, peak memory in GB)."""
     names = [f"{megapixels}{end}"]
     if megapixels == 1:
         names = [f"copy{n}{end}" for n in range(COPIES)]
@@ -65,8 +66,17 @@ def run(folder: Path, command: str, end: str, options: str, megapixels: int) -> 
     shutil.rmtree(folder / "out")
     document, _, kilobytes = printed.rstrip().rpartition("\n")
     files = json.loads(document)["files"]
-    seconds = statistics.median(file["seconds"] / (file["size"][0] * file["size"][1] / 1e6) for file in files)
-    return seconds, int(kilobytes) / 1e6
+    return [file["seconds"] / (file["size"][0] * file["size"][1] / 1e6) for file in files], int(kilobytes) / 1e6
+
+
+def compare(folder: Path, command: str, end: str, options: str) -> None:
+    """Prints the rows of a command."""
+    measured = [run(folder, command, end, options, megapixels) for megapixels in (*SIZES, 1)]
+    small = statistics.median(measured[0][0] + measured[-1][0])
+    for megapixels, (seconds, memory) in zip(SIZES, measured, strict=False):
+        each = small if megapixels == 1 else seconds[0]
+        shown = f"{command} {megapixels}{end} {options.format(megapixels)}"
+        print(f"| `{shown}` | {megapixels} | {each:.2f} | {each / small:.2f} | {memory:.2f} |", flush=True)
 
 
 def main() -> None:
@@ -78,14 +88,7 @@ def main() -> None:
         print("| command | megapixels | s/MP | to 1 MP | peak memory, GB |")
         print("| --- | --- | --- | --- | --- |", flush=True)
         for command, end, options in RUNS:
-            first = None
-            for megapixels in SIZES:
-                seconds, memory = run(folder, command, end, options, megapixels)
-                first = first or seconds
-                shown = f"{command} {megapixels}{end} {options.format(megapixels)}"
-                print(
-                    f"| `{shown}` | {megapixels} | {seconds:.2f} | {seconds / first:.2f} | {memory:.2f} |", flush=True
-                )
+            compare(folder, command, end, options)
 
 
 if __name__ == "__main__":

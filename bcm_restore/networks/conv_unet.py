@@ -1,5 +1,6 @@
 """ConvUNet: a fully convolutional network for images of any size."""
 
+import itertools
 import math
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 FREQUENCIES = 32
 SCALES = 3  # of the continuation of known pixels: its coarsest cells are 8 pixels wide
 
+STRIP = 8 * 2**20  # bytes of the activations that are worked on at a time on CPU
+ROWS = 8  # of a strip at least: convolutions of one or two may add up in another order
 GRAIN = 32768  # numbers that PyTorch gives a thread at least
 VECTORS = 64  # numbers that its loops take at a time, or a multiple of them
 
@@ -103,10 +106,7 @@ class ConvUNet(nn.Module):
         for i in reversed(range(len(self.decoder))):
             h, _ = _crop(h, margins, decoder[i], cells[i + 1])
             skip, margins = _crop(*skips.pop(), decoder[i], cells[i])
-            h = F.pixel_shuffle(self.up[i](h), 2)
-            h = torch.add(h, skip, out=_replaced(h))
-            del skip  # the stage can do with its memory
-            h = self.decoder[i](h, e)
+            h = self.decoder[i](_joined(self.up[i], h, skip), e)
         return _crop(F.pixel_shuffle(self.exit(h), self.unshuffle), margins, 0, 1)[0]
 
     def _cells(self) -> list[int]:
@@ -154,12 +154,32 @@ class Block(nn.Module):
         _zero(self.modulation)
 
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
-        """x (B, C, H, W) and embedding e (B, E) to (B, C, H, W)."""
+        """x (B, C, H, W) and embedding e (B, E) to (B, C, H, W), into x's memory unless gradients need it."""
         scale, shift = self.modulation(e)[:, :, None, None].chunk(2, 1)
-        h = self.conv1(x)
-        h = torch.addcmul(shift, h, 1 + scale, out=_replaced(h))
-        h = self.conv2(_silu(h))
-        return torch.add(x, h, out=_replaced(h))
+        if torch.is_grad_enabled():
+            return x + self.conv2(F.silu(torch.addcmul(shift, self.conv1(x), 1 + scale)))
+        return self._by_strips(x, 1 + scale, shift)
+
+    def _by_strips(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        """Makes the rows of h = silu(conv(x) scale + shift) that a strip's own convolution sees, then adds that to x.
+
+        The next strip sees two of these rows again: they are kept, as the x that they were made of is gone.
+        """
+        (batch, channels, height, width), borders = x.shape, _strips(x)
+        most = max(bottom - top for top, bottom in itertools.pairwise(borders)) + 2
+        shape = batch, channels, most, width
+        h = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        count = 0
+        for top, bottom in itertools.pairwise(borders):
+            first, stop, kept = max(top - 1, 0), min(bottom + 1, height), 2 if top else 0
+            h[:, :, :kept] = h[:, :, count - kept : count].clone()
+            count = stop - first
+            fresh = h[:, :, kept:count]
+            torch.addcmul(shift, _rows(self.conv1, x, first + kept, stop), scale, out=fresh)
+            _silu(fresh)
+            part = x[:, :, top:bottom]
+            part += _rows(self.conv2, h[:, :, :count], top - first, bottom - first)
+        return x
 
 
 class Stage(nn.ModuleList):
@@ -169,31 +189,55 @@ class Stage(nn.ModuleList):
         super().__init__([Block(channels, embedding) for _ in range(blocks)])
 
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
-        """x (B, C, H, W) and embedding e (B, E) to (B, C, H, W)."""
+        """x (B, C, H, W) and embedding e (B, E) to (B, C, H, W), into x's memory unless gradients need it."""
         for block in self:
             x = block(x, e)
         return x
 
 
-def _replaced(h: Tensor) -> Tensor | None:
-    """Where to put what replaces h: into its memory, unless gradients need it. On CPU fresh memory is slow."""
-    return None if torch.is_grad_enabled() else h
+def _strips(x: Tensor) -> list[int]:
+    """The borders of strips of rows of x (B, C, H, W); on a GPU it is one strip.
+
+    What lies between two convolutions of a strip stays in the processor's cache, and in memory that is used again:
+    fresh memory for the whole is slow, as the kernel zeroes it.
+    """
+    height, count = x.shape[2], x.numel() * x.element_size() // STRIP
+    count = max(min(count, height // ROWS), 1) if x.device.type == "cpu" else 1
+    return [height * n // count for n in range(count + 1)]
 
 
-def _silu(h: Tensor) -> Tensor:
-    """SiLU of (B, C, H, W), into its memory unless gradients need it; on CPU the same bits for any number of threads.
+def _joined(up: nn.Module, h: Tensor, skip: Tensor) -> Tensor:
+    """skip (B, C, 2H, 2W) + pixel_shuffle(up(h)), into skip's memory unless gradients need it."""
+    if torch.is_grad_enabled():
+        return F.pixel_shuffle(up(h), 2) + skip
+    for top, bottom in itertools.pairwise(_strips(h)):
+        part = skip[:, :, 2 * top : 2 * bottom]
+        part += F.pixel_shuffle(up(h[:, :, top:bottom]), 2)
+    return skip
+
+
+def _rows(conv: nn.Conv2d, x: Tensor, top: int, bottom: int) -> Tensor:
+    """Rows of the 3x3 convolution of x (B, C, H, W)."""
+    above, below = min(top, 1), min(x.shape[2] - bottom, 1)
+    x, inner = x[:, :, top - above : bottom + below], above and below
+    h = F.conv2d(x, conv.weight, conv.bias, padding=(0 if inner else 1, 1))
+    return h if inner else h[:, :, above : above + bottom - top]
+
+
+def _silu(h: Tensor) -> None:
+    """SiLU of (B, C, H, W) into its memory; on CPU the same bits for any number of threads.
 
     PyTorch gives each thread a part of the memory, and takes what is left there after whole vectors one by one, where
     exp is rounded differently. Here all parts are whole vectors, and what is left is left at the end.
     """
-    if torch.is_grad_enabled() or h.device.type != "cpu" or not h.is_contiguous(memory_format=torch.channels_last):
-        return F.silu(h, inplace=not torch.is_grad_enabled())
+    if h.device.type != "cpu" or not h.is_contiguous(memory_format=torch.channels_last):
+        F.silu(h, inplace=True)
+        return
     flat = h.permute(0, 2, 3, 1).view(-1)
     parts = min(torch.get_num_threads(), math.ceil(len(flat) / GRAIN))
     even = len(flat) // (parts * VECTORS) * parts * VECTORS
     F.silu(flat[:even], inplace=True)
     F.silu(flat[even:], inplace=True)
-    return h
 
 
 def _crop(h: Tensor, margins: Margins, reach: int, cell: int) -> tuple[Tensor, Margins]:
