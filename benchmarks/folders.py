@@ -43,7 +43,7 @@ def crops(folder: Path, count: int, side: int, suffix: str) -> None:
 
 def one_after_the_other(items, read, work, write, report, alike) -> None:
     for item in items:
-        [made] = work([item], [read(item)])
+        [made] = work([item], [read(item, lambda pixels: None)])
         write(item, made)
         report(item, None)
 

@@ -91,7 +91,7 @@ def test_one_of_several_that_fails_does_not_spoil_the_others(cli, save, face, tm
 def test_neighbours_that_are_alike_are_worked_on_together():
     groups, reports = [], []
 
-    def read(n: int) -> int:
+    def read(n: int, enter: pipeline.Enter) -> int:
         if n == 4:
             raise ValueError("4")
         return n

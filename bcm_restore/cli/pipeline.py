@@ -2,8 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from itertools import count, islice
+from threading import Condition
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -11,11 +12,57 @@ Loaded = TypeVar("Loaded")
 Made = TypeVar("Made")
 
 DEPTH = 2
+LARGE = 8_000_000  # pixels
+ROOM = 64_000_000  # pixels of all large pictures in memory: five of 12 megapixels overlap, one of 100 is alone
+
+Enter = Callable[[int], None]
+
+
+class _Room:
+    """Where large pictures are from being read until they are written: some at a time, in the order of the items."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._turn = 0
+        self._held: dict[int, int] = {}
+        self._closed = False
+
+    def enter(self, number: int, pixels: int) -> None:
+        """Waits for the items before, then for room; what is not large needs none."""
+
+        def fits() -> bool:
+            return pixels <= LARGE or not self._held or sum(self._held.values()) + pixels <= ROOM
+
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or (self._turn == number and fits()))
+            if self._closed:
+                raise CancelledError
+            if pixels > LARGE:
+                self._held[number] = pixels
+            self._turn += 1
+            self._changed.notify_all()
+
+    def holds(self, number: int) -> bool:
+        """Whether an item is large."""
+        with self._changed:
+            return number in self._held
+
+    def leave(self, number: int) -> None:
+        """The item is no longer in memory."""
+        with self._changed:
+            self._held.pop(number, None)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nobody waits any longer."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
 
 def run(
     items: Iterable[Item],
-    read: Callable[[Item], Loaded],
+    read: Callable[[Item, Enter], Loaded],
     work: Callable[[Sequence[Item], Sequence[Loaded]], Sequence[Made | Exception]],
     write: Callable[[Item, Made], None],
     report: Callable[[Item, Exception | None], None],
@@ -28,7 +75,8 @@ def run(
 
     Args:
         items: the order of work and of reports.
-        read: what an item's work needs.
+        read: what an item's work needs; calls its second argument with the pixels that it is about to hold, which
+            waits while large ones are in memory.
         work: some items that follow each other; what became of each, or what went wrong.
         write: puts the result where it belongs.
         report: told, in this thread, that an item is done, or what went wrong in one of its steps. What it raises ends
@@ -37,53 +85,83 @@ def run(
         depth: how many items are read ahead, or as many as are worked on together, and as many are being written: more
             are never in memory.
     """
-    coming: deque[tuple[Item, Future[Loaded]]] = deque()
+    coming: deque[tuple[int, Item, Future[Loaded]]] = deque()
     going: deque[tuple[Item, Future[None]]] = deque()
-    remaining = iter(items)
+    remaining, room = zip(count(), items), _Room()
+
+    def read_in_turn(number: int, item: Item) -> Loaded:
+        entered = False
+
+        def enter(pixels: int) -> None:
+            nonlocal entered
+            room.enter(number, pixels)
+            entered = True
+
+        try:
+            return read(item, enter)
+        except BaseException:
+            room.leave(number)
+            raise
+        finally:
+            if not entered:
+                room.enter(number, 0)
+
+    def write_and_leave(number: int, item: Item, made: Made) -> None:
+        try:
+            write(item, made)
+        finally:
+            room.leave(number)
+
     with ThreadPoolExecutor(depth) as readers, ThreadPoolExecutor(depth) as writers:
 
         def read_ahead(count: int) -> None:
-            missing = max(count - len(coming), 0)
-            coming.extend((item, readers.submit(read, item)) for item in islice(remaining, missing))
+            for number, item in islice(remaining, max(count - len(coming), 0)):
+                coming.append((number, item, readers.submit(read_in_turn, number, item)))
 
-        def next_group() -> list[tuple[Item, Future[Loaded]]]:
+        def kind(number: int, loaded: Future[Loaded]) -> tuple[Hashable, int]:
+            """What `alike` says; alone is what could not be read, and what is large: others may wait for it."""
+            alone = loaded.exception() or room.holds(number)
+            return (number, 1) if alone else alike(loaded.result())
+
+        def next_group() -> list[tuple[int, Item, Future[Loaded]]]:
+            number, _, loaded = coming[0]
             group = [coming.popleft()]
-            kind, most = _kind(group[0][1], alike)
-            read_ahead(max(depth, most - 1))
-            while coming and len(group) < most and _kind(coming[0][1], alike) == (kind, most):
+            own = kind(number, loaded)
+            read_ahead(max(depth, own[1] - 1))
+            while coming and len(group) < own[1] and kind(coming[0][0], coming[0][2]) == own:
                 group.append(coming.popleft())
             read_ahead(depth)
             return group
 
-        def work_on(group: list[tuple[Item, Future[Loaded]]]) -> Sequence[Made | Exception]:
+        def work_on(group: list[tuple[int, Item, Future[Loaded]]]) -> Sequence[Made | Exception]:
             try:
-                return work([item for item, _ in group], [loaded.result() for _, loaded in group])
+                return work([item for _, item, _ in group], [loaded.result() for _, _, loaded in group])
             except Exception as error:
                 return [error] * len(group)
+
+        def pass_on(number: int, item: Item, made: Made | Exception) -> Future[None]:
+            if not isinstance(made, Exception):
+                return writers.submit(write_and_leave, number, item, made)
+            room.leave(number)
+            return _failed(made)
 
         def report_first() -> None:
             item, written = going.popleft()
             report(item, written.exception())  # type: ignore[arg-type]  # threads are not interrupted
 
-        read_ahead(depth)
         try:
+            read_ahead(depth)
             while coming:
                 group = next_group()
-                for (item, _), made in zip(group, work_on(group), strict=True):
-                    going.append(
-                        (item, _failed(made) if isinstance(made, Exception) else writers.submit(write, item, made))
-                    )
+                for (number, item, _), made in zip(group, work_on(group), strict=True):
+                    going.append((item, pass_on(number, item, made)))
                 del group, made  # and the pictures with them
                 while len(going) > depth or (going and going[0][1].done()):
                     report_first()
         finally:
+            room.close()
             while going:
                 report_first()
-
-
-def _kind(loaded: Future[Loaded], alike: Callable[[Loaded], tuple[Hashable, int]]) -> tuple[Hashable, int]:
-    """What `alike` says of an item; one that could not be read is alone."""
-    return (loaded, 1) if loaded.exception() else alike(loaded.result())
 
 
 def _failed(error: Exception) -> Future[None]:

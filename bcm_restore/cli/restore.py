@@ -216,6 +216,10 @@ class Enlarging(Restoring):
         """With the scale."""
         return super().settings() | {"scale": self.scale}
 
+    def pixels(self, data: bytes) -> int:
+        """See `Steps`."""
+        return super().pixels(data) * self.scale**2
+
     def read(self, source: Path, data: bytes) -> Loaded:
         """A picture that can become that large."""
         from .. import images

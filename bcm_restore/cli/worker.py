@@ -94,6 +94,12 @@ class Steps(ABC):
         """The file of a picture's mask; None if it has none."""
         return None
 
+    def pixels(self, data: bytes) -> int:
+        """Of the result, as the bytes of the picture's file declare them; 0 where they don't."""
+        from ..images import declared_pixels
+
+        return declared_pixels(data)
+
     @abstractmethod
     def read(self, source: Path, data: bytes) -> Loaded:
         """What the file holds, given its bytes; called in any thread."""
@@ -177,8 +183,8 @@ class Worker:
             return Verdict("redo", reason, origin, data=data)
         return Verdict("keep", "it is complete", origin, record)
 
-    def read(self, ticket: Ticket) -> Loaded | None:
-        """What the file holds; None where there is nothing to do, which the outcome then says."""
+    def read(self, ticket: Ticket, enter: pipeline.Enter = lambda pixels: None) -> Loaded | None:
+        """What the file holds; None where there is nothing to do, which the outcome then says. See `pipeline.run`."""
         job, outcome = ticket.job, ticket.outcome
         with timed(outcome):
             if job.root is not None and not self._manifests[job.root].claim(job.target):
@@ -189,6 +195,8 @@ class Worker:
             if verdict.action == "keep":
                 _keep(job, outcome, verdict)
                 return None
+        enter(self._steps.pixels(verdict.data))
+        with timed(outcome):
             return self._steps.read(job.source, verdict.data)
 
     def alike(self, loaded: Loaded | None) -> tuple[Hashable, int]:

@@ -5,7 +5,7 @@ Everything that can go wrong with a file is a `RestoreError` of one line that na
 
 from .jpeg import JpegCoefficients, jpeg_coefficients
 from .picture import Picture, as_depth, resized
-from .reading import MAX_PIXELS, SUFFIXES, file_contents, is_image, read, read_mask
+from .reading import MAX_PIXELS, SUFFIXES, declared_pixels, file_contents, is_image, read, read_mask
 from .writing import encoded, output_format, write, write_animation
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "JpegCoefficients",
     "Picture",
     "as_depth",
+    "declared_pixels",
     "encoded",
     "file_contents",
     "is_image",

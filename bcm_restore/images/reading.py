@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import sys
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -121,6 +122,15 @@ def file_contents(path: str | Path) -> bytes:
     if not data:
         raise RestoreError(f"{path}: the file is empty; get it again from where it came")
     return data
+
+
+def declared_pixels(data: bytes) -> int:
+    """Pixels that a file's bytes declare; 0 where `read` would say what is wrong with them."""
+    try:
+        with quiet(), opened(BytesIO(data), sys.maxsize) as image:
+            return image.width * image.height
+    except Exception:  # whatever a decoder makes of damaged bytes
+        return 0
 
 
 def decoded(path: str | Path, file: BytesIO, max_pixels: int) -> Picture:
