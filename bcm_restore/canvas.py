@@ -17,8 +17,7 @@ from .networks.conv_unet import Margins
 BYTES_PER_PIXEL_AND_CHANNEL = 4
 MEMORY_BUDGET = 1152 * 2**20
 
-# Of a picture in files, whose tiles are the smaller the better for its memory; 24 megapixels took 1.30 s each with
-# these, 1.34 with half as much and 1.38 with `MEMORY_BUDGET`: the kernel zeroes larger activations anew each time.
+# The same for a picture in files: more costs memory, less costs time for the halos of tiles.
 PIECE_BUDGET = 512 * 2**20
 
 # The same for AdmUNet and each pixel of its windows, measured (104) with four windows of the published network. That is
