@@ -12,7 +12,7 @@ Loaded = TypeVar("Loaded")
 Made = TypeVar("Made")
 
 DEPTH = 2
-LARGE = 8_000_000  # pixels
+LARGE = 8_000_000  # pixels, as `rasters.LARGE`: that module takes PyTorch, and seconds, to import
 ROOM = 64_000_000  # pixels of all large pictures in memory: five of 12 megapixels overlap, one of 100 is alone
 
 Enter = Callable[[int], None]
@@ -28,12 +28,14 @@ class _Room:
         self._closed = False
 
     def enter(self, number: int, pixels: int) -> None:
-        """Waits for the items before, then for room; what is not large needs none."""
+        """Waits for the items before, then for room; what is not large needs none. Once in, it is in."""
 
         def fits() -> bool:
             return pixels <= LARGE or not self._held or sum(self._held.values()) + pixels <= ROOM
 
         with self._changed:
+            if self._turn > number:
+                return
             self._changed.wait_for(lambda: self._closed or (self._turn == number and fits()))
             if self._closed:
                 raise CancelledError
@@ -90,21 +92,13 @@ def run(
     remaining, room = zip(count(), items), _Room()
 
     def read_in_turn(number: int, item: Item) -> Loaded:
-        entered = False
-
-        def enter(pixels: int) -> None:
-            nonlocal entered
-            room.enter(number, pixels)
-            entered = True
-
         try:
-            return read(item, enter)
+            return read(item, lambda pixels: room.enter(number, pixels))
         except BaseException:
             room.leave(number)
             raise
         finally:
-            if not entered:
-                room.enter(number, 0)
+            room.enter(number, 0)  # the next ones wait for it, also if nothing was read
 
     def write_and_leave(number: int, item: Item, made: Made) -> None:
         try:
