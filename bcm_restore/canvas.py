@@ -1,8 +1,9 @@
 """Any image size: a network evaluated whole, in tiles that give the same pixels, or in windows that are blended."""
 
-import contextlib
 import itertools
 import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from .errors import RestoreError
 from .networks import AdmUNet, ConvUNet
-from .networks.conv_unet import Margins
+from .networks.streaming import Stream
 
 # Peak memory of ConvUNet's activations on CPU, for each channel of its finest resolution and each pixel of the image:
 # measured (2.4 to 3.2, with level maps up to 3.4) at 1240x1240 to 1936x1936 with the default model, rounded up.
@@ -18,7 +19,7 @@ BYTES_PER_PIXEL_AND_CHANNEL = 4
 MEMORY_BUDGET = 1152 * 2**20
 
 # The same for a picture in files: more costs memory, less costs time for the halos of tiles.
-PIECE_BUDGET = 512 * 2**20
+PIECE_BUDGET = 256 * 2**20
 
 # The same for AdmUNet and each pixel of its windows, measured (104) with four windows of the published network. That is
 # as many as the budget holds: more were no faster, window for window (benchmarks/windows.md).
@@ -26,8 +27,27 @@ BYTES_PER_WINDOW_PIXEL_AND_CHANNEL = 104
 WINDOWS_BUDGET = 320 * 2**20
 MOST_WINDOWS = 128  # however much memory a GPU has: far below the 2**31 activations that kernels can index
 
-# Of a tile along a side: where it lies, where with its halo, and the halo's two ends.
-Span = tuple[slice, slice, tuple[int, int]]
+LEAST_ROWS = 128  # of a tile: with fewer, convolutions of a few rows would add up in another order
+
+
+class Cut(NamedTuple):
+    """A tile of an image, and the region that the network has to see for it, which contains the tile."""
+
+    rows: slice
+    columns: slice
+    seen_rows: slice
+    seen_columns: slice
+
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """Rows and columns of the tile within what is seen."""
+        pairs = (self.rows, self.seen_rows), (self.columns, self.seen_columns)
+        rows, columns = (slice(own.start - seen.start, own.stop - seen.start) for own, seen in pairs)
+        return rows, columns
+
+
+Plan = tuple[int, list[Cut]]  # of an evaluation: how many images at a time, and their tiles
+Result = TypeVar("Result")
 
 
 def spread(network: nn.Module, tile: int | None = None, overlap: int | None = None) -> nn.Module:
@@ -53,18 +73,19 @@ def spread(network: nn.Module, tile: int | None = None, overlap: int | None = No
 class Canvas(nn.Module):
     """A network with the same call, for any height and width from one pixel up, in bounded memory.
 
-    The image is padded to the network's multiple, and evaluated whole where its activations fit the budget. Else it is
-    cut into tiles, each evaluated with a halo that covers the network's receptive field and returned without it, so
-    that the pixels do not depend on the tile size: up to rounding, and on CPU to the last bit if picture and tiles are
-    at least 128 pixels wide and high (convolutions of less may add up in another order).
+    The image is padded to the network's multiple, and evaluated whole where its activations fit the budget. Else it
+    goes through the network from the top to the bottom, a tile of all its columns at a time, nothing being computed
+    twice; what is too wide for that is cut into columns of tiles, each with a halo at its sides that covers the
+    network's receptive field. The pixels do not depend on the tile size: up to rounding, and on CPU to the last bit if
+    picture and tiles are at least 128 pixels wide and high (convolutions of less may add up in another order).
 
     On CPU the images of a batch are evaluated one by one, which is faster and gives them the same bits in any batch.
     Where a GPU's memory does not do, it is fewer images at a time, then smaller tiles, until it does.
 
     Args:
         network: a ConvUNet.
-        tile: side of the tiles in pixels, halo not counted; rounded up to the network's multiple. None: chosen from
-            `budget`.
+        tile: side of the tiles in pixels, halo not counted; rounded up to the network's multiple, and to two of them
+            at least. None: chosen from `budget`.
         budget: bytes that the activations of one evaluation may take.
     """
 
@@ -72,64 +93,69 @@ class Canvas(nn.Module):
         super().__init__()
         self.network = network
         self.tile = tile
-        self.pixels = budget // (BYTES_PER_PIXEL_AND_CHANNEL * network.entrance.out_channels)
+        self.pixels = self._pixels(budget)
         self.learnt: dict[torch.device, int] = {}  # pixels that a device had no memory for, halved
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """F for x (B, 3, H, W), t and u (B,), maps (B, 2, H, W) or None; see the network's own forward."""
-        halo = self.network.halo if maps is None else self.network.map_halo
+        size, near, device = (x.shape[2], x.shape[3]), maps is not None, x.device
+        return self.as_memory_allows(
+            device,
+            lambda: (min(self.at_once(*size, device), len(x)), self.cuts(size, near, device)),
+            lambda plan: self._forward(x, t, u, maps, *plan),
+        )
+
+    def as_memory_allows(self, device: torch.device, plan: Callable[[], Plan], run: Callable[[Plan], Result]) -> Result:
+        """What `run` gives for the first plan that the device has memory for; each is smaller than the one before.
+
+        Raises:
+            torch.OutOfMemoryError: there is no smaller one.
+        """
         while True:
-            images, tile = plan = self._plan(x, halo)
+            images, cuts = tried = plan()
             try:
-                return self._forward(x, t, u, maps, halo, images, tile)
+                return run(tried)
             except torch.OutOfMemoryError:
-                failed = images * x.shape[2] * x.shape[3]
-                self.learnt[x.device] = min(self.learnt.get(x.device, self.pixels), failed) // 2
-                if self._plan(x, halo) == plan:
-                    del self.learnt[x.device]  # the picture itself is too large: smaller ones may find room
+                failed = images * math.prod(seen.stop - seen.start for seen in cuts[0][2:])
+                self.learnt[device] = min(self.learnt.get(device, self.pixels), failed) // 2
+                if plan() == tried:
+                    del self.learnt[device]  # the picture itself is too large: smaller ones may find room
                     raise
 
-    def cuts(self, size: tuple[int, int], maps: bool) -> list[tuple[Span, Span]]:
-        """The tiles for a `Piece` each of an image of `size` = (H, W), with or without maps: their rows and columns."""
-        halo = self.network.map_halo if maps else self.network.halo
-        pixels = PIECE_BUDGET // (BYTES_PER_PIXEL_AND_CHANNEL * self.network.entrance.out_channels)
-        tile = self._side(min(self.pixels, pixels), halo)
-        down, across = (_spans(side, tile, halo, self.network.multiple) for side in size)
-        return list(itertools.product(down, across))
+    def cuts(self, size: tuple[int, int], maps: bool, device: torch.device, budget: int | None = None) -> list[Cut]:
+        """The tiles of an image of `size` = (H, W), with or without maps, in the order of their evaluation.
 
-    def _forward(
-        self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, halo: int, images: int, tile: int
-    ) -> Tensor:
-        down, across = (_spans(side, tile, halo, self.network.multiple) for side in x.shape[2:])
-        out = torch.empty_like(x)
-        for start in range(0, len(x), images):
-            batch = slice(start, start + images)
-            for (rows, outer_rows, ends), (columns, outer_columns, sides) in itertools.product(down, across):
-                window = (batch, slice(None), outer_rows, outer_columns)
-                near = None if maps is None else maps[window]
-                inner = self.evaluate(x[window], t[batch], u[batch], near, (*sides, *ends))
-                place = out[batch, :, rows, columns]
-                place.copy_(inner[:, :, : place.shape[2], : place.shape[3]])
-        return out
-
-    def _plan(self, x: Tensor, halo: int) -> tuple[int, int]:
-        """How many images are evaluated at a time, and the side of their tiles, a multiple of the network's."""
-        multiple, (height, width) = self.network.multiple, x.shape[2:]
+        Args:
+            size: of the image.
+            maps: its levels differ.
+            device: where it is.
+            budget: bytes of activations, if they may take less than the canvas's own.
+        """
+        network, (height, width) = self.network, size
+        pixels = self.learnt.get(device, self.pixels)
+        pixels = pixels if budget is None else min(pixels, self._pixels(budget))
+        halo = network.map_halo if maps else network.halo
         if self.tile is not None:
-            return 1, self._side(self.pixels, halo)
-        pixels = self.learnt.get(x.device, self.pixels)
-        if height * width <= pixels:
-            images = min(self.at_once(height, width, x.device), len(x))
-            return images, math.ceil(max(height, width) / multiple) * multiple
-        return 1, self._side(pixels, halo)
-
-    def _side(self, pixels: int, halo: int) -> int:
-        """Side of the tiles, a multiple of the network's, so that they have so many pixels with their halo."""
-        multiple = self.network.multiple
-        if self.tile is not None:
-            return math.ceil(self.tile / multiple) * multiple
-        side = math.isqrt(pixels) - 2 * halo
-        return max(side // multiple, 2 * halo // multiple) * multiple
+            across = down = max(math.ceil(self.tile / network.multiple), 2) * network.multiple
+        elif height * width <= pixels:
+            across, down = width, height
+        else:
+            across = max(pixels // (LEAST_ROWS + halo) - 2 * halo, 2 * halo)
+            across = width if width <= across + 2 * halo else across
+            down = max(pixels // min(across + 2 * halo, width) - halo, LEAST_ROWS)
+        rows = _spans(height, down, network.multiple, 1 if self.tile else LEAST_ROWS)
+        columns = _spans(width, across, network.multiple)
+        above = halo - network.halo
+        return [
+            Cut(
+                own,
+                column,
+                slice(max(own.start - above, 0), min(own.stop + halo, height)),
+                slice(max(column.start - halo, 0), min(column.stop + halo, width)),
+            )
+            for column in columns
+            for own in rows
+        ]
 
     def at_once(self, height: int, width: int, device: torch.device) -> int:
         """How many images of that size are evaluated at a time."""
@@ -137,34 +163,58 @@ class Canvas(nn.Module):
             return 1
         return max(self.learnt.get(device, self.pixels) // (height * width), 1)
 
-    def evaluate(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, margins: Margins) -> Tensor:
-        """The network's own result for any height and width, padded at the right and below; see its forward."""
-        x = _pad(x, self.network.multiple)
-        maps = None if maps is None else _pad(maps, self.network.multiple)
-        return self.network(x.contiguous(memory_format=torch.channels_last), t, u, maps, margins)
+    def _forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, images: int, cuts: list[Cut]) -> Tensor:
+        out = torch.empty_like(x)
+        for start in range(0, len(x), images):
+            batch, sweep = slice(start, start + images), Sweep(self, x.shape[2])
+            for cut in cuts:
+                window = (batch, slice(None), cut.seen_rows, cut.seen_columns)
+                near = None if maps is None else maps[window]
+                out[batch, :, cut.rows, cut.columns] = sweep(cut, x[window], t[batch], u[batch], near)
+        return out
+
+    def _pixels(self, budget: int) -> int:
+        return budget // (BYTES_PER_PIXEL_AND_CHANNEL * self.network.entrance.out_channels)
+
+
+class Sweep:
+    """One evaluation of a canvas's network for an image, tile by tile.
+
+    Args:
+        canvas: whose `cuts` the tiles are.
+        height: of the image.
+    """
+
+    _stream: Stream
+
+    def __init__(self, canvas: Canvas, height: int) -> None:
+        self._network = canvas.network
+        self._height = height
+
+    def __call__(self, cut: Cut, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
+        """F for the next of the cuts, (B, 3, h, w), given x and maps of the region that is seen for it."""
+        multiple = self._network.multiple
+        if cut.rows.start == 0:
+            self._stream = Stream(self._network, t, u, _ceil(self._height, multiple))
+        x = _pad(x, multiple).contiguous(memory_format=torch.channels_last)
+        maps = None if maps is None else _pad(maps, multiple)
+        out = self._stream(x, maps, cut.seen_rows.start, _ceil(cut.rows.stop, multiple))
+        return out[:, :, : cut.rows.stop - cut.rows.start, cut.inside[1]]
 
 
 class Piece(nn.Module):
-    """A canvas's network for one of its `cuts`, given with its halo: right in the tile, and anything in its halo.
+    """The network of a sweep for one cut, for the whole region that is seen: zero around the tile."""
 
-    Args:
-        canvas: of the whole image.
-        rows, columns: of the tile.
-    """
-
-    def __init__(self, canvas: Canvas, rows: Span, columns: Span) -> None:
+    def __init__(self, sweep: Sweep, cut: Cut) -> None:
         super().__init__()
-        self.canvas, self.rows, self.columns = canvas, rows, columns
+        self.sweep, self.cut = sweep, cut
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """F for x (1, 3, h, w) and the rest; see `Canvas.forward`."""
-        with contextlib.suppress(torch.OutOfMemoryError):
-            inner = self.canvas.evaluate(x, t, u, maps, (*self.columns[2], *self.rows[2]))
-            out = torch.zeros_like(x)
-            place = out[:, :, inside(self.rows), inside(self.columns)]
-            place.copy_(inner[:, :, : place.shape[2], : place.shape[3]])
-            return out
-        return self.canvas(x, t, u, maps)  # in smaller tiles
+        out = torch.zeros_like(x)
+        rows, columns = self.cut.inside
+        out[:, :, rows, columns] = self.sweep(self.cut, x, t, u, maps)
+        return out
 
 
 class Windows(nn.Module):
@@ -294,25 +344,19 @@ def _pad(x: Tensor, multiple: int) -> Tensor:
     return x
 
 
-def _spans(size: int, tile: int, halo: int, multiple: int) -> list[Span]:
-    """The tiles along one side, as equal as they can be.
+def _ceil(size: int, multiple: int) -> int:
+    return math.ceil(size / multiple) * multiple
 
-    All are multiples of `multiple`; the last tile may end beyond the side.
+
+def _spans(size: int, tile: int, multiple: int, least: int = 1) -> list[slice]:
+    """The tiles along one side, as equal as they can be, of at most `tile` pixels if they need not have `least`.
+
+    All begin at multiples of `multiple`.
     """
     cells = math.ceil(size / multiple)
-    count = math.ceil(cells * multiple / tile)
-    borders = [cells * n // count * multiple for n in range(count + 1)]
-    spans = []
-    for start, stop in itertools.pairwise(borders):
-        before, after = min(halo, start), min(halo, borders[-1] - stop)
-        spans.append((slice(start, stop), slice(start - before, stop + after), (before, after)))
-    return spans
-
-
-def inside(span: Span) -> slice:
-    """Where a tile lies within itself with its halo."""
-    own, outer, _ = span
-    return slice(own.start - outer.start, own.stop - outer.start)
+    count = max(min(math.ceil(cells / max(tile // multiple, 1)), size // least), 1) if tile < size else 1
+    borders = [min(cells * n // count * multiple, size) for n in range(count + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(borders)]
 
 
 def _in_batches(device: torch.device) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import schemes
-from .canvas import Canvas, Piece, Span, inside
+from .canvas import PIECE_BUDGET, Canvas, Cut, Piece, Sweep
 from .model import BCM, Noise
 from .operators import Operator
 from .rasters import Raster, bands, widened
@@ -91,11 +91,11 @@ def run(
     """
     schemes.check(scheme, model, giant.t0)
     with ExitStack() as files:
-        sweep = _Sweep(scheme, model, giant, noise, files, getattr(progress, "tile", progress))
-        giant.begin(sweep.x)
+        state = _Run(scheme, model, giant, noise, files, getattr(progress, "tile", progress))
+        giant.begin(state.x)
         for position in range(len(scheme.moves)):
-            sweep.make(position)
-        return finish(sweep.x)
+            state.make(position)
+        return finish(state.x)
 
 
 class _Done(NamedTuple):
@@ -103,11 +103,10 @@ class _Done(NamedTuple):
 
     x: Tensor
     removed: Tensor | None
-    rows: slice
-    columns: slice
+    cut: Cut
 
 
-class _Sweep:
+class _Run:
     """The state of a run (see `schemes.State`), in files, and how the moves change it."""
 
     def __init__(
@@ -120,11 +119,7 @@ class _Sweep:
         self.x, self._spare, self._removed = rasters[0], rasters[1], rasters[-1]
         assert isinstance(model.network, Canvas)
         self._canvas = model.network
-        self._cuts = {maps: self._canvas.cuts(giant.size, maps) for maps in (False, True)}
-        self._done, self._total, hole = 0, 0, False
-        for move in scheme.moves:
-            hole |= move.hole
-            self._total += move.nfe * len(self._cuts[hole])
+        self._done = 0
 
     def make(self, position: int) -> None:
         """Makes the move at that position."""
@@ -136,7 +131,7 @@ class _Sweep:
             self._fitted = False
         elif move.nfe:
             following = self._moves[position + 1 : position + 2]
-            self._evaluate(move, fit=bool(following) and following[0].word == "fit")
+            self._evaluate(position, fit=bool(following) and following[0].word == "fit")
         elif move.word == "level":
             self._level = self._step(State(_EMPTY, self._level), move).level
         else:
@@ -151,48 +146,72 @@ class _Sweep:
         schemes.step([state], move, [Setting(y=None, t0=self._giant.t0, labels=self._giant.labels, **setting)])
         return state
 
-    def _evaluate(self, move: Move, fit: bool) -> None:
+    def _evaluate(self, position: int, fit: bool) -> None:
         """`to` and `mean`: one evaluation, tile by tile, each with the `fit` that follows if it can.
 
-        A thread reads the next tile and writes the last one meanwhile, so that the network does not wait for the disk.
+        Where a GPU's memory does not do, it begins again with smaller tiles: all that it reads is still there.
         """
-        level, cuts = self._level, self._cuts[self._hole]
-        done: _Done | None = None
-        with ThreadPoolExecutor(1) as disk:
-            exchange = disk.submit(self._exchange, None, cuts[0])
-            for cut, following in zip(cuts, [*cuts[1:], None], strict=True):
-                x = exchange.result()
-                exchange = disk.submit(self._exchange, done, following)
-                state = State(x, level, self._known(cut[0][1], cut[1][1]), remember=self._remember)
-                done = self._evaluate_tile(state, move, fit, *cut)
-                self._level = state.level
-                self._done += 1
-                if self._progress:
-                    self._progress(self._done, self._total)
-            exchange.result()
-        self._exchange(done, None)
+        move, device = self._moves[position], self._model.device
+        self._level = self._canvas.as_memory_allows(
+            device,
+            lambda: (1, self._cuts(self._hole)),
+            lambda plan: self._sweep(move, fit, plan[1], self._done + self._left(position)),
+        )
+        self._done += len(self._cuts(self._hole))
         self._model.nfe += 1
         self._swap()
 
-    def _evaluate_tile(self, state: State, move: Move, fit: bool, rows: Span, columns: Span) -> _Done:
+    def _sweep(self, move: Move, fit: bool, cuts: list[Cut], total: int) -> float:
+        """Makes the move with every tile; the level that the image is at then.
+
+        A thread reads the next tile and writes the last one meanwhile, so that the network does not wait for the disk.
+        """
+        sweep, level, done = Sweep(self._canvas, self._giant.size[0]), self._level, None
+        with ThreadPoolExecutor(1) as disk:
+            exchange = disk.submit(self._exchange, None, cuts[0])
+            for n, (cut, following) in enumerate(zip(cuts, [*cuts[1:], None], strict=True)):
+                x = exchange.result()
+                exchange = disk.submit(self._exchange, done, following)
+                known = self._known(cut.seen_rows, cut.seen_columns)
+                state = State(x, self._level, known, remember=self._remember)
+                done = self._evaluate_tile(state, move, fit, Piece(sweep, cut))
+                level = state.level
+                if self._progress:
+                    self._progress(self._done + n + 1, total)
+            exchange.result()
+        self._exchange(done, None)
+        return level
+
+    def _evaluate_tile(self, state: State, move: Move, fit: bool, piece: Piece) -> _Done:
         """The tile after the move."""
         model = copy.copy(self._model)  # which counts by itself
-        model.network = Piece(self._canvas, rows, columns)
+        model.network = piece
         self._step(state, move, model=model)
-        inner = slice(None), slice(None), inside(rows), inside(columns)
+        inner = slice(None), slice(None), *piece.cut.inside
         part = state.x[inner]
-        fitted = self._giant.fit_tile(part, rows[0], columns[0]) if fit else None
+        fitted = self._giant.fit_tile(part, piece.cut.rows, piece.cut.columns) if fit else None
         self._fitted = fitted is not None
         removed = None if state.removed is None else state.removed[inner].cpu()
-        return _Done((part if fitted is None else fitted).cpu(), removed, rows[0], columns[0])
+        return _Done((part if fitted is None else fitted).cpu(), removed, piece.cut)
 
-    def _exchange(self, done: _Done | None, following: tuple[Span, Span] | None) -> Tensor:
-        """Writes a tile that is done and reads the following one, with its halo."""
+    def _exchange(self, done: _Done | None, following: Cut | None) -> Tensor:
+        """Writes a tile that is done and reads what is seen for the following one."""
         if done:
-            self._spare.write(done.x, done.rows, done.columns)
+            self._spare.write(done.x, done.cut.rows, done.cut.columns)
             if done.removed is not None:
-                self._removed.write(done.removed, done.rows, done.columns)
-        return self.x.read(following[0][1], following[1][1]) if following else _EMPTY
+                self._removed.write(done.removed, done.cut.rows, done.cut.columns)
+        return self.x.read(following.seen_rows, following.seen_columns) if following else _EMPTY
+
+    def _cuts(self, hole: bool) -> list[Cut]:
+        return self._canvas.cuts(self._giant.size, hole, self._model.device, PIECE_BUDGET)
+
+    def _left(self, position: int) -> int:
+        """How many tiles there are from that move on."""
+        total, hole = 0, self._hole
+        for move in self._moves[position:]:
+            hole |= move.hole
+            total += move.nfe * len(self._cuts(hole))
+        return total
 
     def _known(self, rows: slice, columns: slice) -> Tensor | None:
         """The pixels of a region that are clean while the rest is not."""

@@ -1,4 +1,6 @@
 import copy
+import itertools
+import math
 
 import pytest
 import torch
@@ -7,10 +9,11 @@ from hypothesis import strategies as st
 
 import bcm_restore
 from bcm_restore import canvas as canvas_module
-from bcm_restore.canvas import BYTES_PER_PIXEL_AND_CHANNEL, Canvas, Windows, _spans
+from bcm_restore.canvas import BYTES_PER_PIXEL_AND_CHANNEL, LEAST_ROWS, Canvas, Windows, _spans
 from bcm_restore.model import BCM
 from bcm_restore.networks import ConvUNet
 
+CPU = torch.device("cpu")
 LEVELS = torch.tensor([0.3]), torch.tensor([0.002])
 
 
@@ -49,34 +52,34 @@ def test_tiles_of_the_default_depth(size, tile):
         assert (Canvas(net)(*arguments) - Canvas(net, tile)(*arguments)).abs().max() <= 1e-12
 
 
-@pytest.mark.parametrize("net", [SMALL, DEEP, network(channels=(8, 8, 8), blocks=(2, 0, 1), middle=2, embedding=16)])
-@pytest.mark.parametrize("near", [False, True])
-def test_margins_are_cropped_and_nothing_else_changes(net, near):
-    """Where the picture goes on beyond the margins, and where it ends with them, on each side by itself."""
-    net = copy.deepcopy(net).double()
-    halo, cell = (net.map_halo if near else net.halo), net.multiple
-    size = 2 * halo + 6 * cell
-    x, levels = torch.randn(1, 3, size, size).double(), [level.double() for level in LEVELS]
-    maps = torch.where(torch.rand(1, 1, size, size) < 0.05, -5.0, 0.0).double().expand(-1, 2, -1, -1) if near else None
-    whole = net(x, *levels, maps)
-    for left, right, top, bottom in ((halo,) * 4, (halo, 0, 0, halo + cell), (0, 0, halo, 0)):
-        inner = net(x, *levels, maps, (left, right, top, bottom))
-        expected = whole[:, :, top : size - bottom, left : size - right]
-        assert inner.shape == expected.shape
-        assert (inner - expected).abs().max() <= 1e-12
+@settings(deadline=None)
+@given(st.integers(1, 5000), st.integers(8, 800), st.sampled_from([1, 128]))
+def test_tiles_are_as_equal_as_can_be(size, tile, least):
+    spans = _spans(size, tile, 8, least)
+    assert spans[0].start == 0 and spans[-1].stop == size
+    assert all(one.stop == following.start and one.stop % 8 == 0 for one, following in itertools.pairwise(spans))
+    sides = [span.stop - span.start for span in spans]
+    assert len(sides) == 1 or max(sides) - min(sides) <= 15  # a multiple, and what the last lacks to one
+    if least == 1:
+        assert max(sides) <= tile
+    elif len(sides) > 1:
+        assert min(sides) > least - 8
 
 
 @settings(deadline=None)
-@given(st.integers(1, 5000), st.integers(1, 100), st.integers(0, 20))
-def test_tiles_are_as_equal_as_can_be(size, tile, halo):
-    spans = _spans(size, 8 * tile, 8 * halo, 8)
-    tiles = [inside.stop - inside.start for inside, _, _ in spans]
-    assert spans[0][0].start == 0 and size <= spans[-1][0].stop < size + 8
-    assert max(tiles) <= 8 * tile and max(tiles) - min(tiles) <= 8
-    for inside, outer, (before, after) in spans:
-        assert inside.start % 8 == outer.start % 8 == 0
-        assert before == inside.start - outer.start == min(8 * halo, inside.start)
-        assert after == outer.stop - inside.stop == min(8 * halo, spans[-1][0].stop - inside.stop)
+@given(st.integers(1, 3000), st.integers(1, 200_000), st.booleans(), st.integers(0, 1 << 22))
+def test_cuts_cover_the_picture_and_keep_to_the_budget(height, width, maps, pixels):
+    """What is above a tile has been there before; only known pixels are looked up again, for their continuation."""
+    canvas = Canvas(SMALL)
+    cuts = canvas.cuts((height, width), maps, CPU, pixels * 8 * BYTES_PER_PIXEL_AND_CHANNEL)
+    halo = SMALL.map_halo if maps else SMALL.halo
+    assert sum(math.prod(span.stop - span.start for span in cut[:2]) for cut in cuts) == height * width
+    for cut in cuts:
+        rows, columns, seen_rows, seen_columns = cut
+        assert seen_columns == slice(max(columns.start - halo, 0), min(columns.stop + halo, width))
+        assert seen_rows == slice(max(rows.start - halo + SMALL.halo, 0), min(rows.stop + halo, height))
+        if height >= 10 * LEAST_ROWS and pixels >= 4 * halo * (LEAST_ROWS + halo):
+            assert (rows.stop - rows.start + halo) * (seen_columns.stop - seen_columns.start) <= 1.1 * pixels
 
 
 @pytest.mark.parametrize("tile", [128, 160, 200, 256])
@@ -128,13 +131,12 @@ def test_map_halo_covers_the_receptive_field():
 
 
 def test_the_budget_decides_on_tiles():
-    x = torch.zeros(1, 3, 512, 512)
-    assert Canvas(SMALL)._plan(x, SMALL.halo) == (1, 512)
+    assert len(Canvas(SMALL).cuts((512, 512), False, CPU)) == 1
     small = Canvas(SMALL, budget=300 * 300 * 8 * BYTES_PER_PIXEL_AND_CHANNEL)
-    images, tile = small._plan(x, SMALL.halo)
-    assert images == 1
-    assert 0 < tile < 300 and tile % SMALL.multiple == 0
-    assert (tile + 2 * SMALL.halo) ** 2 <= 300 * 300
+    tall, wide = small.cuts((512, 500), False, CPU), small.cuts((128, 5000), False, CPU)
+    assert [cut.rows for cut in tall] == [slice(start, start + 128) for start in range(0, 512, 128)]
+    assert all(cut.columns == slice(0, 500) for cut in tall)
+    assert len(wide) > 5 and all(cut.rows == slice(0, 128) for cut in wide)
 
 
 def test_one_pixel():
@@ -144,19 +146,35 @@ def test_one_pixel():
 class Full(torch.nn.Module):
     """A network on a device that has memory for so many pixels; remembers what it was given."""
 
-    def __init__(self, network, pixels):
-        super().__init__()
-        self.inner, self.most, self.given = network, pixels, []
-        self.entrance, self.multiple, self.halo, self.size, self.classes = torch.nn.Conv2d(3, 8, 1), 8, 16, 16, 0
-        self.channels = 8
+    size, classes, channels = 16, 0, 8
 
-    def forward(self, x, t, u, maps=None, margins=None):
+    def __init__(self, pixels):
+        super().__init__()
+        self.most, self.given = pixels, []
+
+    def forward(self, x, *arguments):
         pixels = x.shape[0] * x.shape[2] * x.shape[3]
         self.given.append(pixels)
         if pixels > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        left, right, top, bottom = margins or (0, 0, 0, 0)
-        return self.inner(x)[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]
+        return x
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """What is given to networks that go from the top to the bottom, and their result, and the device's memory."""
+    device = Full(10**9)
+
+    class Stream:
+        def __init__(self, network, t, u, height):
+            self.stop = 0
+
+        def __call__(self, x, maps, top, bottom):
+            x, self.stop = device(x)[:, :, self.stop - top : bottom - top], bottom
+            return x
+
+    monkeypatch.setattr(canvas_module, "Stream", Stream)
+    return device
 
 
 @pytest.fixture
@@ -165,58 +183,54 @@ def gpu(monkeypatch):
     monkeypatch.setattr(canvas_module, "_in_batches", lambda device: True)
 
 
-def test_images_are_fewer_at_a_time_before_tiles_shrink(gpu):
-    x = torch.randn(5, 3, 160, 160)
-    full = Full(torch.nn.Identity(), 7000)
-    canvas = Canvas(full)
+def test_images_are_fewer_at_a_time_before_tiles_shrink(gpu, full):
+    x, full.most = torch.randn(5, 3, 480, 480), 100_000
+    canvas = Canvas(SMALL)
     levels = [level.expand(5) for level in LEVELS]
     assert torch.equal(canvas(x, *levels), x)
-    assert full.given[:3] == [5 * 160**2, 2 * 160**2, 160**2]
-    assert max(full.given[3:]) < 160**2
-    failures = sum(pixels > 7000 for pixels in full.given)
+    assert full.given[:3] == [5 * 480**2, 2 * 480**2, 480**2]
+    assert max(full.given[3:]) < 480**2
+    failures = sum(pixels > full.most for pixels in full.given)
     canvas(x, *levels)
-    assert sum(pixels > 7000 for pixels in full.given) == failures  # learnt once
+    assert sum(pixels > full.most for pixels in full.given) == failures  # learnt once
 
 
-def test_memory_that_does_not_do_for_a_tile_may_do_for_the_next_picture(gpu):
-    full = Full(torch.nn.Identity(), 2000)
-    canvas = Canvas(full)
+def test_memory_that_does_not_do_for_a_tile_may_do_for_the_next_picture(gpu, full):
+    canvas, full.most = Canvas(SMALL), 2000
     with pytest.raises(torch.OutOfMemoryError):
         canvas(torch.zeros(1, 3, 160, 160), *LEVELS)
     canvas(torch.zeros(1, 3, 40, 48), *LEVELS)
     assert full.given[-1] == 40 * 48
 
 
-def test_as_many_images_at_a_time_as_the_budget_holds(gpu):
+def test_as_many_images_at_a_time_as_the_budget_holds(gpu, full):
     x, levels = torch.randn(5, 3, 160, 160), [level.expand(5) for level in LEVELS]
-    full = Full(torch.nn.Identity(), 10**9)
-    canvas = Canvas(full, budget=2 * 160**2 * 8 * BYTES_PER_PIXEL_AND_CHANNEL)
+    canvas = Canvas(SMALL, budget=2 * 160**2 * 8 * BYTES_PER_PIXEL_AND_CHANNEL)
     assert torch.equal(canvas(x, *levels), x)
     assert full.given == [2 * 160**2, 2 * 160**2, 160**2]
 
 
-def test_images_one_by_one_on_the_cpu():
+def test_images_one_by_one_on_the_cpu(full):
     x, levels = torch.randn(3, 3, 16, 16), [level.expand(3) for level in LEVELS]
-    full = Full(torch.nn.Identity(), 10**9)
-    Canvas(full)(x, *levels)
+    Canvas(SMALL)(x, *levels)
     assert full.given == [16**2] * 3
 
 
 def test_windows_are_fewer_at_a_time_until_the_memory_does():
     x = torch.randn(1, 3, 40, 40)
-    full = Full(torch.nn.Identity(), 3 * 16 * 16)
+    full = Full(3 * 16 * 16)
     windows = Windows(full, batch=16)
     torch.testing.assert_close(windows(x, *LEVELS), x)
     assert full.given[:4] == [9 * 256, 4 * 256, 2 * 256, 2 * 256]
     with pytest.raises(torch.OutOfMemoryError):
-        Windows(Full(torch.nn.Identity(), 100))(x, *LEVELS)
+        Windows(Full(100))(x, *LEVELS)
 
 
 def test_how_many_images_at_once(monkeypatch):
     cpu = torch.device("cpu")
     canvas, windows = (
         Canvas(SMALL, budget=8 * BYTES_PER_PIXEL_AND_CHANNEL * 10_000),
-        Windows(Full(None, 0), 8, batch=20),
+        Windows(Full(0), 8, batch=20),
     )
     assert canvas.at_once(10, 10, cpu) == windows.at_once(16, 16, cpu) == 1
     monkeypatch.setattr("bcm_restore.canvas._in_batches", lambda device: True)

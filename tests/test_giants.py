@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from test_canvas import network
 
-from bcm_restore import giants, images, rasters, schemes, tasks
+from bcm_restore import canvas, giants, images, rasters, schemes, tasks
 from bcm_restore.canvas import Canvas
 from bcm_restore.cli.progress import Bar
 from bcm_restore.errors import NoRoom, NothingToRestore, RestoreError
@@ -190,6 +190,32 @@ def test_every_move_gives_the_pixels_of_the_whole_picture(text, size):
     assert model.nfe == evaluations == scheme.nfe
     assert steps == [(n + 1, len(steps)) for n in range(len(steps))]
     assert len(steps) == scheme.nfe * -(-size[0] // 96) * -(-size[1] // 96)
+
+
+def test_tiles_shrink_where_a_device_has_no_memory_for_them(monkeypatch):
+    class Full(canvas.Stream):
+        def __call__(self, x, *arguments):
+            if x.shape[2] * x.shape[3] > 50_000:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().__call__(x, *arguments)
+
+    def run(model):
+        steps = []
+        giant, progress = Known(x, y, known), SimpleNamespace(tile=lambda *step: steps.append(step))
+        return giants.run(scheme, model, giant, Noise([3]), lambda raster: raster.read(slice(None)), progress), steps
+
+    scheme = schemes.parse("noise 0.5, mean, fit, renoise 0.3 0.5, to 0, fit")
+    (x, y), known = torch.randn(2, 1, 3, 400, 300), torch.rand(1, 1, 400, 300) < 0.5
+    expected, steps = run(toy(tile=None))
+    assert steps == [(1, 2), (2, 2)]
+    monkeypatch.setattr(canvas, "Stream", Full)
+    model = toy(tile=None)
+    found, steps = run(model)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    done, total = steps[-1]
+    assert done == total > 10 and model.nfe == 2
+    with pytest.raises(torch.OutOfMemoryError):
+        run(toy(tile=400))
 
 
 def test_holes_need_known_pixels(photograph, monkeypatch):

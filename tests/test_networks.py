@@ -3,14 +3,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import bcm_restore
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM
-from bcm_restore.networks import ConvUNet, build, conv_unet
-from bcm_restore.networks.conv_unet import Block, continuation
+from bcm_restore.networks import ConvUNet, build
+from bcm_restore.networks.conv_unet import continuation
 
 LAB = Path(__file__).parents[2] / "shared" / "lab"
 
@@ -21,34 +19,6 @@ def test_a_fresh_network_is_zero_and_its_blocks_are_identities():
     assert torch.equal(net(torch.randn(1, 3, 16, 16), torch.ones(1), torch.ones(1)), torch.zeros(1, 3, 16, 16))
     h, e = torch.randn(1, 8, 8, 8), torch.randn(1, 16)
     assert torch.equal(net.encoder[0][0](h, e), h)
-
-
-@settings(deadline=None)
-@given(
-    st.tuples(st.integers(1, 3), st.just(8), st.integers(1, 40), st.integers(1, 9)),
-    st.integers(1, 10_000),
-    st.sampled_from([torch.contiguous_format, torch.channels_last]),
-)
-def test_strips_are_the_whole(shape, strip, layout):
-    """With gradients a block is computed as a whole."""
-    torch.manual_seed(0)
-    block = Block(8, 16)
-    for parameter in block.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    x, e = torch.randn(shape).contiguous(memory_format=layout), torch.randn(shape[0], 16)
-    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
-        patch.setattr(conv_unet, "STRIP", strip)
-        found = block(x.clone(), e)
-    torch.testing.assert_close(found, block(x, e).detach(), rtol=1e-4, atol=1e-4)
-
-
-def test_strips_of_the_default_model_are_the_same_bits(monkeypatch):
-    x, found = torch.rand(1, 3, 400, 391) * 2 - 1, []
-    model = bcm_restore.load_model(device="cpu")
-    for strip in (1 << 16, 1 << 20, 1 << 30):
-        monkeypatch.setattr(conv_unet, "STRIP", strip)
-        found.append(model.mean(x, 0.1))
-    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
 
 
 def test_uniform_level_maps_change_nothing():

@@ -1,21 +1,15 @@
 """ConvUNet: a fully convolutional network for images of any size."""
 
-import itertools
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .streaming import Stream
+
 FREQUENCIES = 32
 SCALES = 3  # of the continuation of known pixels: its coarsest cells are 8 pixels wide
-
-STRIP = 8 * 2**20  # bytes of the activations that are worked on at a time on CPU
-ROWS = 8  # of a strip at least: convolutions of one or two may add up in another order
-GRAIN = 32768  # numbers that PyTorch gives a thread at least
-VECTORS = 64  # numbers that its loops take at a time, or a multiple of them
-
-Margins = tuple[int, int, int, int]  # left, right, top and bottom, in pixels
 
 
 class ConvUNet(nn.Module):
@@ -66,8 +60,16 @@ class ConvUNet(nn.Module):
 
     @property
     def halo(self) -> int:
-        """How far beyond an aligned border, in pixels, an output pixel sees; a multiple of `multiple`."""
-        reach = self._reaches()[0][0] + self.unshuffle  # the entrance adds a cell
+        """How far beyond an aligned border, in pixels, an output pixel sees; a multiple of `multiple`.
+
+        From the exit back to the entrance: each 3x3 convolution adds a cell, a coarser grid rounds up to its own.
+        """
+        cells = [self.unshuffle * 2**i for i in range(len(self.blocks))]
+        reach = cells[0]
+        for cell, count in zip(cells[:-1], self.blocks, strict=False):
+            reach = math.ceil((reach + 2 * count * cell) / (2 * cell)) * 2 * cell
+        reach = math.ceil(reach / cells[-1]) * cells[-1] + 2 * self.middle_blocks * cells[-1]
+        reach += sum(2 * count * cell for cell, count in zip(cells, self.blocks, strict=True)) + cells[0]
         return math.ceil(reach / self.multiple) * self.multiple
 
     @property
@@ -75,9 +77,7 @@ class ConvUNet(nn.Module):
         """The halo where levels differ: what is known is seen from further away."""
         return self.halo + 4 * 2**SCALES
 
-    def forward(
-        self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None, margins: Margins = (0, 0, 0, 0)
-    ) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """The raw network F(c_in x, t, u).
 
         Args:
@@ -85,57 +85,37 @@ class ConvUNet(nn.Module):
             t: (B,) level of each image.
             u: (B,) level it goes to.
             maps: (B, 2, H, W), log t and log u of each pixel relative to the image's; None where they are uniform.
-            margins: what of x is there to be seen alone, multiples of `multiple`: the result is that of the pixels
-                inside, and of the margins each stage computes no more than they depend on.
 
         Returns:
-            (B, 3, H - top - bottom, W - left - right).
+            (B, 3, H, W).
         """
-        cells, (encoder, middle, decoder) = self._cells(), self._reaches()
-        e = F.silu(self.t_embedding(self._waves(t)) + self.u_embedding(self._waves(u)))
-        h = self._enter(x, maps)
-        skips = []
+        if not torch.is_grad_enabled():
+            return Stream(self, t, u, x.shape[2])(x, maps, 0, x.shape[2])
+        e, skips = self.embed(t, u), []
+        inputs = self.inputs(x, maps)
+        h = F.conv2d(inputs, self.entrance.weight[:, : inputs.shape[1]], self.entrance.bias, padding=1)
         for i, stage in enumerate(self.encoder):
-            h, margins = _crop(h, margins, encoder[i], cells[i])
             h = stage(h, e)
             if i < len(self.down):
-                skips.append((h, margins))
+                skips.append(h)
                 h = self.down[i](h)
-        h, margins = _crop(h, margins, middle, cells[-1])
         h = self.middle(h, e)
         for i in reversed(range(len(self.decoder))):
-            h, _ = _crop(h, margins, decoder[i], cells[i + 1])
-            skip, margins = _crop(*skips.pop(), decoder[i], cells[i])
-            h = self.decoder[i](_joined(self.up[i], h, skip), e)
-        return _crop(F.pixel_shuffle(self.exit(h), self.unshuffle), margins, 0, 1)[0]
+            h = self.decoder[i](skips.pop() + F.pixel_shuffle(self.up[i](h), 2), e)
+        return F.pixel_shuffle(self.exit(h), self.unshuffle)
 
-    def _cells(self) -> list[int]:
-        """Width in pixels of a cell of each resolution, finest first."""
-        return [self.unshuffle * 2**i for i in range(len(self.blocks))]
+    def embed(self, t: Tensor, u: Tensor) -> Tensor:
+        """The embedding (B, E) of levels (B,)."""
+        return F.silu(self.t_embedding(self._waves(t)) + self.u_embedding(self._waves(u)))
 
-    def _reaches(self) -> tuple[list[int], int, list[int]]:
-        """How far, in pixels, the output sees into what enters each stage of the encoder, the middle and the decoder.
+    def inputs(self, x: Tensor, maps: Tensor | None) -> Tensor:
+        """What enters the first convolution: x and, where levels differ, the maps and the cleaner pixels' continuation.
 
-        From the exit back to the entrance: each 3x3 convolution adds a cell, a coarser grid rounds up to its own.
+        Planes that are zero elsewhere are left out; so are their weights.
         """
-        cells, decoder, encoder = self._cells(), [], []
-        reach = cells[0]
-        for cell, count in zip(cells[:-1], self.blocks[:-1], strict=True):
-            reach = math.ceil((reach + 2 * count * cell) / (2 * cell)) * 2 * cell
-            decoder.append(reach)
-        reach = middle = math.ceil(reach / cells[-1]) * cells[-1] + 2 * self.middle_blocks * cells[-1]
-        for cell, count in zip(reversed(cells), reversed(self.blocks), strict=True):
-            reach += 2 * count * cell
-            encoder.append(reach)
-        return encoder[::-1], middle, decoder
-
-    def _enter(self, x: Tensor, maps: Tensor | None) -> Tensor:
-        """The first convolution: of x and, where levels differ, of the maps and the cleaner pixels' continuation."""
         if maps is not None:
-            inputs = torch.cat([x, maps / 4, continuation(x, maps[:, :1])], 1)
-            return self.entrance(F.pixel_unshuffle(inputs, self.unshuffle))
-        x = F.pixel_unshuffle(x, self.unshuffle)  # planes of zeros would add nothing: leave their weights out
-        return F.conv2d(x, self.entrance.weight[:, : x.shape[1]], self.entrance.bias, padding=1)
+            x = torch.cat([x, maps / 4, continuation(x, maps[:, :1])], 1)
+        return F.pixel_unshuffle(x, self.unshuffle)
 
     def _waves(self, level: Tensor) -> Tensor:
         angle = torch.log(level)[:, None] * self.frequencies / 4
@@ -154,32 +134,14 @@ class Block(nn.Module):
         _zero(self.modulation)
 
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
-        """x (B, C, H, W) and embedding e (B, E) to (B, C, H, W), into x's memory unless gradients need it."""
+        """x (B, C, H, W) and embedding e (B, E) to (B, C, H, W)."""
+        scale, shift = self.modulate(e)
+        return x + self.conv2(F.silu(torch.addcmul(shift, self.conv1(x), scale)))
+
+    def modulate(self, e: Tensor) -> tuple[Tensor, Tensor]:
+        """1 + a and b, (B, C, 1, 1), from the embedding e (B, E)."""
         scale, shift = self.modulation(e)[:, :, None, None].chunk(2, 1)
-        if torch.is_grad_enabled():
-            return x + self.conv2(F.silu(torch.addcmul(shift, self.conv1(x), 1 + scale)))
-        return self._by_strips(x, 1 + scale, shift)
-
-    def _by_strips(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-        """Makes the rows of h = silu(conv(x) scale + shift) that a strip's own convolution sees, then adds that to x.
-
-        The next strip sees two of these rows again: they are kept, as the x that they were made of is gone.
-        """
-        (batch, channels, height, width), borders = x.shape, _strips(x)
-        most = max(bottom - top for top, bottom in itertools.pairwise(borders)) + 2
-        shape = batch, channels, most, width
-        h = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        count = 0
-        for top, bottom in itertools.pairwise(borders):
-            first, stop, kept = max(top - 1, 0), min(bottom + 1, height), 2 if top else 0
-            h[:, :, :kept] = h[:, :, count - kept : count].clone()
-            count = stop - first
-            fresh = h[:, :, kept:count]
-            torch.addcmul(shift, _rows(self.conv1, x, first + kept, stop), scale, out=fresh)
-            _silu(fresh)
-            part = x[:, :, top:bottom]
-            part += _rows(self.conv2, h[:, :, :count], top - first, bottom - first)
-        return x
+        return 1 + scale, shift
 
 
 class Stage(nn.ModuleList):
@@ -189,62 +151,10 @@ class Stage(nn.ModuleList):
         super().__init__([Block(channels, embedding) for _ in range(blocks)])
 
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
-        """x (B, C, H, W) and embedding e (B, E) to (B, C, H, W), into x's memory unless gradients need it."""
+        """x (B, C, H, W) and embedding e (B, E) to (B, C, H, W)."""
         for block in self:
             x = block(x, e)
         return x
-
-
-def _strips(x: Tensor) -> list[int]:
-    """The borders of strips of rows of x (B, C, H, W); on a GPU it is one strip.
-
-    What lies between two convolutions of a strip stays in the processor's cache, and in memory that is used again:
-    fresh memory for the whole is slow, as the kernel zeroes it.
-    """
-    height, count = x.shape[2], x.numel() * x.element_size() // STRIP
-    count = max(min(count, height // ROWS), 1) if x.device.type == "cpu" else 1
-    return [height * n // count for n in range(count + 1)]
-
-
-def _joined(up: nn.Module, h: Tensor, skip: Tensor) -> Tensor:
-    """skip (B, C, 2H, 2W) + pixel_shuffle(up(h)), into skip's memory unless gradients need it."""
-    if torch.is_grad_enabled():
-        return F.pixel_shuffle(up(h), 2) + skip
-    for top, bottom in itertools.pairwise(_strips(h)):
-        part = skip[:, :, 2 * top : 2 * bottom]
-        part += F.pixel_shuffle(up(h[:, :, top:bottom]), 2)
-    return skip
-
-
-def _rows(conv: nn.Conv2d, x: Tensor, top: int, bottom: int) -> Tensor:
-    """Rows of the 3x3 convolution of x (B, C, H, W)."""
-    above, below = min(top, 1), min(x.shape[2] - bottom, 1)
-    x, inner = x[:, :, top - above : bottom + below], above and below
-    h = F.conv2d(x, conv.weight, conv.bias, padding=(0 if inner else 1, 1))
-    return h if inner else h[:, :, above : above + bottom - top]
-
-
-def _silu(h: Tensor) -> None:
-    """SiLU of (B, C, H, W) into its memory; on CPU the same bits for any number of threads.
-
-    PyTorch gives each thread a part of the memory, and takes what is left there after whole vectors one by one, where
-    exp is rounded differently. Here all parts are whole vectors, and what is left is left at the end.
-    """
-    if h.device.type != "cpu" or not h.is_contiguous(memory_format=torch.channels_last):
-        F.silu(h, inplace=True)
-        return
-    flat = h.permute(0, 2, 3, 1).view(-1)
-    parts = min(torch.get_num_threads(), math.ceil(len(flat) / GRAIN))
-    even = len(flat) // (parts * VECTORS) * parts * VECTORS
-    F.silu(flat[:even], inplace=True)
-    F.silu(flat[even:], inplace=True)
-
-
-def _crop(h: Tensor, margins: Margins, reach: int, cell: int) -> tuple[Tensor, Margins]:
-    """h (B, C, H, W), of cells of `cell` pixels, and its margins, without what is further out than `reach` pixels."""
-    left, right, top, bottom = (max(margin - reach, 0) // cell for margin in margins)
-    a, b, c, d = (min(margin, reach) for margin in margins)
-    return h[:, :, top : h.shape[2] - bottom, left : h.shape[3] - right], (a, b, c, d)
 
 
 def continuation(x: Tensor, relative: Tensor) -> Tensor:
