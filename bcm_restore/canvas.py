@@ -98,6 +98,8 @@ class Canvas(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """F for x (B, 3, H, W), t and u (B,), maps (B, 2, H, W) or None; see the network's own forward."""
+        if torch.is_grad_enabled():
+            return self._whole(x, t, u, maps)
         size, near, device = (x.shape[2], x.shape[3]), maps is not None, x.device
         return self.as_memory_allows(
             device,
@@ -172,6 +174,14 @@ class Canvas(nn.Module):
                 near = None if maps is None else maps[window]
                 out[batch, :, cut.rows, cut.columns] = sweep(cut, x[window], t[batch], u[batch], near)
         return out
+
+    def _whole(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None) -> Tensor:
+        """With gradients, whose memory of all tiles is that of the whole."""
+        images, multiple, size = self.at_once(x.shape[2], x.shape[3], x.device), self.network.multiple, x.shape[2:]
+        padded = _pad(x, multiple).contiguous(memory_format=torch.channels_last).split(images)
+        near = [None] * len(padded) if maps is None else _pad(maps, multiple).split(images)
+        parts = zip(padded, t.split(images), u.split(images), near, strict=True)
+        return torch.cat([self.network(*part) for part in parts])[:, :, : size[0], : size[1]]
 
     def _pixels(self, budget: int) -> int:
         return budget // (BYTES_PER_PIXEL_AND_CHANNEL * self.network.entrance.out_channels)
