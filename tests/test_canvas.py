@@ -30,6 +30,12 @@ SMALL = network(channels=(8, 12), blocks=(1, 1), middle=1, embedding=16)
 DEEP = network(channels=(8, 12, 16), blocks=(1, 1, 1), middle=1, embedding=16)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_gradients():
+    with torch.no_grad():
+        yield
+
+
 @settings(deadline=None, max_examples=25)
 @given(st.integers(1, 120), st.integers(1, 120), st.integers(17, 120))
 def test_tiles_give_the_same_pixels_as_the_whole_image(height, width, tile):
@@ -114,8 +120,9 @@ def test_halo_covers_the_receptive_field_and_little_more():
         size = 4 * net.halo // net.multiple * net.multiple
         x = torch.randn(1, 3, size, size, requires_grad=True)
         border = size // 2 // net.multiple * net.multiple
-        row = net(x, *LEVELS)[:, :, border]
-        reach = border - torch.autograd.grad(row.sum(), x)[0].abs().sum((0, 1, 3)).nonzero().min().item()
+        with torch.enable_grad():
+            row = net(x, *LEVELS)[:, :, border].sum()
+        reach = border - torch.autograd.grad(row, x)[0].abs().sum((0, 1, 3)).nonzero().min().item()
         assert net.halo - net.multiple < reach <= net.halo
 
 
@@ -125,8 +132,9 @@ def test_map_halo_covers_the_receptive_field():
     x = torch.randn(1, 3, size, size, requires_grad=True, dtype=torch.float64)
     maps = torch.full((1, 2, size, size), -5.0, dtype=torch.float64)
     border = size // 2
-    row = net(x, *(level.double() for level in LEVELS), maps)[:, :, border]
-    reach = border - torch.autograd.grad(row.sum(), x)[0].abs().sum((0, 1, 3)).nonzero().min().item()
+    with torch.enable_grad():
+        row = net(x, *(level.double() for level in LEVELS), maps)[:, :, border].sum()
+    reach = border - torch.autograd.grad(row, x)[0].abs().sum((0, 1, 3)).nonzero().min().item()
     assert net.halo < reach <= net.map_halo
 
 
@@ -137,6 +145,20 @@ def test_the_budget_decides_on_tiles():
     assert [cut.rows for cut in tall] == [slice(start, start + 128) for start in range(0, 512, 128)]
     assert all(cut.columns == slice(0, 500) for cut in tall)
     assert len(wide) > 5 and all(cut.rows == slice(0, 128) for cut in wide)
+
+
+@pytest.mark.parametrize("tile", [None, 32])
+def test_gradients_are_those_of_the_padded_picture(tile):
+    """One image at a time, as without them."""
+    x, levels = torch.randn(2, 3, 45, 83, requires_grad=True), [level.expand(2) for level in LEVELS]
+    canvas = Canvas(SMALL, tile)
+    with torch.enable_grad():
+        found = canvas(x, *levels)
+        [gradient] = torch.autograd.grad(found.square().sum(), x)
+        alone = canvas(x[1:], *LEVELS)
+        [expected] = torch.autograd.grad(alone.square().sum(), x)
+    assert torch.equal(found[1:], alone) and torch.equal(gradient[1], expected[1])
+    torch.testing.assert_close(found.detach(), canvas(x.detach(), *levels), rtol=1e-4, atol=1e-5)
 
 
 def test_one_pixel():
