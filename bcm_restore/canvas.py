@@ -13,13 +13,12 @@ from .errors import RestoreError
 from .networks import AdmUNet, ConvUNet
 from .networks.streaming import Stream
 
-# Peak memory of ConvUNet's activations on CPU, for each channel of its finest resolution and each pixel of the image:
-# measured (2.4 to 3.2, with level maps up to 3.4) at 1240x1240 to 1936x1936 with the default model, rounded up.
+# Peak memory of ConvUNet's activations, for each channel of its finest resolution and each pixel of the image: measured
+# (2.1 to 2.9) on CPU at 1240x1240 to 3000x3000 with the default model, rounded up for GPUs, which take it all at once.
 BYTES_PER_PIXEL_AND_CHANNEL = 4
-MEMORY_BUDGET = 1152 * 2**20
-
-# The same for a picture in files: more costs memory, less costs time for the halos of tiles.
-PIECE_BUDGET = 256 * 2**20
+# More would be no faster on CPU, as it is further from the processor; a GPU is busier with more.
+CPU_BUDGET = 256 * 2**20
+GPU_BUDGET = 1152 * 2**20
 
 # The same for AdmUNet and each pixel of its windows, measured (104) with four windows of the published network. That is
 # as many as the budget holds: more were no faster, window for window (benchmarks/windows.md).
@@ -86,14 +85,14 @@ class Canvas(nn.Module):
         network: a ConvUNet.
         tile: side of the tiles in pixels, halo not counted; rounded up to the network's multiple, and to two of them
             at least. None: chosen from `budget`.
-        budget: bytes that the activations of one evaluation may take.
+        budget: bytes that activations may take; None: `CPU_BUDGET` or `GPU_BUDGET`.
     """
 
-    def __init__(self, network: ConvUNet, tile: int | None = None, budget: int = MEMORY_BUDGET) -> None:
+    def __init__(self, network: ConvUNet, tile: int | None = None, budget: int | None = None) -> None:
         super().__init__()
         self.network = network
         self.tile = tile
-        self.pixels = self._pixels(budget)
+        self.budget = budget
         self.learnt: dict[torch.device, int] = {}  # pixels that a device had no memory for, halved
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
@@ -119,23 +118,20 @@ class Canvas(nn.Module):
                 return run(tried)
             except torch.OutOfMemoryError:
                 failed = images * math.prod(seen.stop - seen.start for seen in cuts[0][2:])
-                self.learnt[device] = min(self.learnt.get(device, self.pixels), failed) // 2
+                self.learnt[device] = min(self._most(device), failed) // 2
                 if plan() == tried:
                     del self.learnt[device]  # the picture itself is too large: smaller ones may find room
                     raise
 
-    def cuts(self, size: tuple[int, int], maps: bool, device: torch.device, budget: int | None = None) -> list[Cut]:
+    def cuts(self, size: tuple[int, int], maps: bool, device: torch.device) -> list[Cut]:
         """The tiles of an image of `size` = (H, W), with or without maps, in the order of their evaluation.
 
         Args:
             size: of the image.
             maps: its levels differ.
             device: where it is.
-            budget: bytes of activations, if they may take less than the canvas's own.
         """
-        network, (height, width) = self.network, size
-        pixels = self.learnt.get(device, self.pixels)
-        pixels = pixels if budget is None else min(pixels, self._pixels(budget))
+        network, (height, width), pixels = self.network, size, self._most(device)
         halo = network.map_halo if maps else network.halo
         if self.tile is not None:
             across = down = max(math.ceil(self.tile / network.multiple), 2) * network.multiple
@@ -163,7 +159,7 @@ class Canvas(nn.Module):
         """How many images of that size are evaluated at a time."""
         if self.tile is not None or not _in_batches(device):
             return 1
-        return max(self.learnt.get(device, self.pixels) // (height * width), 1)
+        return max(self._most(device) // (height * width), 1)
 
     def _forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, images: int, cuts: list[Cut]) -> Tensor:
         out = torch.empty_like(x)
@@ -183,8 +179,10 @@ class Canvas(nn.Module):
         parts = zip(padded, t.split(images), u.split(images), near, strict=True)
         return torch.cat([self.network(*part) for part in parts])[:, :, : size[0], : size[1]]
 
-    def _pixels(self, budget: int) -> int:
-        return budget // (BYTES_PER_PIXEL_AND_CHANNEL * self.network.entrance.out_channels)
+    def _most(self, device: torch.device) -> int:
+        """Pixels that are evaluated at a time on a device."""
+        budget = self.budget or (GPU_BUDGET if _in_batches(device) else CPU_BUDGET)
+        return self.learnt.get(device, budget // (BYTES_PER_PIXEL_AND_CHANNEL * self.network.entrance.out_channels))
 
 
 class Sweep:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import schemes
-from .canvas import PIECE_BUDGET, Canvas, Cut, Piece, Sweep
+from .canvas import Canvas, Cut, Piece, Sweep
 from .model import BCM, Noise
 from .operators import Operator
 from .rasters import Raster, bands, widened
@@ -203,7 +203,7 @@ class _Run:
         return self.x.read(following.seen_rows, following.seen_columns) if following else _EMPTY
 
     def _cuts(self, hole: bool) -> list[Cut]:
-        return self._canvas.cuts(self._giant.size, hole, self._model.device, PIECE_BUDGET)
+        return self._canvas.cuts(self._giant.size, hole, self._model.device)
 
     def _left(self, position: int) -> int:
         """How many tiles there are from that move on."""

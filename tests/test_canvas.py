@@ -73,11 +73,10 @@ def test_tiles_are_as_equal_as_can_be(size, tile, least):
 
 
 @settings(deadline=None)
-@given(st.integers(1, 3000), st.integers(1, 200_000), st.booleans(), st.integers(0, 1 << 22))
+@given(st.integers(1, 3000), st.integers(1, 200_000), st.booleans(), st.integers(1, 1 << 22))
 def test_cuts_cover_the_picture_and_keep_to_the_budget(height, width, maps, pixels):
     """What is above a tile has been there before; only known pixels are looked up again, for their continuation."""
-    canvas = Canvas(SMALL)
-    cuts = canvas.cuts((height, width), maps, CPU, pixels * 8 * BYTES_PER_PIXEL_AND_CHANNEL)
+    cuts = Canvas(SMALL, budget=pixels * 8 * BYTES_PER_PIXEL_AND_CHANNEL).cuts((height, width), maps, CPU)
     halo = SMALL.map_halo if maps else SMALL.halo
     assert sum(math.prod(span.stop - span.start for span in cut[:2]) for cut in cuts) == height * width
     for cut in cuts:
