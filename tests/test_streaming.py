@@ -51,14 +51,19 @@ def test_bands_and_strips_are_the_whole(data):
 
 
 @pytest.mark.parametrize("strip", [1 << 16, 1 << 20, 1 << 30])
-def test_bands_and_strips_of_the_default_model_are_the_same_bits(strip, monkeypatch):
-    net = bcm_restore.load_model(device="cpu").network.network
-    x = torch.rand(1, 3, 520, 392) * 2 - 1
+@pytest.mark.parametrize("near", [False, True])
+def test_bands_and_strips_of_the_default_model_are_the_same_bits(strip, near, monkeypatch):
+    net = copy.deepcopy(bcm_restore.load_model(device="cpu").network.network)
+    x, maps = torch.rand(1, 3, 520, 392) * 2 - 1, None
+    if near:
+        maps = torch.where(torch.rand(1, 1, 520, 392) < 0.2, -5.0, 0.0).expand(-1, 2, -1, -1)
     with torch.no_grad():
-        whole = net(x, *LEVELS)
+        unmet = net.entrance.weight[:, 12:]  # it has not met level maps yet
+        unmet.copy_(torch.randn_like(unmet) / 50)
+        whole = net(x, *LEVELS, maps)
         monkeypatch.setattr(streaming, "STRIP", strip)
         for borders in ([0, 520], [0, 128, 256, 384, 520], [0, 392, 520], [0, 200, 336, 520]):
-            assert torch.equal(streamed(net, x, LEVELS, None, borders), whole)
+            assert torch.equal(streamed(net, x, LEVELS, maps, borders), whole)
 
 
 def test_nothing_is_computed_twice():

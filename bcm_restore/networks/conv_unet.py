@@ -178,8 +178,16 @@ def continuation(x: Tensor, relative: Tensor) -> Tensor:
         scales.append(F.avg_pool2d(scales[-1], 2))
     total = _blur(scales[-1])
     for finer in reversed(scales[:-1]):
-        total = _blur(finer) + F.interpolate(total, scale_factor=2.0, mode="bilinear") / 4
+        total = _blur(finer) + _doubled(_doubled(total, 2), 3) / 4
     return total[:, :-1] / (total[:, -1:] + 1e-6)
+
+
+def _doubled(x: Tensor, dimension: int) -> Tensor:
+    """Twice as many pixels along a side, linearly interpolated; PyTorch's own rounds differently in small images."""
+    first, last = x.narrow(dimension, 0, 1), x.narrow(dimension, -1, 1)
+    inner = torch.diff(torch.cat([first, x, last], dimension), dim=dimension) / 4
+    before, after = (inner.narrow(dimension, start, x.shape[dimension]) for start in (0, 1))
+    return torch.stack([x - before, x + after], dimension + 1).flatten(dimension, dimension + 1)
 
 
 def _blur(x: Tensor) -> Tensor:
