@@ -22,7 +22,7 @@ from skimage import data
 from bcm_restore.cli import app, pipeline
 
 CROP, FILES, REPEATS = 160, 60, 5
-TINY, COUNTS = 16, (50, 500)
+TINY, COUNTS = 16, (50, 500, 10_000)
 
 # Runs its arguments and prints the peak memory of that one child in kilobytes.
 WATCH = """
