@@ -156,21 +156,33 @@ def test_a_file_alone_has_the_error_of_the_command(bucket, save, cli, tmp_path):
     assert here == there
 
 
-def test_a_killed_run_goes_on(bucket, save, face, cli, tmp_path):
-    for n in range(16):
-        save(f"album/{n:02}.jpg", np.tile(np.roll(face, n, 0), (6, 6, 1)), quality=30)
-    out = tmp_path / "album_restored"
+def stopped(folder: Path, number: int, count: int) -> tuple[int, str]:
+    """Runs the command on folder/album and sends it a signal when so many are written; its status and stderr."""
     address = ray.get_runtime_context().gcs_address
     command = [sys.executable, "-m", "bcm_restore", *RUN, "album", *ON_RAY, "--address", address]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=tmp_path, **pipes) as process:
+    out = folder / "album_restored"
+    with subprocess.Popen(command, cwd=folder, **pipes) as process:
         deadline = time.monotonic() + 60
-        while process.poll() is None and len(list(out.glob("*.png"))) < 2 and time.monotonic() < deadline:
+        while process.poll() is None and len(list(out.glob("*.png"))) < count and time.monotonic() < deadline:
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(number)
         _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (-signal.SIGKILL, "")
-    assert 2 <= len(list(out.glob("*.png"))) < 16
+    return process.returncode, stderr
+
+
+def test_a_run_that_is_stopped_and_killed_goes_on(bucket, save, face, cli, tmp_path):
+    for n in range(24):
+        save(f"album/{n:02}.jpg", np.tile(np.roll(face, n, 0), (6, 6, 1)), quality=30)
+    out = tmp_path / "album_restored"
+    returned, stderr = stopped(tmp_path, signal.SIGTERM, 2)
+    assert returned == 128 + signal.SIGTERM
+    assert stderr.splitlines()[-1] == "interrupted" and "Traceback" not in stderr
+    assert "of 24 files done; the same command goes on from there" in stderr
+    assert not list(out.glob("*.part"))
+    written = len(list(out.glob("*.png")))
+    assert stopped(tmp_path, signal.SIGKILL, written + 2) == (-signal.SIGKILL, "")
+    assert written + 2 <= len(list(out.glob("*.png"))) < 24
     with (out / NAME).open() as file:
         recorded = {line["output"] for line in map(json.loads, file) if line["status"] == "restored"}
     states = status(cli(*RUN, tmp_path / "album", "--json", *ON_RAY))
@@ -178,11 +190,11 @@ def test_a_killed_run_goes_on(bucket, save, face, cli, tmp_path):
         name.replace(".png", ".jpg") for name in recorded
     }
     assert set(states.values()) <= {"kept", "restored"}
-    assert len(states) == 16
+    assert len(states) == 24
     cli(*RUN, *sorted((tmp_path / "album").glob("1?.jpg")), "-o", tmp_path / "local")
     local = {name.replace("_restored", ""): data for name, data in pictures(tmp_path / "local").items()}
     assert local == {name: data for name, data in pictures(out).items() if name[0] == "1"}
-    assert len(pictures(out)) == 16
+    assert len(pictures(out)) == 24
 
 
 def test_urls_without_a_cluster(save, face, cli, tmp_path):

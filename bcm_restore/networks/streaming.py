@@ -26,7 +26,7 @@ class Stream:
     kernel zeroes it, and what lies between two convolutions of a strip stays in the processor's cache.
 
     Args:
-        network: which is given no image to itself meanwhile.
+        network: whose raw result it is.
         t: (B,) level of each image.
         u: (B,) level it goes to.
         height: of the image, a multiple of the network's.
@@ -83,7 +83,7 @@ class Stream:
             max(self._done - 1, 0),
             stop,
             (
-                _rows(weight, entrance.bias, inputs, a - offset, b - offset)
+                _convolved(weight, entrance.bias, inputs, a - offset, b - offset)
                 for a, b in _strips(level.stop, stop, size, x.device)
             ),
         )
@@ -119,7 +119,7 @@ class Stream:
         first = max(start - 1, 0)
         x = level[first:ready]
         parts = [
-            F.pixel_shuffle(_rows(out.weight, out.bias, x, a - first, b - first), cell)
+            F.pixel_shuffle(_convolved(out.weight, out.bias, x, a - first, b - first), cell)
             for a, b in _strips(start, stop, level.bytes, level.device)
         ]
         self._done = stop
@@ -207,11 +207,11 @@ class _Residual:
                 h[:, :, :2] = self._above
             count = last - first
             fresh = h[:, :, kept:count]
-            mixed = _rows(conv1.weight, conv1.bias, x, first + kept, last)
+            mixed = _convolved(conv1.weight, conv1.bias, x, first + kept, last)
             torch.addcmul(self._shift, mixed, self._scale, out=fresh)
             _silu(fresh)
             part = x[:, :, top:bottom]
-            part += _rows(conv2.weight, conv2.bias, h[:, :, :count], top - first, bottom - first)
+            part += _convolved(conv2.weight, conv2.bias, h[:, :, :count], top - first, bottom - first)
             self._above = h[:, :, max(count - 2, 0) : count].clone()
         self._done = stop
         return stop
@@ -237,7 +237,7 @@ def _strips(start: int, stop: int, size: int, device: torch.device) -> list[tupl
     return list(itertools.pairwise(start + height * n // count for n in range(count + 1)))
 
 
-def _rows(weight: Tensor, bias: Tensor | None, x: Tensor, top: int, bottom: int) -> Tensor:
+def _convolved(weight: Tensor, bias: Tensor | None, x: Tensor, top: int, bottom: int) -> Tensor:
     """Rows of the 3x3 convolution of x (B, C, H, W)."""
     above, below = min(top, 1), min(x.shape[2] - bottom, 1)
     x, inner = x[:, :, top - above : bottom + below], above and below
