@@ -1,8 +1,12 @@
 """Reading ahead and writing behind: in order, bounded, and large pictures a few at a time."""
 
+import platform
+import resource
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -132,3 +136,27 @@ def test_what_was_worked_on_is_written_when_the_work_is_interrupted():
             range(9), lambda n, _: n, work, lambda n, made: written.append(n), lambda n, error: reports.append(n)
         )
     assert sorted(written) == reports == [0, 1, 2, 3]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others give memory back by themselves, or not at all")
+def test_the_memory_of_large_pictures_goes_back_to_the_system(monkeypatch):
+    monkeypatch.setattr(pipeline, "LARGE", 0)
+    sizes, last = [], []
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    def read(n: int, enter: pipeline.Enter) -> list[np.ndarray]:
+        enter(10)
+        sizes.append(resident())
+        return [np.ones(1 << 13) for _ in range(2000)]
+
+    def write(n: int, made: list[np.ndarray]) -> None:
+        sizes.append(resident())
+        last.append(made.pop())  # which lies behind the others
+        made.clear()
+
+    pipeline.run(range(1), read, lambda group, loaded: loaded, write, lambda n, error: None)
+    before, held = sizes
+    assert held - before > 100e6
+    assert resident() - before < 30e6

@@ -1,5 +1,7 @@
 """Reading ahead and writing behind: the network does not wait for the disk, and works on what is alike at once."""
 
+import contextlib
+import ctypes
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -51,6 +53,8 @@ class _Room:
 
     def leave(self, number: int) -> None:
         """The item is no longer in memory."""
+        if self.holds(number):
+            _give_back()
         with self._changed:
             self._held.pop(number, None)
             self._changed.notify_all()
@@ -156,6 +160,12 @@ def run(
             room.close()
             while going:
                 report_first()
+
+
+def _give_back() -> None:
+    """Free memory to the system: of what threads have freed, the C library keeps some 14 bytes a pixel."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc alone knows how
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _failed(error: Exception) -> Future[None]:
