@@ -97,16 +97,19 @@ def run(
 
     def read_in_turn(number: int, item: Item) -> Loaded:
         try:
-            return read(item, lambda pixels: room.enter(number, pixels))
+            loaded = read(item, lambda pixels: room.enter(number, pixels))
+            if room.holds(number):
+                _give_back()
+            return loaded
         except BaseException:
             room.leave(number)
             raise
         finally:
             room.enter(number, 0)  # the next ones wait for it, also if nothing was read
 
-    def write_and_leave(number: int, item: Item, made: Made) -> None:
+    def write_and_leave(number: int, item: Item, made: list[Made]) -> None:
         try:
-            write(item, made)
+            write(item, made.pop())  # which nobody holds any more then
         finally:
             room.leave(number)
 
@@ -139,7 +142,7 @@ def run(
 
         def pass_on(number: int, item: Item, made: Made | Exception) -> Future[None]:
             if not isinstance(made, Exception):
-                return writers.submit(write_and_leave, number, item, made)
+                return writers.submit(write_and_leave, number, item, [made])
             room.leave(number)
             return _failed(made)
 
