@@ -1,7 +1,10 @@
 """Fixtures of the command line's tests: small pictures and a command that runs in this process."""
 
 import hashlib
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,23 @@ def contents(folder: Path) -> dict[str, str]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def stopped(
+    folder: Path, arguments: Sequence[str], number: int, count: int, env: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Restores folder/album by a process that is sent a signal when so many are written; its status and stderr."""
+    command = [sys.executable, "-m", "bcm_restore", *arguments]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=folder, env=env, **pipes) as process:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(list(folder.glob("album_*/*.png"))) >= count:
+                break
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+    return process.returncode, stderr
 
 
 torch.set_num_threads(1)  # pictures as small as the tests' only lose by more

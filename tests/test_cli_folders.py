@@ -7,15 +7,12 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import contents
+from conftest import contents, stopped
 from filelock import FileLock
 from PIL import Image
 
@@ -264,24 +261,11 @@ def test_names_that_are_not_utf8(cli, album, out, save, face):
     assert "nothing to do" in cli(*RUN, album).stderr
 
 
-def stopped(folder: Path, number: int) -> tuple[int, str]:
-    """Runs the command on folder/album and sends it a signal when it has written a few; its status and stderr."""
-    command = [sys.executable, "-m", "bcm_restore", *RUN, "album"]
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, **pipes) as process:
-        deadline = time.monotonic() + 60
-        while process.poll() is None and len(list(folder.glob("album_x2/*.png"))) < 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
-    return process.returncode, stderr
-
-
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_stopped_run_goes_on(cli, save, face, tmp_path, number, status):
     for n in range(24):
         save(f"album/{n:02}.png", np.roll(face, n, 0))
-    returned, stderr = stopped(tmp_path, number)
+    returned, stderr = stopped(tmp_path, [*RUN, "album"], number, 3, env=ENVIRONMENT)
     assert returned == status
     out = tmp_path / "album_x2"
     if number == signal.SIGTERM:

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import stopped
 from PIL import Image
 
 from bcm_restore.cli import cluster
@@ -156,32 +156,18 @@ def test_a_file_alone_has_the_error_of_the_command(bucket, save, cli, tmp_path):
     assert here == there
 
 
-def stopped(folder: Path, number: int, count: int) -> tuple[int, str]:
-    """Runs the command on folder/album and sends it a signal when so many are written; its status and stderr."""
-    address = ray.get_runtime_context().gcs_address
-    command = [sys.executable, "-m", "bcm_restore", *RUN, "album", *ON_RAY, "--address", address]
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    out = folder / "album_restored"
-    with subprocess.Popen(command, cwd=folder, **pipes) as process:
-        deadline = time.monotonic() + 60
-        while process.poll() is None and len(list(out.glob("*.png"))) < count and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
-    return process.returncode, stderr
-
-
 def test_a_run_that_is_stopped_and_killed_goes_on(bucket, save, face, cli, tmp_path):
     for n in range(24):
         save(f"album/{n:02}.jpg", np.tile(np.roll(face, n, 0), (6, 6, 1)), quality=30)
-    out = tmp_path / "album_restored"
-    returned, stderr = stopped(tmp_path, signal.SIGTERM, 2)
+    out, address = tmp_path / "album_restored", ray.get_runtime_context().gcs_address
+    run = [*RUN, "album", *ON_RAY, "--address", address]
+    returned, stderr = stopped(tmp_path, run, signal.SIGTERM, 2)
     assert returned == 128 + signal.SIGTERM
     assert stderr.splitlines()[-1] == "interrupted" and "Traceback" not in stderr
     assert "of 24 files done; the same command goes on from there" in stderr
     assert not list(out.glob("*.part"))
     written = len(list(out.glob("*.png")))
-    assert stopped(tmp_path, signal.SIGKILL, written + 2) == (-signal.SIGKILL, "")
+    assert stopped(tmp_path, run, signal.SIGKILL, written + 2) == (-signal.SIGKILL, "")
     assert written + 2 <= len(list(out.glob("*.png"))) < 24
     with (out / NAME).open() as file:
         recorded = {line["output"] for line in map(json.loads, file) if line["status"] == "restored"}
