@@ -79,6 +79,14 @@ def test_resume_goes_on_and_nothing_is_overwritten(cli, config, pictures, tmp_pa
     assert [line["step"] for line in lines(folder / "log.csv")][-3:] == ["3", "4", "5"]
 
 
+def test_a_model_teaches_the_next(cli, config, pictures, tmp_path):
+    cli("train", config, "--data", pictures, "-o", tmp_path / "first")
+    config.write_text(f"{CONFIG}[teacher]\nkind = 'model'\nsource = '{tmp_path / 'first' / 'model.safetensors'}'\n")
+    result = cli("train", config, "--data", pictures, "-o", tmp_path / "second", "--json")
+    assert set(json.loads(result.stdout)["losses"]) == {"taught", "diagonal", "semigroup"}
+    assert all(float(line["taught"]) >= 0 for line in lines(tmp_path / "second" / "log.csv"))
+
+
 def test_what_cannot_be_read_is_said_and_skipped(cli, config, pictures, tmp_path):
     (pictures / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
     Image.new("RGB", (8, 300)).save(pictures / "narrow.png")
@@ -99,6 +107,16 @@ def test_what_cannot_be_read_is_said_and_skipped(cli, config, pictures, tmp_path
         (CONFIG.replace("crop = 16", "crop = 18"), ["--data", "pictures"], "a multiple of 8"),
         (CONFIG.replace("[8, 8]", "[8]"), ["--data", "pictures"], "can't be built"),
         (CONFIG.replace("steps", "stops"), ["--data", "pictures"], "tiny.toml: 'run.stops' is not known"),
+        (
+            CONFIG + "[teacher]\nkind = 'dncnn'",
+            ["--data", "pictures"],
+            "tiny.toml: 'teacher.kind' is 'dncnn'; there are",
+        ),
+        (
+            CONFIG + "[teacher]\nkind = 'ffdnet'\nsource = 'gone.pth'",
+            ["--data", "pictures"],
+            "gone.pth: no such file",
+        ),
         (CONFIG, ["--data", "pictures", "--resume"], "leave --resume out"),
     ],
 )

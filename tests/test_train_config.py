@@ -11,7 +11,7 @@ from bcm_restore.train.config import Config, make_config, read_config
 from bcm_restore.train.objectives import OBJECTIVES
 
 LEAST = {"network": {}, "run": {"steps": 5}}
-SECTIONS = ("data", "objective", "optimizer", "run")
+SECTIONS = ("data", "objective", "teacher", "optimizer", "run")
 
 
 def with_value(key, value):
@@ -37,7 +37,7 @@ def test_what_is_left_out_has_the_defaults_that_the_classes_say():
     config = make_config(LEAST)
     assert config.run.steps == 5 and config.run.minutes is None
     assert config.network == {} and config.start is None
-    for name in ("data", "optimizer", "objective"):
+    for name in ("data", "optimizer", "objective", "teacher"):
         assert getattr(config, name) == getattr(Config(), name)
     assert dataclasses.replace(config.run, steps=None) == Config().run
 
@@ -56,6 +56,11 @@ held_out = 0
 name = "flow-map"
 maps = 1
 to_min = 0.5
+[teacher]
+kind = "model"
+source = "bcm-photo"
+levels = [0.03, 1]
+weight = [1, 0.25]
 [optimizer]
 ema = [0.999, 0.99]
 [run]
@@ -67,6 +72,7 @@ minutes = 90
     assert config.start == "bcm-photo-small" and config.network == {"channels": [8, 16]}
     assert config.data.sources == ("photos", "more.tar") and config.data.held_out == 0
     assert config.objective == module.Objective("flow-map", 1.0, {"to_min": 0.5})
+    assert config.teacher == module.Teacher("model", "bcm-photo", (0.03, 1.0), 0.7, (1.0, 0.25))
     assert config.optimizer.ema == (0.999, 0.99)
     assert config.run.minutes == 90.0 and isinstance(config.run.minutes, float) and config.run.steps is None
 
@@ -82,6 +88,13 @@ tables = {
         "labels": st.booleans(),
     },
     "objective": {"name": st.sampled_from(sorted(OBJECTIVES)), "maps": shares},
+    "teacher": {
+        "kind": st.sampled_from(module.TEACHERS),
+        "source": paths,
+        "levels": st.lists(positive, min_size=2, max_size=2, unique=True).map(sorted),
+        "share": shares,
+        "weight": st.lists(shares, min_size=2, max_size=2),
+    },
     "optimizer": {
         "muon": positive,
         "adamw": positive,
@@ -89,7 +102,7 @@ tables = {
         "hold": shares,
         "clip": positive,
         "ema": st.lists(decays, min_size=1, max_size=3, unique=True),
-        "teacher": decays,
+        "target": decays,
     },
     "run": {
         "batch": st.integers(1, 999),
@@ -107,8 +120,21 @@ documents = st.tuples(
 ).map(lambda parts: parts[2] | parts[0] | {"run": parts[0]["run"] | parts[1]})
 
 
+def with_a_teacher_that_can_be(document):
+    """The document, its teacher having what it needs and an objective that it can teach."""
+    teacher, kind = dict(document["teacher"]), document["teacher"].get("kind", "none")
+    if kind == "none":
+        teacher.pop("source", None)
+    elif kind in module.SOURCES:
+        teacher.setdefault("source", "some")
+    if kind != "none" and document["objective"].get("name") == "bct":
+        teacher["kind"] = "none"
+        teacher.pop("source", None)
+    return document | {"teacher": teacher}
+
+
 @settings(deadline=None, max_examples=100)
-@given(documents)
+@given(documents.map(with_a_teacher_that_can_be))
 def test_every_value_of_a_document_arrives(tmp_path_factory, document):
     path = tmp_path_factory.mktemp("config") / "run.toml"
     path.write_text(toml(document), encoding="utf-8")
@@ -133,7 +159,7 @@ def test_every_key_has_been_given_a_value_in_the_test_above():
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("sources", [], "'sources' is not known; there are: data, network, objective, optimizer, run, start"),
+        ("sources", [], "'sources' is not known; there are: data, network, objective, optimizer, run, start, teacher"),
         ("run.step", 5, "'run.step' is not known; there are: batch, checkpoint, compile, minutes"),
         ("data", 5, r"'data' is a table; write \[data\]"),
         ("objective", "bct", r"'objective' is a table; write \[objective\]"),
@@ -149,11 +175,11 @@ def test_every_key_has_been_given_a_value_in_the_test_above():
         ("data.half", 1.01, "'data.half' is 1.01; it has to be between 0 and 1"),
         ("optimizer.ema", 0.99, "'optimizer.ema' is 0.99; give it a list"),
         ("optimizer.ema", ["0.99"], "'optimizer.ema' is '0.99'; give it a number"),
-        ("optimizer.ema", [], "'optimizer.ema' and 'optimizer.teacher' are decays"),
-        ("optimizer.ema", [0.9, 1.0], "'optimizer.ema' and 'optimizer.teacher' are decays"),
+        ("optimizer.ema", [], "'optimizer.ema' and 'optimizer.target' are decays"),
+        ("optimizer.ema", [0.9, 1.0], "'optimizer.ema' and 'optimizer.target' are decays"),
         ("optimizer.ema", [0.9, 0.9], r"'optimizer.ema' is \[0.9, 0.9\]; give each decay once"),
         ("objective.diagonal", -0.1, "'objective.diagonal' is -0.1; it has to be between 0 and 1"),
-        ("optimizer.teacher", -0.1, "'optimizer.ema' and 'optimizer.teacher' are decays"),
+        ("optimizer.target", -0.1, "'optimizer.ema' and 'optimizer.target' are decays"),
         ("optimizer.hold", -0.5, "'optimizer.hold' is -0.5; it has to be between 0 and 1"),
         ("objective.maps", 2, "'objective.maps' is 2; it has to be between 0 and 1"),
         ("objective.maps", float("nan"), "'objective.maps' is nan; it has to be between 0 and 1"),
@@ -167,6 +193,25 @@ def test_every_key_has_been_given_a_value_in_the_test_above():
         ("optimizer.warmup", -5, "'optimizer.warmup' is -5; it has to be at least 0"),
         ("optimizer.clip", 0, "'optimizer.clip' is 0; it has to be above 0"),
         ("objective.diagonal", "half", "'objective.diagonal' is 'half'; give it a number"),
+        ("teacher", "ffdnet", r"'teacher' is a table; write \[teacher\]"),
+        ("teacher.name", "ffdnet", "'teacher.name' is not known; there are: kind, levels, share, source, weight$"),
+        ("teacher.kind", "bm3d", "'teacher.kind' is 'bm3d'; there are none, ffdnet, model, deepinv$"),
+        ("teacher.kind", True, "'teacher.kind' is True; give it a text$"),
+        ("teacher.source", "DRUNet", "'teacher.source' needs a 'teacher.kind'; there are ffdnet, model, deepinv$"),
+        ("teacher.kind", "model", "'teacher.kind' is 'model'; give its name or file as 'teacher.source'$"),
+        ("teacher.kind", "deepinv", "'teacher.kind' is 'deepinv'; give the denoiser's class \\(DRUNet\\) as 'teacher"),
+        ("teacher.levels", 0.05, "'teacher.levels' is 0.05; give it a list$"),
+        ("teacher.levels", [0.05], r"'teacher.levels' is \[0.05\]; give the lowest and the highest, above 0$"),
+        ("teacher.levels", [0, 1], r"'teacher.levels' is \[0.0, 1.0\]; give the lowest and the highest, above 0$"),
+        ("teacher.levels", [1, 0.1], r"'teacher.levels' is \[1.0, 0.1\]; give the lowest and the highest, above 0$"),
+        ("teacher.levels", [1, 1], r"'teacher.levels' is \[1.0, 1.0\]; give the lowest and the highest, above 0$"),
+        ("teacher.levels", [1, float("inf")], r"'teacher.levels' is \[1.0, inf\]; give the lowest and the highest"),
+        ("teacher.levels", [float("nan"), 1], r"'teacher.levels' is \[nan, 1.0\]; give the lowest and the highest"),
+        ("teacher.weight", [1], r"'teacher.weight' is \[1.0\]; give two numbers between 0 and 1$"),
+        ("teacher.weight", [1, 1.1], r"'teacher.weight' is \[1.0, 1.1\]; give two numbers between 0 and 1$"),
+        ("teacher.weight", [float("nan"), 1], r"'teacher.weight' is \[nan, 1.0\]; give two numbers between 0 and 1$"),
+        ("teacher.weight", [-0.1, 0], r"'teacher.weight' is \[-0.1, 0.0\]; give two numbers between 0 and 1$"),
+        ("teacher.share", 1.5, "'teacher.share' is 1.5; it has to be between 0 and 1$"),
         ("run.batch", -1, "'run.batch' is -1; it has to be above 0"),
         ("data.crop", 0, "'data.crop' is 0; it has to be above 0"),
         ("run.precision", "fp16", "'run.precision' is 'fp16'; there are auto, fp32 and bf16"),
@@ -175,6 +220,13 @@ def test_every_key_has_been_given_a_value_in_the_test_above():
 def test_what_makes_no_sense_is_refused_by_name(key, value, message):
     with pytest.raises(RestoreError, match=f"^{message}"):
         make_config(with_value(key, value))
+
+
+def test_there_is_nothing_to_teach_without_a_diagonal():
+    document = LEAST | {"teacher": {"kind": "ffdnet"}}
+    assert make_config(document | {"objective": {"name": "diffusion"}}).teacher.kind == "ffdnet"
+    with pytest.raises(RestoreError, match=r"^the objective bct has no diagonal to teach; leave \[teacher\] out$"):
+        make_config(document | {"objective": {"name": "bct"}})
 
 
 @pytest.mark.parametrize("run", [{}, {"steps": 5, "minutes": 1.0}])

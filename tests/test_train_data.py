@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bcm_restore.errors import RestoreError
+from bcm_restore.train import data as data_module
 from bcm_restore.train.data import Crops, Picture, centres, read_sources, split
 
 CPU = torch.device("cpu")
@@ -32,6 +33,18 @@ def drawn(pictures, side, count=400, seed=0, half=0.0, labels=False):
 def values(crops):
     """The uint8 values (or averages of some) that the crops in [-1, 1] are made of: (N, side, side, 3)."""
     return ((crops.double() + 1) * 127.5).permute(0, 2, 3, 1).numpy()
+
+
+def orientations(piece):
+    """The eight of a square (side, side, 3) that is turned by quarters, and mirrored or not."""
+    return [np.rot90(each, turns) for each in (piece, piece[:, ::-1]) for turns in range(4)]
+
+
+def upright(piece):
+    """A chart's crop as it lies in the picture, rows counting down and columns to the right."""
+    return next(
+        each for each in orientations(piece) if each[-1, 0, 0] > each[0, 0, 0] and each[0, -1, 1] > each[0, 0, 1]
+    )
 
 
 def packed(path, mode, members):
@@ -78,6 +91,19 @@ def test_shards_hold_what_was_packed(tmp_path, name, mode):
     assert [p.name for p in pictures] == [f"{name}/{key}" for key in members]
     for picture, pixels in zip(pictures, members.values(), strict=True):
         np.testing.assert_array_equal(picture.pixels, pixels)
+
+
+def test_the_order_is_the_files_however_many_are_decoded_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(data_module, "AT_ONCE", 3)
+    sides = [30, 9, 12, 20, 8, 25, 11, 10]
+    members = {f"{n}.png": png(random_pixels(side, side, n)) for n, side in enumerate(sides)} | {"5.png": b"damaged"}
+    source = read_sources([packed(tmp_path / "a.tar", "w", members), packed(tmp_path / "b.tar", "w", members)], 9)
+    expected = [f"{shard}.tar/{n}.png" for shard in "ab" for n in range(8) if n not in (4, 5)]
+    assert [p.name for p in source.pictures] == expected
+    assert [p.pixels.shape[0] for p in source.pictures] == [30, 9, 12, 20, 11, 10] * 2
+    assert [line.partition(":")[0] for line in source.skipped] == [
+        f"{shard}.tar/{n}.png" for shard in "ab" for n in (4, 5)
+    ]
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
@@ -197,7 +223,7 @@ def test_split_refuses_to_leave_nothing(held_out):
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.integers(8, 40), st.integers(8, 40)), min_size=1, max_size=4), st.integers(1, 8))
-def test_crops_are_pieces_of_the_pictures_flipped_or_not(sizes, side):
+def test_crops_are_pieces_of_the_pictures_turned_and_mirrored_or_not(sizes, side):
     pictures = [charted(n, *size) for n, size in enumerate(sizes)]
     crops, labels = drawn(pictures, side, 30)
     assert crops.shape == (30, 3, side, side) and crops.dtype == torch.float32 and labels is None
@@ -206,7 +232,7 @@ def test_crops_are_pieces_of_the_pictures_flipped_or_not(sizes, side):
         top, left = rows.min(), columns.min()
         expected = pictures[n].pixels[top : top + side, left : left + side]
         assert expected.shape == piece.shape
-        assert (piece == expected).all() or (piece == expected[:, ::-1]).all()
+        assert any((piece == each).all() for each in orientations(expected))
 
 
 @settings(deadline=None, max_examples=40)
@@ -216,13 +242,11 @@ def test_halved_crops_are_averages_of_twice_the_side(side, taller, wider):
     picture = charted(7, 2 * side + taller, 2 * side + wider)
     crops, _ = drawn([picture], side, 20, half=1.0)
     for piece in values(crops):
-        corner = piece[0, :, 1]
-        left = round(min(corner) - 0.5)
-        top = round(piece[0, 0, 0] - 0.5)
+        top, left = (round(piece[..., axis].min() - 0.5) for axis in (0, 1))
         assert 0 <= top <= taller and 0 <= left <= wider
         rows, columns = np.mgrid[:side, :side] * 2 + np.array([top, left])[:, None, None] + 0.5
         expected = np.stack([rows, columns, np.full_like(rows, 7)], -1)
-        assert np.allclose(piece, expected, atol=1e-4) or np.allclose(piece, expected[:, ::-1], atol=1e-4)
+        assert any(np.allclose(piece, each, atol=1e-4) for each in orientations(expected))
 
 
 def test_the_share_of_halved_crops_is_the_one_asked_for_and_of_pictures_large_enough():
@@ -232,6 +256,7 @@ def test_the_share_of_halved_crops_is_the_one_asked_for_and_of_pictures_large_en
     halved = abs(pieces[..., 0] - pieces[..., 0].round()).max((1, 2)) > 0.2
     assert halved.sum() == 100
     assert (pieces[halved][..., 2].round() == 1).all()
+    assert halved[:100].sum() == pytest.approx(25, abs=13)  # wherever in the batch
     only_small, _ = drawn(pictures[:1], 8, 40, half=1.0)
     assert np.allclose(values(only_small), values(only_small).round(), atol=1e-4)
 
@@ -254,8 +279,18 @@ def test_every_place_is_as_likely_and_so_is_every_pixel_of_a_large_and_of_a_smal
     counts = np.zeros((3, 5))
     np.add.at(counts, (top, left), 1)
     assert abs(counts / counts.mean() - 1).max() < 0.35
-    assert {*pieces[of == 1][:, -1, 0, 0]} >= {7, 19} and {*pieces[of == 1][..., 1].max((1, 2))} >= {7, 23}
-    assert (pieces[:, 0, 0, 1] > pieces[:, 0, -1, 1]).mean() == pytest.approx(0.5, abs=0.03)  # flipped
+    assert {*pieces[of == 1][..., 0].max((1, 2))} >= {7, 19} and {*pieces[of == 1][..., 1].max((1, 2))} >= {7, 23}
+
+
+@pytest.mark.parametrize("half", [0.0, 1.0])
+def test_every_orientation_is_as_likely(half):
+    pieces = values(drawn([charted(0, 40, 30)], 8, 4000, half=half)[0])
+    ways = [
+        next(n for n, each in enumerate(orientations(upright(piece))) if np.allclose(each, piece)) for piece in pieces
+    ]
+    counts = np.bincount(ways, minlength=8)
+    assert len(counts) == 8
+    assert abs(counts / 500 - 1).max() < 0.2
 
 
 def test_crops_reach_from_minus_one_to_one():

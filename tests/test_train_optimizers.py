@@ -59,6 +59,23 @@ def test_muon_moves_by_the_orthogonalised_momentum_in_nesterovs_form(shape):
     assert torch.equal(other.detach(), start)  # without a gradient
 
 
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.sampled_from([(6, 4), (4, 6), (6, 2, 1, 2), (4, 6, 1, 1), (5, 5)]), min_size=1, max_size=6))
+def test_muon_moves_many_matrices_as_it_would_each_alone(shapes):
+    parameters = [nn.Parameter(torch.randn(shape, generator=seeded(n))) for n, shape in enumerate(shapes)]
+    alone = [nn.Parameter(parameter.detach().clone()) for parameter in parameters]
+    together, each = Muon(parameters, lr=0.05), [Muon([parameter], lr=0.05) for parameter in alone]
+    for step in range(3):
+        for n, (one, other) in enumerate(zip(parameters, alone, strict=True)):
+            gradient = 10.0 ** (n - 2) * torch.randn(one.shape, generator=seeded(100 * step + n))
+            one.grad, other.grad = (None, None) if n == step else (gradient.clone(), gradient.clone())
+        together.step()
+        for optimizer in each:
+            optimizer.step()
+    for one, other in zip(parameters, alone, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
 def test_muon_goes_on_from_its_state_as_if_nothing_had_happened():
     gradients = torch.randn(4, 6, 5, generator=seeded())
 

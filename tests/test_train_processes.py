@@ -31,7 +31,7 @@ rank, folder, optimizer = dist.get_rank(), Path(sys.argv[1]), {optimizer}
 
 
 def keep(trainer, name, seen):
-    networks = {{"network": trainer.network, "teacher": trainer.teacher, "average": trainer.averages[0]}}
+    networks = {{"network": trainer.network, "target": trainer.target, "average": trainer.averages[0]}}
     state = {{kind: network.state_dict() for kind, network in networks.items()}}
     state |= {{"steps": trainer.steps, "seconds": trainer.seconds, "seen": seen}}
     torch.save(state, folder / f"{{name}}-{{rank}}.pt")
@@ -97,7 +97,7 @@ def test_both_processes_end_with_the_same_weights_at_the_same_step(ran, name):
     first, second = left(ran, name)
     assert first["steps"] == second["steps"] > 0
     assert first["seconds"] == second["seconds"]
-    for kind in ("network", "teacher", "average"):
+    for kind in ("network", "target", "average"):
         for key, tensor in first[kind].items():
             assert torch.equal(tensor, second[kind][key]), (kind, key)
 
@@ -133,7 +133,7 @@ def test_two_processes_do_what_one_does_with_the_mean_of_their_gradients(ran, tm
         for generator in generators:
             clean, _ = one.crops(4, generator)
             batch = Batch(clean, draw_known(clean, 0.4, generator), generator, one.progress)
-            (sum(flow_map(one.flow, one.taught, batch).values()) / 2).backward()
+            (sum(flow_map(one.flow, one.held, batch).values()) / 2).backward()
         nn.utils.clip_grad_norm_(one.network.parameters(), 0.5)
         one.optimizers[0].step()
         one.steps += 1

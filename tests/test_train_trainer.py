@@ -26,7 +26,7 @@ def assert_same_weights(a, b):
 
 def everything(trainer):
     """All weights of a trainer."""
-    networks = {"network": trainer.network, "teacher": trainer.teacher} | {
+    networks = {"network": trainer.network, "target": trainer.target} | {
         f"average {n}": average for n, average in enumerate(trainer.averages)
     }
     return {f"{kind}.{name}": tensor for kind, n in networks.items() for name, tensor in weights_of(n).items()}
@@ -236,7 +236,7 @@ def test_the_gradient_is_clipped(tmp_path):
 
 
 def test_averages_of_the_weights_are_what_their_rates_say_and_forget_the_beginning(tmp_path):
-    rates = {"ema": [0.999, 0.2], "teacher": 0.3}
+    rates = {"ema": [0.999, 0.2], "target": 0.3}
     run = tiny_trainer(tmp_path, optimizer={**rates, "warmup": 1, "adamw": 0.01})
     expected = [{k: v.double() for k, v in weights_of(run.network).items()} for _ in range(3)]
     for step in range(1, 7):
@@ -245,19 +245,19 @@ def test_averages_of_the_weights_are_what_their_rates_say_and_forget_the_beginni
         for n, rate in enumerate((0.999, 0.2, 0.3)):
             kept = min(rate, 1 - 1 / (step / 10 + 1))
             expected[n] = {k: kept * expected[n][k] + (1 - kept) * now[k] for k in now}
-    for network, tensors in zip([*run.averages, run.teacher], expected, strict=True):
+    for network, tensors in zip([*run.averages, run.target], expected, strict=True):
         for name, tensor in network.state_dict().items():
             torch.testing.assert_close(tensor.double(), tensors[name], atol=1e-6, rtol=1e-5)
     assert not torch.equal(run.averages[0].exit.bias, run.averages[1].exit.bias)
 
 
 @pytest.mark.parametrize(("objective", "follows"), [("diffusion", True), ("bct", True), ("flow-map", False)])
-def test_teachers_follow_as_their_objectives_want(tmp_path, objective, follows):
+def test_target_networks_follow_as_their_objectives_want(tmp_path, objective, follows):
     run = tiny_trainer(tmp_path, objective={"name": objective})
     run.step()
     run.step()
-    own, taught = weights_of(run.network), weights_of(run.teacher)
-    assert all(torch.equal(own[name], taught[name]) for name in own) == follows
+    own, held = weights_of(run.network), weights_of(run.target)
+    assert all(torch.equal(own[name], held[name]) for name in own) == follows
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

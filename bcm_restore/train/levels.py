@@ -68,6 +68,16 @@ class FlowMap:
         c_out = self.sigma_data * (t.pixel - u.pixel) * variance.rsqrt()
         return c_skip * x + c_out * raw
 
+    def mean(self, x: Tensor, raw: Tensor, t: Levels) -> Tensor:
+        """The posterior mean D(x, t), from the raw network's F(c_in x, t, t)."""
+        variance = t.pixel**2 + self.sigma_data**2
+        return self.sigma_data**2 / variance * x + t.pixel * self.sigma_data * variance.rsqrt() * raw
+
+    def raw_of_mean(self, x: Tensor, mean: Tensor, t: Levels) -> Tensor:
+        """The F(c_in x, t, t) that gives this posterior mean: the inverse of `mean`."""
+        variance = t.pixel**2 + self.sigma_data**2
+        return (mean - self.sigma_data**2 / variance * x) / (t.pixel * self.sigma_data * variance.rsqrt())
+
     def levels(self, image: Tensor, known: Tensor) -> Levels:
         """`Levels.of` with this map's sigma_min."""
         return Levels.of(image, known, self.sigma_min)

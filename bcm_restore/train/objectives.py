@@ -1,4 +1,4 @@
-"""What a bidirectional consistency model is trained on: each objective is a function of (map, teacher, batch).
+"""What a bidirectional consistency model is trained on: each objective is a function of (map, target network, batch).
 
 Levels t and u, images x_0 in [-1, 1], x_t = x_0 + t n. Every objective takes level maps: known pixels are at sigma_min
 and stay there, and the loss counts the hole only.
@@ -7,6 +7,7 @@ and stay there, and the loss counts the hole only.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,7 +15,12 @@ from torch import Tensor
 from .holes import random_known
 from .levels import FlowMap, Levels, lognormal, pseudo_huber, uniform
 
+if TYPE_CHECKING:
+    from .teachers import Teacher
+
 Losses = dict[str, Tensor]
+
+EMPHASIS = 3.0  # weight of what a teacher teaches: its target has no noise
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Batch:
         generator: where levels and noise come from, on the images' device.
         progress: how much of the training is done, 0 to 1.
         labels: (B,), the images' classes; None for networks that take none.
+        teacher: whose posterior mean the diagonal regresses where it is trusted; None: the clean image everywhere.
     """
 
     clean: Tensor
@@ -34,6 +41,7 @@ class Batch:
     generator: torch.Generator
     progress: float = 0.0
     labels: Tensor | None = None
+    teacher: "Teacher | None" = None
 
     @property
     def mapped(self) -> Tensor:
@@ -49,7 +57,7 @@ class Batch:
 
     def __getitem__(self, index: slice) -> "Batch":
         labels = None if self.labels is None else self.labels[index]
-        return Batch(self.clean[index], self.known[index], self.generator, self.progress, labels)
+        return Batch(self.clean[index], self.known[index], self.generator, self.progress, labels, self.teacher)
 
 
 def draw_known(clean: Tensor, share: float, generator: torch.Generator) -> Tensor:
@@ -62,7 +70,7 @@ def draw_known(clean: Tensor, share: float, generator: torch.Generator) -> Tenso
 
 def diffusion(
     flow: FlowMap,
-    teacher: FlowMap,
+    target: FlowMap,
     batch: Batch,
     *,
     mean: float = -1.1,
@@ -71,22 +79,34 @@ def diffusion(
 ) -> Losses:
     """The diagonal: F(c_in x_t, t, t) regresses (t x_0 - sigma_data^2 n) / (sigma_data sqrt(t^2 + sigma_data^2)).
 
-    EDM's target with EDM's weight (arXiv 2206.00364, tab. 1), which makes it a plain mean square.
+    EDM's target with EDM's weight (arXiv 2206.00364, tab. 1), which makes it a plain mean square. With a teacher its
+    share of the images has levels that it is trusted at, and regresses what its posterior mean asks of F; but holes at
+    sigma_max, and level maps that it does not know, keep the clean images.
 
     Args:
         flow: the map to train.
-        teacher: not used.
+        target: not used.
         batch: the images.
         mean, deviation: of log t.
         filled: share of the images with known pixels whose hole is at sigma_max: nothing but noise.
     """
-    t = lognormal(len(batch), mean, deviation, batch.generator).clamp(flow.sigma_min, flow.sigma_max)
+    teacher, t = batch.teacher, lognormal(len(batch), mean, deviation, batch.generator)
+    some = slice(0 if teacher is None else round(teacher.share * len(batch)))
+    if teacher is not None:
+        t[some] = teacher.draw(some.stop, batch.generator)
     empty = batch.mapped & (uniform(len(batch), batch.generator) < filled)
-    levels = flow.levels(torch.where(empty, flow.sigma_max, t), batch.known)
+    levels = flow.levels(torch.where(empty, flow.sigma_max, t.clamp(flow.sigma_min, flow.sigma_max)), batch.known)
     noise = batch.noise()
     x = batch.clean + levels.pixel * noise
-    error = flow.F(x, levels, levels, batch.labels) - diffusion_target(flow, batch.clean, noise, levels)
-    return {"diagonal": in_hole(error.square(), batch)}
+    goal, taught = diffusion_target(flow, batch.clean, noise, levels), torch.zeros_like(empty)
+    if teacher is not None and some.stop:
+        taught[some] = ~empty[some] & (teacher.maps | ~batch.mapped[some])
+        lesson = teacher.target(flow, x[some], levels[some], goal[some], batch.progress)
+        goal[some] = torch.where(taught[some].view(-1, 1, 1, 1), lesson, goal[some])
+    loss = in_hole((flow.F(x, levels, levels, batch.labels) - goal).square(), batch)
+    if teacher is None:
+        return {"diagonal": loss.mean()}
+    return {"taught": (EMPHASIS * loss * taught).mean(), "diagonal": (loss * ~taught).mean()}
 
 
 def diffusion_target(flow: FlowMap, clean: Tensor, noise: Tensor, t: Levels) -> Tensor:
@@ -97,7 +117,7 @@ def diffusion_target(flow: FlowMap, clean: Tensor, noise: Tensor, t: Levels) -> 
 
 def flow_map(
     flow: FlowMap,
-    teacher: FlowMap,
+    target: FlowMap,
     batch: Batch,
     *,
     diagonal: float = 0.5,
@@ -111,7 +131,7 @@ def flow_map(
 
     Args:
         flow: the map to train.
-        teacher: the right-hand side: the same map with averaged weights.
+        target: the right-hand side: the same map with averaged weights.
         batch: the images.
         diagonal: share of the batch for the `diffusion` objective.
         to_min, to_max: share of the other images that go to sigma_min and to sigma_max.
@@ -121,20 +141,21 @@ def flow_map(
     count = round(diagonal * len(batch))
     off = batch[count:]
     if not len(off):
-        return diffusion(flow, teacher, batch)
+        return diffusion(flow, target, batch)
     draw = lambda: lognormal(len(off), mean, deviation, batch.generator).clamp(flow.sigma_min, flow.sigma_max)  # noqa: E731
     t, u, end = draw(), draw(), uniform(len(off), batch.generator)
     t = torch.where(uniform(len(off), batch.generator) < from_max, flow.sigma_max, t)
     u = torch.where(end < to_min, flow.sigma_min, torch.where(end > 1 - to_max, flow.sigma_max, u))
     at, to = flow.levels(t, off.known), flow.levels(u, off.known)
     x = off.clean + at.pixel * off.noise()
-    error = flow.F(x, at, to, off.labels) - semigroup_target(teacher, x, at, to, off.known, off.labels)
-    return {**(diffusion(flow, teacher, batch[:count]) if count else {}), "semigroup": in_hole(error.square(), off)}
+    error = flow.F(x, at, to, off.labels) - semigroup_target(target, x, at, to, off.known, off.labels)
+    terms = diffusion(flow, target, batch[:count]) if count else {}
+    return {**terms, "semigroup": in_hole(error.square(), off).mean()}
 
 
 @torch.no_grad()
 def semigroup_target(
-    teacher: FlowMap, x: Tensor, t: Levels, u: Levels, known: Tensor, labels: Tensor | None = None
+    target: FlowMap, x: Tensor, t: Levels, u: Levels, known: Tensor, labels: Tensor | None = None
 ) -> Tensor:
     """What F(c_in x, t, u) has to give for f(x, t, u) = f(f(x, t, s), s, u), s midway in arctan(sigma / sigma_data).
 
@@ -142,24 +163,23 @@ def semigroup_target(
     the whole by 2a. Solved for the F of the whole, (F_1 + (F_2 + sin(a) z) / cos(a)) / 2: nothing is divided by a
     small distance.
     """
-    middle = teacher.levels(teacher.sigma((teacher.angle(t.image) + teacher.angle(u.image)) / 2), known)
-    first = teacher.F(x, t, middle, labels)
-    second = teacher.F(teacher.land(x, first, t, middle), middle, u, labels)
-    a = (teacher.angle(t.pixel) - teacher.angle(u.pixel)) / 2
-    z = x * (t.pixel**2 + teacher.sigma_data**2).rsqrt()
+    middle = target.levels(target.sigma((target.angle(t.image) + target.angle(u.image)) / 2), known)
+    first = target.F(x, t, middle, labels)
+    second = target.F(target.land(x, first, t, middle), middle, u, labels)
+    a = (target.angle(t.pixel) - target.angle(u.pixel)) / 2
+    z = x * (t.pixel**2 + target.sigma_data**2).rsqrt()
     return (first + (second + a.sin() * z) / a.cos()) / 2
 
 
 def in_hole(squares: Tensor, batch: Batch) -> Tensor:
-    """Mean over images of the mean over each image's unknown pixels."""
+    """(B,): the mean of squares (B, C, H, W) over each image's unknown pixels."""
     hole = (~batch.known).to(squares.dtype)
-    per_image = (squares.mean(1, keepdim=True) * hole).flatten(1).sum(1) / hole.flatten(1).sum(1)
-    return per_image.mean()
+    return (squares.mean(1, keepdim=True) * hole).flatten(1).sum(1) / hole.flatten(1).sum(1)
 
 
 def bct(
     flow: FlowMap,
-    teacher: FlowMap,
+    target: FlowMap,
     batch: Batch,
     *,
     first: int = 10,
@@ -173,11 +193,11 @@ def bct(
     same noise, are the same; weight 1 / (t_{n+1} - t_n). Soft: f(f(x_t, t, t'), t', sigma_min) is f(x_t, t, sigma_min)
     for t' on both sides of t; weight 1 / |t - t'|. Distances are pseudo-Huber, divided by sqrt(d) as in the published
     code. Gradients flow through f(x_t, t, .) alone: the second half of the soft constraint and the right-hand sides are
-    the teacher's, whose weights are the map's own but not trained.
+    the target network's, whose weights are the map's own but not trained.
 
     Args:
         flow: the map to train.
-        teacher: the map with its weights held (decay 0).
+        target: the map with its weights held (decay 0).
         batch: the images.
         first, last: levels of the discretisation at the beginning and the end; it doubles in between, after equal
             parts of the training (iCT, arXiv 2310.14189, sec. 3.4). The same number: fixed.
@@ -198,12 +218,12 @@ def bct(
     x = batch.clean + t.pixel * noise
     denoised = flow.traverse(x, t, end, labels)
     moved = flow.traverse(x, t, other, labels)
-    round_about = teacher.traverse(moved, other, end, labels)
+    round_about = target.traverse(moved, other, end, labels)
     with torch.no_grad():
-        target = teacher.traverse(batch.clean + lower.pixel * noise, lower, end, labels)
+        lower_end = target.traverse(batch.clean + lower.pixel * noise, lower, end, labels)
     scale = x[0].numel() ** -0.5
     return {
-        "consistency": (scale * pseudo_huber(denoised, target) / (t.image - lower.image)).mean(),
+        "consistency": (scale * pseudo_huber(denoised, lower_end) / (t.image - lower.image)).mean(),
         "soft": (scale * pseudo_huber(round_about, denoised.detach()) / (t.image - other.image).abs()).mean(),
     }
 
@@ -227,4 +247,4 @@ def interval_probabilities(levels: Tensor, mean: float, deviation: float) -> Ten
 
 
 OBJECTIVES: dict[str, Callable[..., Losses]] = {"diffusion": diffusion, "bct": bct, "flow-map": flow_map}
-TEACHER_DECAY = {"diffusion": 0.0, "bct": 0.0, "flow-map": 0.98}  # of the average that each distils from
+TARGET_DECAY = {"diffusion": 0.0, "bct": 0.0, "flow-map": 0.98}  # of the average that each distils from

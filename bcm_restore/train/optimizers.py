@@ -26,29 +26,38 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One update of all parameters that have a gradient."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                average = state.setdefault("average", torch.zeros_like(parameter))
-                average.lerp_(parameter.grad, 1 - group["momentum"])
-                update = orthogonalise(parameter.grad.lerp(average, group["momentum"]).flatten(1))
-                proportion = max(1.0, update.shape[0] / update.shape[1]) ** 0.5
-                parameter.add_(update.view(parameter.shape), alpha=-group["lr"] * proportion)
+            for alike in self._by_shape(group["params"]):
+                averages = [self.state[p].setdefault("average", torch.zeros_like(p)) for p in alike]
+                gradients = [p.grad for p in alike if p.grad is not None]
+                torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
+                moved = torch._foreach_lerp(gradients, averages, group["momentum"])
+                updates = orthogonalise(torch.stack([each.flatten(1) for each in moved]))
+                proportion = max(1.0, updates.shape[1] / updates.shape[2]) ** 0.5
+                steps = [update.view(p.shape) for update, p in zip(updates, alike, strict=True)]
+                torch._foreach_add_(alike, steps, alpha=-group["lr"] * proportion)
+
+    @staticmethod
+    def _by_shape(parameters: list[Tensor]) -> list[list[Tensor]]:
+        """Those that have a gradient, by shape: matrices of one shape are multiplied together."""
+        alike: dict[torch.Size, list[Tensor]] = {}
+        for parameter in parameters:
+            if parameter.grad is not None:
+                alike.setdefault(parameter.shape, []).append(parameter)
+        return list(alike.values())
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
-    """About U V^T of the matrix's singular value decomposition U S V^T: singular values between 0.7 and 1.2.
+    """About U V^T of each matrix's (..., M, N) decomposition U S V^T: its singular values become 0.7 to 1.2.
 
     X <- (a + b X X^T + c (X X^T)^2) X, five times. All polynomials in X X^T commute, so that the iteration runs on that
     small square matrix, and the long one is multiplied once.
     """
-    tall = matrix.shape[0] > matrix.shape[1]
+    tall = matrix.shape[-2] > matrix.shape[-1]
     x = matrix.mT if tall else matrix
-    x = x / (x.norm() + 1e-7)
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     a, b, c = NEWTON_SCHULZ
     gram = x @ x.mT
-    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     product = identity
     for _ in range(ITERATIONS):
         polynomial = a * identity + b * gram + c * (gram @ gram)

@@ -25,8 +25,9 @@ from . import checkpoints
 from .config import Config
 from .data import Crops
 from .levels import FlowMap
-from .objectives import OBJECTIVES, TEACHER_DECAY, Batch, draw_known
+from .objectives import OBJECTIVES, TARGET_DECAY, Batch, draw_known
 from .optimizers import make_optimizers
+from .teachers import make_teacher
 from .validation import validate
 
 SMOOTHING = 0.99  # of the losses that are shown
@@ -86,17 +87,20 @@ class Trainer:
         self.device = crops.device
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.generator = torch.Generator(self.device).manual_seed(config.run.seed + 7919 * self.rank)
+        if self.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # every step has the same shapes
         self.network = network.to(self.device).to(memory_format=torch.channels_last).train()
         self.averages = [copy.deepcopy(self.network).requires_grad_(False) for _ in config.optimizer.ema]
-        self.teacher = copy.deepcopy(self.network).requires_grad_(False)
+        self.target = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizers = make_optimizers(self.network, config.optimizer.muon, config.optimizer.adamw)
         self.rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
         self.objective = OBJECTIVES[config.objective.name]
-        decay = config.optimizer.teacher
-        self.decay = TEACHER_DECAY[config.objective.name] if decay is None else decay
+        decay = config.optimizer.target
+        self.decay = TARGET_DECAY[config.objective.name] if decay is None else decay
         maps = config.objective.maps > 0
         self.flow = FlowMap(self._ready(self.network, distributed=True), **scalings, maps=maps)
-        self.taught = FlowMap(self._ready(self.teacher), **scalings, maps=maps)
+        self.held = FlowMap(self._ready(self.target), **scalings, maps=maps)
+        self.teacher = make_teacher(config.teacher, crops.side, self.device, self._ready)
         self.steps, self.seconds = 0, 0.0
         self.losses: dict[str, float] = {}
         self.stop = False  # set from outside, by a signal: save after this step and raise KeyboardInterrupt
@@ -150,8 +154,8 @@ class Trainer:
         self._set_rates()
         clean, labels = self.crops(run.batch, self.generator)
         known = draw_known(clean, objective.maps, self.generator)
-        batch = Batch(clean, known, self.generator, self.progress, labels)
-        terms = self.objective(self.flow, self.taught, batch, **objective.options)
+        batch = Batch(clean, known, self.generator, self.progress, labels, self.teacher)
+        terms = self.objective(self.flow, self.held, batch, **objective.options)
         for each in self.optimizers:
             each.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
@@ -197,7 +201,7 @@ class Trainer:
             "losses": self.losses,
             "generators": generators,
             "network": self.network.state_dict(),
-            "teacher": self.teacher.state_dict(),
+            "target": self.target.state_dict(),
             "averages": [average.state_dict() for average in self.averages],
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
@@ -222,7 +226,7 @@ class Trainer:
             )
         try:
             self.network.load_state_dict(state["network"])
-            self.teacher.load_state_dict(state["teacher"])
+            self.target.load_state_dict(state["target"])
             for average, tensors in zip(self.averages, state["averages"], strict=True):
                 average.load_state_dict(tensors)
             for optimizer, tensors in zip(self.optimizers, state["optimizers"], strict=True):
@@ -248,13 +252,13 @@ class Trainer:
         young = 1 - 1 / (self.steps / 10 + 1)  # averages forget the beginning
         own: list[Tensor] = list(self.network.parameters())
         rates = [*self.config.optimizer.ema, self.decay]
-        for average, rate in zip([*self.averages, self.teacher], rates, strict=True):
+        for average, rate in zip([*self.averages, self.target], rates, strict=True):
             torch._foreach_lerp_([*average.parameters()], own, 1 - min(rate, young))
 
-    def _ready(self, network: nn.Module, distributed: bool = False) -> Callable[..., Tensor]:
-        """The network's call, compiled, in the run's precision and synchronised between processes."""
+    def _ready(self, network: nn.Module, distributed: bool = False, compiled: bool = True) -> Callable[..., Tensor]:
+        """The network's call, compiled where the run compiles, in its precision and synchronised between processes."""
         run: nn.Module = network
-        if self._compiles():
+        if compiled and self._compiles():
             logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA on CPU, loudly
             run = torch.compile(run)  # type: ignore[assignment]
         if distributed and self.world > 1:

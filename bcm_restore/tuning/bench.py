@@ -1,7 +1,6 @@
 """The bench: damaged pictures of one case on which schemes are tried, each part of a scheme run only once."""
 
 import dataclasses
-import itertools
 import math
 import time
 from collections import OrderedDict
@@ -19,10 +18,10 @@ from ..operators import Mask, Operator, Resize
 from ..schemes import Scheme, Setting, State
 from ..tasks import Problem, Task
 from ..tasks.arrays import to_tensor
+from .family import parts
 from .scores import Metric
-from .search import REFUSED, Trial
+from .search import Trial
 
-FLAT_ERROR = 2.0  # RMS of 0 to 255 that a scheme may add in flat areas
 BATCH = 8  # pictures at a time on a GPU; a processor is fastest with one
 REMEMBERED = 12  # states of earlier schemes that are kept for each batch
 
@@ -59,9 +58,8 @@ class Bench:
         task: what restores them.
         model: the network.
         pictures: what counts for the score.
-        flat: made pictures without any structure, where a scheme has to leave nothing.
+        flat: pictures of one colour, where a scheme has to leave nothing else.
         metric: what is measured.
-        flat_error: RMS of 0 to 255 that a scheme may add in flat areas; one that adds more is refused.
     """
 
     def __init__(
@@ -71,30 +69,26 @@ class Bench:
         pictures: Sequence[Posed],
         flat: Sequence[Posed],
         metric: Metric,
-        flat_error: float = FLAT_ERROR,
     ) -> None:
         self.metric = metric
-        self.pictures = list(pictures)
+        self.pictures, self.flat = list(pictures), list(flat)
         size = BATCH if model.device.type == "cuda" else 1
         self._runs, self._flat_runs = (
             [_Run(task, model, batch) for batch in batches(some, size)] for some in (pictures, flat)
         )
         self._timed = _Run(task, model, pictures[:1])
-        self._model, self._most = model, flat_error
+        self._model = model
         self._highest_t0 = max((posed.problem.t0 for posed in (*pictures, *flat)), default=0.0)
 
     def trial(self, scheme: Scheme) -> Trial:
-        """Tries a scheme; on the flat pictures first, as one that fails there need not be tried on the rest.
+        """Tries a scheme on all pictures.
 
         Raises:
             RestoreError: the model or the task lacks what a move needs.
         """
         self.check(scheme)
-        flat_error = self.flat_error(scheme)
-        if flat_error > self._most:
-            return Trial(scheme, REFUSED, flat_error=flat_error)
-        values = self._measure(scheme)
-        return Trial(scheme, self.metric.score(values), values, flat_error)
+        values, flat_error = self._measure(scheme), self.flat_error(scheme)
+        return Trial(scheme, self.metric.score(values, flat_error), values, flat_error)
 
     def check(self, scheme: Scheme) -> None:
         """Refuses a scheme that can't be run here.
@@ -170,7 +164,7 @@ class _Run:
 
     def _advance(self, steps: tuple[Scheme, ...]) -> Tensor:
         problem, noise = self._problem, Noise(self._seeds)
-        state, done = State(problem.x, problem.t0), 0
+        state, done = State(problem.x, problem.t0, remember=True), 0
         for count in range(len(steps) - 1, 0, -1):
             if steps[:count] in self._states:
                 kept, generators = self._states[steps[:count]]
@@ -181,7 +175,8 @@ class _Run:
                 break
         setting = Setting(self._model, problem.operator, problem.y, noise, problem.t0)
         for count in range(done + 1, len(steps) + 1):
-            schemes.advance([state], steps[count - 1], [setting])
+            for move in steps[count - 1].moves:  # not `advance`, which forgets what `renoise` in a later part asks for
+                schemes.step([state], move, [setting])
             if count < len(steps):
                 self._keep(steps[:count], state, noise)
         return state.x
@@ -191,15 +186,6 @@ class _Run:
         self._states[steps] = dataclasses.replace(state), [generator.get_state() for generator in noise.generators]
         if len(self._states) > REMEMBERED:
             self._states.popitem(last=False)
-
-
-def parts(scheme: Scheme) -> tuple[Scheme, ...]:
-    """The scheme cut after every `fit`; whole where a move looks further back than that."""
-    if any(move.word == "renoise" for move in scheme.moves):
-        return (scheme,)
-    ends = [n for n, move in enumerate(scheme.moves, 1) if move.word == "fit"]
-    cuts = [0, *ends, len(scheme.moves)] if len(scheme.moves) not in ends else [0, *ends]
-    return tuple(Scheme(scheme.moves[a:b]) for a, b in itertools.pairwise(cuts))
 
 
 def batches(posed: Sequence[Posed], size: int = BATCH) -> list[list[Posed]]:
@@ -227,10 +213,18 @@ def _together(problems: Sequence[Problem]) -> Problem:
         return first
     operator: Operator = first.operator
     if isinstance(operator, Mask):
-        operator = type(operator)(torch.cat([problem.operator.known for problem in problems]))  # type: ignore[attr-defined]
+        operator = _joined([problem.operator for problem in problems if isinstance(problem.operator, Mask)])
     return dataclasses.replace(
         first,
         operator=operator,
         y=torch.cat([problem.y for problem in problems]),
         x=torch.cat([problem.x for problem in problems]),
     )
+
+
+def _joined(masks: Sequence[Mask]) -> Mask:
+    """One mask of all; all of them have limits, or none has."""
+    limits = [mask.limits for mask in masks if mask.limits is not None]
+    low_high = tuple(torch.cat(ends) for ends in zip(*limits, strict=True))
+    known = torch.cat([mask.known for mask in masks])
+    return type(masks[0])(known, (low_high[0], low_high[1]) if low_high else None)

@@ -4,29 +4,25 @@ stage   = start, move, fit
 start   = level s                   what is wrong with the estimate is taken for noise
         | level s, noise r s        some noise on top: r is 1.2 unless a scheme that was given has another
         | noise s                   only fresh noise
-        | noise s hole              only where pixels are unknown; later stages then keep the known pixels clean
+        | noise s hole              only where pixels are unknown; the known ones are clean until a `level`
 move    = to 0 | mean
+
+After the first stage `renoise s eta` may stand for `noise s`. A stage of `noise s hole` is also read without its `fit`.
 """
 
 import dataclasses
 import itertools
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .. import schemes
-from ..schemes import Scheme
+from ..schemes import Level, Move, Scheme
 
 NOISE = 1.2  # a stage that gets noise goes up to so many times its level: as the default schemes of wide holes do
+ETAS = (0.7, 0.3)  # fresh parts of the noise that are tried
 LOWEST = 0.005
-
-_STAGE = re.compile(
-    r"(?:level (?P<level>[\d.e+-]+)(?P<t0>t0)?(?:, noise (?P<noise>[\d.e+-]+)(?P<t1>t0)?)?"
-    r"|noise (?P<fresh>[\d.e+-]+)(?P<t2>t0)?(?P<hole> hole)?)"
-    r", (?P<move>to 0|mean), fit(?:, |$)"
-)
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,7 @@ class Stage:
         ratio: r, how many times `level` the noise goes up to; 0: there is none. Only after "level".
         move: "to 0" or "mean".
         relative: levels are multiples of t0.
+        eta: how much of the noise is fresh; less than 1 is `renoise`.
     """
 
     level: float
@@ -46,13 +43,19 @@ class Stage:
     ratio: float = 0.0
     move: str = "to 0"
     relative: bool = False
+    eta: float = 1.0
 
     def __str__(self) -> str:
-        unit = "t0" * self.relative
         if self.start == "level":
-            noise = f", noise {self.level * self.ratio:.3g}{unit}" if self.ratio else ""
-            return f"level {self.level:.3g}{unit}{noise}, {self.move}, fit"
-        return f"noise {self.level:.3g}{unit}{' hole' * (self.start == 'hole')}, {self.move}, fit"
+            noise = f", {self._noise(self.level * self.ratio)}" if self.ratio else ""
+            return f"level {self._text(self.level)}{noise}, {self.move}, fit"
+        return f"{self._noise(self.level)}{' hole' * (self.start == 'hole')}, {self.move}, fit"
+
+    def _noise(self, level: float) -> str:
+        return f"noise {self._text(level)}" if self.eta == 1 else f"renoise {self._text(level)} {self.eta:g}"
+
+    def _text(self, level: float) -> str:
+        return f"{level:.3g}" + "t0" * self.relative
 
     def at(self, level: float) -> "Stage":
         """The stage at another level, of three digits."""
@@ -69,23 +72,37 @@ def scheme_of(plan: Plan) -> Scheme:
 
 def plan_of(scheme: Scheme) -> Plan | None:
     """The stages of a scheme; None if it is not of this family."""
-    text, stages, position = str(scheme), [], 0
-    while position < len(text):
-        match = _STAGE.match(text, position)
-        if match is None:
-            return None
-        stages.append(_stage(match))
-        position = match.end()
-    return tuple(stages)
+    stages = [_stage(part.moves) for part in parts(scheme)]
+    known = tuple(stage for stage in stages if stage is not None)
+    return known if len(known) == len(stages) else None
 
 
-def _stage(match: re.Match[str]) -> Stage:
-    relative = bool(match["t0"] or match["t2"])
-    if match["fresh"]:
-        return Stage(float(match["fresh"]), "hole" if match["hole"] else "noise", 0.0, match["move"], relative)
-    level = float(match["level"])
-    ratio = float(match["noise"]) / level if match["noise"] else 0.0
-    return Stage(level, "level", ratio, match["move"], relative)
+def parts(scheme: Scheme) -> tuple[Scheme, ...]:
+    """The scheme cut after every evaluation and the `fit` that follows it."""
+    moves, pairs = scheme.moves, enumerate(itertools.pairwise(scheme.moves), 1)
+    cuts = [n for n, (a, b) in pairs if b.word != "fit" and (a.nfe or a.word == "fit")]
+    return tuple(Scheme(moves[a:b]) for a, b in itertools.pairwise([0, *cuts, len(moves)]))
+
+
+def _stage(moves: Sequence[Move]) -> Stage | None:
+    match moves:
+        case [*start, Move("mean") | Move("to", Level(0, False)) as move, Move("fit")]:
+            return _started(start, str(move))
+        case [Move("noise", hole=True) as start, Move("mean") | Move("to", Level(0, False)) as move]:
+            return _started([start], str(move))
+    return None
+
+
+def _started(start: Sequence[Move], move: str) -> Stage | None:
+    match start:
+        case [Move("level", Level(level, unit))]:
+            return Stage(level, "level", 0.0, move, unit)
+        case [Move("level", Level(level, unit)), Move("noise" | "renoise", Level(top, same), eta, False)]:
+            if level > 0 and unit == same:
+                return Stage(level, "level", top / level, move, unit, 1.0 if eta is None else eta)
+        case [Move("noise" | "renoise", Level(level, unit), eta, hole)]:
+            return Stage(level, "hole" if hole else "noise", 0.0, move, unit, 1.0 if eta is None else eta)
+    return None
 
 
 @dataclass(frozen=True)
@@ -105,39 +122,47 @@ class Family:
     highest: float = 80.0
 
     def allows(self, plan: Plan) -> bool:
-        """Whether levels lie within the bounds and go down from stage to stage."""
+        """Whether levels lie within the bounds and go down from stage to stage, and there is noise for `renoise`."""
         levels = [stage.level for stage in plan]
         tops = [stage.level * max(stage.ratio, 1.0) for stage in plan]
         falling = all(later < earlier for earlier, later in itertools.pairwise(levels))
         # the first estimate is at t0, and noise only adds up
         adds_up = not (plan[0].relative and plan[0].start != "level" and plan[0].level < 1)
-        return falling and adds_up and min(levels) >= LOWEST and max(tops) <= self.highest
+        renoised = all(_can_renoise(stage, plan[:n]) for n, stage in enumerate(plan) if stage.eta < 1)
+        return falling and adds_up and renoised and min(levels) >= LOWEST and max(tops) <= self.highest
 
     def flips(self, stage: Stage) -> Iterator[Stage]:
-        """The stage with another move, with noise or without it, or with noise in the hole alone."""
+        """The stage with another move, and with all other kinds of noise: none, fresh, in the hole alone, renoised."""
+
+        def kind(stage: Stage) -> tuple[str, bool, float]:
+            return stage.start, bool(stage.ratio), stage.eta
+
         if self.means:
             yield dataclasses.replace(stage, move="mean" if stage.move == "to 0" else "to 0")
-        plain, noisy, hole = (
-            dataclasses.replace(stage, start=start, ratio=ratio)
-            for start, ratio in (("level", 0.0), ("level", NOISE), ("hole", 0.0))
-        )
-        there = (plain, noisy, hole) if self.holes else (plain, noisy)
-        yield from (other for other in there if (other.start, bool(other.ratio)) != (stage.start, bool(stage.ratio)))
+        kinds = [("level", 0.0, 1.0), ("level", NOISE, 1.0)]
+        kinds += [("hole", 0.0, 1.0)] * self.holes
+        kinds += [("noise", 0.0, eta) for eta in ETAS]
+        kinds += [("level", stage.ratio, eta) for eta in ETAS if stage.ratio]
+        others = [dataclasses.replace(stage, start=start, ratio=ratio, eta=eta) for start, ratio, eta in kinds]
+        yield from (other for other in others if kind(other) != kind(stage))
 
     def starts(self, nfe: int) -> list[Plan]:
         """Schemes to begin with, whatever the picture."""
-        top, bottom = (1.3, 0.3) if self.relative else (0.4, 0.06)
-        plain = [Stage(level, relative=self.relative) for level in _ladder(top, bottom, nfe)]
-        found = [tuple(plain)]
-        if self.means:
-            noisy = [dataclasses.replace(stage, ratio=NOISE, move="mean") for stage in plain[:-1]]
-            found.append((*noisy, plain[-1] if noisy else dataclasses.replace(plain[0], move="mean")))
+        moves = ("to 0", "mean") if self.means else ("to 0",)
+        levels = _ladder(1.3, 0.3, nfe) if self.relative else _ladder(0.4, 0.06, nfe)
+        found = [self._falling(levels, move, ratio) for move in moves for ratio in (0.0, NOISE)]
         if self.holes:
-            first = Stage(self.highest, "hole", move="mean" if self.means else "to 0")
-            rest = [Stage(level, ratio=NOISE) for level in _ladder(top, bottom, nfe - 1)]
-            found.append((first, *rest))
-            found.append((first, *(Stage(level, "hole") for level in _ladder(8.0, 0.3, nfe - 1))))
+            first = Stage(self.highest, "hole", move=moves[-1])
+            found.append((first, *self._falling(_ladder(0.2, 0.05, nfe - 1), moves[-1], NOISE)))
+            found.append((first, *(Stage(level, "hole", move=moves[-1]) for level in _ladder(8.0, 0.3, nfe - 1))))
         return list(dict.fromkeys(plan for plan in found if self.allows(plan)))
+
+    def _falling(self, levels: Sequence[float], move: str, ratio: float) -> Plan:
+        """Stages at these levels; the last has no noise, as little comes after it to take what is left of it away."""
+        last = levels[-1:]
+        return tuple(
+            Stage(level, ratio=0.0 if level in last else ratio, move=move, relative=self.relative) for level in levels
+        )
 
     def longer(self, plan: Plan, nfe: int) -> Plan:
         """The plan with stages of ever lower levels at its end, so that there are `nfe`."""
@@ -145,6 +170,12 @@ class Family:
         while len(stages) < nfe:
             stages.append(stages[-1].at(stages[-1].level / 1.6))
         return tuple(stages)
+
+
+def _can_renoise(stage: Stage, before: Plan) -> bool:
+    """Whether noise was removed before, and no pixels count as clean to which `renoise` would bring noise."""
+    kept = [earlier.start for earlier in before if earlier.start != "noise"]
+    return bool(before) and (stage.start == "level" or kept[-1:] != ["hole"])
 
 
 def _ladder(top: float, bottom: float, count: int) -> list[float]:

@@ -24,6 +24,21 @@ def _lpips(result: np.ndarray, example: Example) -> float:
     return metrics.lpips(result, example.clean)
 
 
+FLAT_LIMIT = 1.0  # steps of 255 that a scheme may leave in flat areas
+
+
+def penalty(flat_error: float) -> float:
+    """What a scheme loses for what it draws into flat areas: 0 where flat_error <= 1, else 1000 flat_error.
+
+    No metric spans 1000: a scheme above the limit loses against all below it, and of those above it the one that draws
+    least wins.
+
+    Args:
+        flat_error: RMS in steps of 0 to 255, from `Bench.flat_error`.
+    """
+    return 0.0 if flat_error <= FLAT_LIMIT else 1000.0 * flat_error
+
+
 METRICS: dict[str, Callable[[np.ndarray, Example], float]] = {"psnr": _psnr, "ssim": _ssim, "lpips": _lpips}
 LESS_IS_BETTER = {"lpips"}
 UNITS = {"psnr": " dB"}
@@ -54,9 +69,9 @@ class Metric:
         """The means over pictures."""
         return {name: float(np.mean([row[name] for row in rows])) for name in self.names}
 
-    def score(self, values: dict[str, float]) -> float:
-        """The one number that is made as large as possible."""
-        return sum(sign(name) * weight * values[name] for name, weight in self.weights)
+    def score(self, values: dict[str, float], flat_error: float = 0.0) -> float:
+        """The one number that is made as large as possible: the sum of weight (+-value - penalty(flat_error))."""
+        return sum(weight * (sign(name) * values[name] - penalty(flat_error)) for name, weight in self.weights)
 
 
 def sign(name: str) -> int:

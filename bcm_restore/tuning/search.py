@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from ..schemes import Scheme
 from .family import Family, Plan, Stage, plan_of, scheme_of
+from .scores import penalty
 
 FACTORS = (1.4, 1.15)  # by which levels are raised and lowered
 LEAST_GAIN = 1e-4  # of the score: less is no progress (0.003 dB at 27 dB)
-REFUSED = float("-inf")
+OUTSIDE = float("-inf")  # the score of what is not of the family
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,9 @@ class Trial:
 
     Attributes:
         scheme: what was run.
-        score: what is made as large as possible; minus infinity for a scheme that was refused.
+        score: what is made as large as possible.
         values: what the score is made of, by metric.
-        flat_error: what it got wrong in flat areas, RMS of 0 to 255.
+        flat_error: what it adds in flat areas, RMS of 0 to 255.
     """
 
     scheme: Scheme
@@ -29,9 +30,9 @@ class Trial:
     flat_error: float = 0.0
 
     @property
-    def refused(self) -> bool:
+    def penalised(self) -> bool:
         """Whether it draws into flat areas."""
-        return self.score == REFUSED
+        return penalty(self.flat_error) > 0
 
 
 Evaluate = Callable[[Scheme], Trial]
@@ -66,9 +67,8 @@ class Search:
 
     @property
     def best(self) -> Trial | None:
-        """The best trial that was not refused."""
-        allowed = [trial for trial in self.trials.values() if not trial.refused]
-        return max(allowed, key=lambda trial: trial.score, default=None)
+        """The trial with the highest score; None before the first."""
+        return max(self.trials.values(), key=lambda trial: trial.score, default=None)
 
     def run(self, starts: Iterable[Scheme]) -> None:
         """Tries the starts, the first in any case, and goes on from each, the best one first, until time is up."""
@@ -90,7 +90,7 @@ class Search:
         if scheme not in self.trials:
             best = self.best
             trial = self.trials[scheme] = self._evaluate(scheme)
-            if not trial.refused and (best is None or trial.score > best.score):
+            if best is None or trial.score > best.score:
                 self._found(trial)
         return self.trials[scheme]
 
@@ -100,7 +100,7 @@ class Search:
         return self.trial(scheme)
 
     def _score(self, plan: Plan) -> float:
-        return self._in_time(scheme_of(plan)).score if self._family.allows(plan) else REFUSED
+        return self._in_time(scheme_of(plan)).score if self._family.allows(plan) else OUTSIDE
 
     def _descend(self, plan: Plan) -> Plan:
         """Levels in large steps and in small ones, then moves; and once more, in small steps, where moves changed."""
@@ -133,7 +133,7 @@ class Search:
 
     def _better(self, other: Plan, plan: Plan) -> bool:
         score, before = self._score(other), self._score(plan)
-        if REFUSED in (score, before):
+        if OUTSIDE in (score, before):
             return score > before
         return score > before + LEAST_GAIN * abs(before)
 
@@ -146,7 +146,7 @@ def frontier(trials: Iterable[Trial], metrics: dict[str, int]) -> list[Trial]:
     """The trials that no other beats in every metric, the best score first.
 
     Args:
-        trials: those that were refused don't count.
+        trials: those that draw into flat areas don't count unless all do.
         metrics: 1 where more is better, else -1.
     """
 
@@ -154,7 +154,8 @@ def frontier(trials: Iterable[Trial], metrics: dict[str, int]) -> list[Trial]:
         gains = [way * (a.values[name] - b.values[name]) for name, way in metrics.items()]
         return min(gains) >= 0 and max(gains) > 0
 
-    allowed = sorted((trial for trial in trials if not trial.refused), key=lambda trial: -trial.score)
+    trials = sorted(trials, key=lambda trial: -trial.score)
+    allowed = [trial for trial in trials if not trial.penalised] or trials
     unbeaten = [trial for trial in allowed if not any(beats(other, trial) for other in allowed)]
     alike: dict[tuple[float, ...], Trial] = {}
     for trial in unbeaten:  # one of those with the very same values

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bench.degradations import Degradation, flat_picture
+from ..bench.degradations import Degradation
 from ..errors import RestoreError
 from ..model import BCM
 from ..operators import Mask
 from ..schemes import Scheme
 from ..tasks import NFES, Task
-from .bench import FLAT_ERROR, Bench, Posed, pose
+from .bench import Bench, Posed, pose
 from .family import Family, Plan, plan_of, scheme_of
 from .scores import Metric, sign
 from .search import Search, Trial, frontier
 
-FLAT_SIDE = 128  # of the flat pictures, at most
+FLAT_SIDE = 64  # of the flat pictures
+FLAT_COLOURS = ((0, 0, 0), (128, 128, 128), (255, 255, 255), (30, 60, 200))
 HIGHEST_T0 = 4.0  # levels that are multiples of t0 end there
 
 Told = Callable[[str, int, Trial], None]  # called with case, NFE and the best trial so far
@@ -50,7 +51,6 @@ class Study:
         degradations: the variants of the task's damage.
         metric: what schemes are judged by.
         seed: of the noise; the damage depends on the picture's place alone.
-        flat_error: see `Bench`.
 
     Attributes:
         benches: one for each case that the degradations make.
@@ -65,15 +65,15 @@ class Study:
         degradations: dict[str, Degradation],
         metric: Metric,
         seed: int = 0,
-        flat_error: float = FLAT_ERROR,
     ) -> None:
         self.task, self.model, self.metric = task, model, metric
-        side = min(FLAT_SIDE, *(min(picture.shape[:2]) for picture in pictures))
-        posed = [(self._pose(p, d, n, seed), False) for d in degradations.values() for n, p in enumerate(pictures)]
-        posed += [(self._pose(flat_picture(side), d, 0, seed), True) for d in degradations.values()]
+        posed, flat = (
+            [self._pose(p, d, n, seed) for d in degradations.values() for n, p in enumerate(some)]
+            for some in (pictures, flat_pictures())
+        )
         self.benches = {
-            case: Bench(task, model, _of(posed, case, False), _of(posed, case, True), metric, flat_error)
-            for case in dict.fromkeys(one.problem.case for one, flat in posed if not flat)
+            case: Bench(task, model, _of(posed, case), _of(flat, case), metric)
+            for case in dict.fromkeys(one.problem.case for one in posed)
         }
         self.found: list[Found] = []
 
@@ -147,8 +147,13 @@ class Study:
         return self._default(case, max((n for n in NFES if n <= nfe), default=1))
 
 
-def _of(posed: Sequence[tuple[Posed, bool]], case: str, flat: bool) -> list[Posed]:
-    return [one for one, is_flat in posed if one.problem.case == case and is_flat == flat]
+def _of(posed: Sequence[Posed], case: str) -> list[Posed]:
+    return [one for one in posed if one.problem.case == case]
+
+
+def flat_pictures() -> list[np.ndarray]:
+    """(FLAT_SIDE, FLAT_SIDE, 3) uint8 each: of one colour, where what a bad scheme draws shows most."""
+    return [np.full((FLAT_SIDE, FLAT_SIDE, 3), colour, np.uint8) for colour in FLAT_COLOURS]
 
 
 def centre(picture: np.ndarray, side: int) -> np.ndarray:
