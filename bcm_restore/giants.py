@@ -133,7 +133,7 @@ class _Run:
             following = self._moves[position + 1 : position + 2]
             self._evaluate(position, fit=bool(following) and following[0].word == "fit")
         elif move.word == "level":
-            self._level = self._step(State(_EMPTY, self._level), move).level
+            self._level, self._hole = self._step(State(_EMPTY, self._level), move).level, False
         else:
             self._add_noise(move)
 
@@ -209,7 +209,7 @@ class _Run:
         """How many tiles there are from that move on."""
         total, hole = 0, self._hole
         for move in self._moves[position:]:
-            hole |= move.hole
+            hole = move.hole or (hole and move.word != "level")
             total += move.nfe * len(self._cuts(hole))
         return total
 

@@ -2,9 +2,9 @@
 
 The state is an image estimate x at a level t. The moves:
 
-    level s          x counts as being at level s: what is wrong with it is taken for noise (0 NFE)
+    level s          all of x counts as being at level s: what is wrong with it is taken for noise (0 NFE)
     noise s [hole]   adds fresh Gaussian noise until the level is s; `hole`: only where pixels are unknown, the rest
-                     stays clean from there on (networks with level maps) (0 NFE)
+                     stays clean until a `level` (networks with level maps) (0 NFE)
     renoise s eta    noise until the level is s: eta of it fresh, less sqrt(1 - eta^2) of what the last evaluation
                      removed: x goes on in the direction that it went (CM4IR, arXiv 2412.20596) (0 NFE)
     to u             follows the ODE to level u, forwards or backwards; `to 0` stops at sigma_min (1 NFE)
@@ -299,7 +299,7 @@ def check(scheme: Scheme, model: BCM, t0: float = 0.0) -> None:
 
 
 def _level(state: State, move: Move, setting: Setting) -> None:
-    state.level = _target(move, setting)
+    state.level, state.known = _target(move, setting), None
 
 
 def _noise(state: State, move: Move, setting: Setting) -> None:
@@ -322,6 +322,8 @@ def _renoise(state: State, move: Move, setting: Setting) -> None:
     assert state.removed is not None and move.eta is not None
     level = _target(move, setting)
     n = setting.noise(state.x).mul_(move.eta).add_(state.removed, alpha=-math.sqrt(1 - move.eta**2))
+    if state.known is not None:
+        n.masked_fill_(state.known, 0.0)
     state.x = n.mul_(math.sqrt(max(level**2 - state.level**2, 0.0))).add_(state.x)
     state.level = level
 

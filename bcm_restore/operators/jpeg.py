@@ -27,6 +27,7 @@ from .dct import (
     transform,
 )
 from .jpeg_history import chroma, find_sampling
+from .local_range import clamp_to_surroundings
 
 # A coefficient counts as k when it is within k -+ 1/2 steps; `fit` stays this much inside, so that rounding the pixels
 # to float32 afterwards cannot carry it over the edge.
@@ -79,6 +80,9 @@ class Jpeg(Operator):
     libjpeg does. Other writers do otherwise, so `fit` takes what the file says is there. In these blocks it is exact
     only in the limit (`_correct_edges`), and A(fit(x, y)) is y up to what was outside.
 
+    `surroundings`, None at first, may be set to the least and greatest values of the decoded picture's 8x8 `cells`:
+    then x is clamped to them before (`clamp_to_surroundings`), and flat areas stay flat.
+
         >>> operator = Jpeg.from_pixels(torch.zeros(1, 3, 16, 16), quality=50)
         >>> x = torch.rand(1, 3, 16, 16) * 2 - 1
         >>> all(map(torch.equal, operator.A(operator.fit(x, operator.y)), operator.y))
@@ -97,6 +101,7 @@ class Jpeg(Operator):
             _component(self.size, table, own, sampling) for table, own in zip(tables, sampling, strict=True)
         ]
         self.y = tuple(_checked(plane, c) for plane, c in zip(planes, self.components, strict=True))
+        self.surroundings: tuple[Tensor, Tensor] | None = None
 
     @classmethod
     def from_pixels(cls, x: Tensor, quality: int, sampling: tuple[int, int] | None = None) -> Jpeg:
@@ -142,7 +147,7 @@ class Jpeg(Operator):
         """x + T^+ (clamp(T x, (y - 1/2) q, (y + 1/2) q) - T x)."""
         check_image(x, self.size)
         self._check(y, len(x))
-        fitted = x.clone()
+        fitted = x.clone() if self.surroundings is None else clamp_to_surroundings(x, *self.surroundings, cell=8)
         for rows in self._strips():
             strip = fitted[:, :, rows]
             planes = self._analyse(strip)

@@ -14,6 +14,7 @@ class Mask(Operator):
 
     Args:
         known: (B or 1, 1, H, W) bool, True where the pixel is known.
+        limits: the least and the greatest value that `fit` leaves an unknown pixel, (B or 1, 3, 1, 1) each; None: any.
 
     y has the shape of x, (B, 3, H, W); what it holds at unknown pixels is never looked at.
 
@@ -25,16 +26,16 @@ class Mask(Operator):
     Raises RestoreError for a mask of another shape or dtype, or an image of another size.
     """
 
-    def __init__(self, known: Tensor) -> None:
+    def __init__(self, known: Tensor, limits: tuple[Tensor, Tensor] | None = None) -> None:
         if known.ndim != 4 or known.shape[1] != 1 or known.dtype != torch.bool:
             raise RestoreError(
                 f"a mask is bool of shape (B or 1, 1, H, W), not {known.dtype} {tuple(known.shape)}: add the axes"
             )
-        self.known = known
+        self.known, self.limits = known, limits
 
     def crop(self, rows: slice, columns: slice = slice(None)) -> Mask:
         """The operator of a part of the image."""
-        return type(self)(self.known[:, :, rows, columns])
+        return type(self)(self.known[:, :, rows, columns], self.limits)
 
     def A(self, x: Tensor) -> Tensor:
         """The known pixels; the unknown ones are zero."""
@@ -45,7 +46,10 @@ class Mask(Operator):
         return self.A(y)
 
     def fit(self, x: Tensor, y: Tensor) -> Tensor:
-        """Known pixels from y, the rest from x, both bit for bit."""
+        """Known pixels from y, the rest from x, both bit for bit; within the limits if there are any."""
+        if self.limits is not None:
+            low, high = self.limits
+            x = x.clamp(low.to(x), high.to(x))
         return torch.where(self._known_for(x), y, x)
 
     def _known_for(self, x: Tensor) -> Tensor:

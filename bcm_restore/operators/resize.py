@@ -119,7 +119,7 @@ class Resize(Operator):
         """
         first, last = (row * self.size[0] // self.image_size[0] for row in (rows.start, rows.stop))
         size = rows.stop - rows.start, self.image_size[1]
-        return Resize(size, size=(last - first, self.size[1]), filter=self.filter)
+        return type(self)(size, size=(last - first, self.size[1]), filter=self.filter)
 
     def A(self, x: Tensor) -> Tensor:
         """R_h x R_w^T, what `Image.resize` would return."""

@@ -279,10 +279,13 @@ class Task(ABC):
     def cases(self, model: BCM) -> dict[str, dict[int, Scheme]]:
         """The default schemes for that model: case, then NFE.
 
-        A model without any takes those of the default model, or, if `mean` is not defined for it, of the published one.
+        A model without any takes those of one that was trained for the same moves: the default model, the small one
+        where level maps are not known, the published one where `mean` is not defined.
         """
         tables = self.schemes()
-        alike = weights.DEFAULT if model.diagonal else weights.PUBLISHED
+        alike = weights.PUBLISHED
+        if model.diagonal:
+            alike = weights.DEFAULT if model.level_maps else weights.SMALL
         return tables.get(model.name) or tables.get(alike) or {}
 
     def schemes(self) -> dict[str, dict[str, dict[int, Scheme]]]:

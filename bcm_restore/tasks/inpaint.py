@@ -55,7 +55,8 @@ class Inpaint(Task):
         """
         hole = as_mask(mask, image.shape)
         wide = max(_depth(mask) for mask in hole[:, 0].cpu().numpy()) > WIDE
-        operator = SeamlessMask(~hole) if wide else Mask(~hole)
+        limits = known_range(image, hole.to(image.device))
+        operator = SeamlessMask(~hole, limits) if wide else Mask(~hole, limits)
         return Problem(operator, image, fill_batch(image, hole), case="wide" if wide else "thin")
 
     def giant(self, image: np.ndarray, *, mask: Any = None, **inputs: Any) -> Giant | None:
@@ -88,6 +89,9 @@ class _Giant(Giant):
 
     def begin(self, x: Raster) -> None:
         to_raster(self._image, x)
+        parts = [known_range(x.read(rows).cpu(), ~self._mask.crop(rows).known) for rows in bands(self.size)]
+        lows, highs = (torch.stack(each) for each in zip(*parts, strict=True))
+        self._mask.limits = lows.amin(0), highs.amax(0)
         fill_raster(x, self._hole)
 
     def operator(self, rows: slice) -> Mask:
@@ -134,6 +138,12 @@ def as_mask(mask: Any, size: Sequence[int]) -> Tensor:
     if hole.flatten(1).all(1).any():
         raise RestoreError("the mask covers the whole image; leave some of it unmarked to continue from")
     return hole
+
+
+def known_range(images: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the greatest value of each image's known pixels in each channel, (B, 3, 1, 1)."""
+    low = images.masked_fill(hole, torch.inf).amin((2, 3), keepdim=True)
+    return low, images.masked_fill(hole, -torch.inf).amax((2, 3), keepdim=True)
 
 
 def fill_batch(images: Tensor, hole: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from ..operators import Coefficients, Operator, estimate_quality
 from ..operators import Jpeg as JpegOperator
 from ..operators.jpeg import coefficients_of, crop, quantisation_level, strip_height
 from ..operators.jpeg_history import quality_of_parts, sampling_of_parts
+from ..operators.local_range import cells
 from ..rasters import Raster, bands, widened
 from .arrays import to_raster, to_tensor
 from .base import Problem, Task
@@ -44,6 +45,7 @@ class Jpeg(Task):
             operator = JpegOperator.from_pixels(pixels, _found(quality))
         else:
             operator = JpegOperator(coefficients)
+        operator.surroundings = cells(image, 8)
         return Problem(operator, operator.y, image, t0=operator.level())
 
     def giant(
@@ -62,13 +64,15 @@ class _Giant(Giant):
         level = quantisation_level(coefficients.planes, coefficients.tables)
         super().__init__((image.shape[0], image.shape[1]), t0=level)
         self._image, self._coefficients, self._grey = image, coefficients, grey
-        self.unit = strip_height(max(down for down, _ in coefficients.sampling))
+        self.unit = self.reach = strip_height(max(down for down, _ in coefficients.sampling))
 
     def begin(self, x: Raster) -> None:
         to_raster(self._image, x)
 
     def operator(self, rows: slice) -> JpegOperator:
-        return JpegOperator(crop(self._coefficients, rows), self._grey)
+        operator = JpegOperator(crop(self._coefficients, rows), self._grey)
+        operator.surroundings = cells(to_tensor(self._image[rows])[0], 8)
+        return operator
 
     def measured(self, rows: slice, operator: Operator) -> Any:
         assert isinstance(operator, JpegOperator)

@@ -10,12 +10,21 @@ from .. import rasters
 from ..errors import RestoreError
 from ..giants import Giant
 from ..operators import Operator, Resize
+from ..operators.local_range import clamp_to_surroundings
 from ..operators.resize import REACH
 from ..rasters import Raster, bands, widened
 from .arrays import to_tensor
 from .base import Problem, Task
 
 SCALES = (2, 3, 4, 8)
+
+
+class Enlargement(Resize):
+    """Scaling down whose `fit` keeps flat areas flat: x goes no further than the small pixels around allow."""
+
+    def fit(self, x: Tensor, y: Tensor) -> Tensor:
+        """`Resize.fit`, after clamping x to its surroundings in y."""
+        return super().fit(clamp_to_surroundings(x, y, y, self.image_size[0] // self.size[0]), y)
 
 
 class SuperResolve(Task):
@@ -66,10 +75,10 @@ class _Giant(Giant):
         return to_tensor(self._image[rows.start // self._scale : rows.stop // self._scale])[0]
 
 
-def _operator(size: Sequence[int], scale: int, kernel: str) -> Resize:
+def _operator(size: Sequence[int], scale: int, kernel: str) -> Enlargement:
     if scale not in SCALES:
         raise RestoreError(f"scale {scale} has no schemes; use {', '.join(map(str, SCALES))}")
-    return Resize((size[0] * scale, size[1] * scale), scale=scale, filter=kernel)
+    return Enlargement((size[0] * scale, size[1] * scale), scale=scale, filter=kernel)
 
 
 def _estimate(operator: Resize, y: Tensor) -> Tensor:
