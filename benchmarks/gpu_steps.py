@@ -1,4 +1,4 @@
-"""Seconds of a training step on this device: a line of benchmarks/cuda.md.
+"""Seconds of a training step on this device: a line of benchmarks/training.md.
 
     python benchmarks/gpu_steps.py RECIPE DATA [--start MODEL] [--teacher KIND]
 

@@ -188,7 +188,7 @@ def test_formats_and_quality(cli, photo, tmp_path):
 def test_json_says_what_was_done(cli, photo, tmp_path):
     result = cli("super-resolve", photo, "--scale", 2, "--nfe", 2, "--json", "--compare")
     document = json.loads(result.stdout)
-    assert (document["task"], document["model"], document["device"]) == ("super-resolve", "bcm-photo-small", "cpu")
+    assert (document["task"], document["model"], document["device"]) == ("super-resolve", "bcm-photo", "cpu")
     [entry] = document["files"]
     assert entry["seconds"] > 0
     assert entry["scheme"].count("fit")

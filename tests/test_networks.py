@@ -1,16 +1,10 @@
-import importlib.util
-from pathlib import Path
-
 import pytest
 import torch
 
 import bcm_restore
 from bcm_restore.errors import RestoreError
-from bcm_restore.model import BCM
 from bcm_restore.networks import ConvUNet, build
 from bcm_restore.networks.conv_unet import continuation
-
-LAB = Path(__file__).parents[2] / "shared" / "lab"
 
 
 def test_a_fresh_network_is_zero_and_its_blocks_are_identities():
@@ -60,36 +54,6 @@ def test_known_pixels_are_continued_into_a_hole():
     lonely[:, :, 0, 0] = -10
     spread = continuation(torch.ones(1, 1, 64, 64), lonely)
     assert spread[0, 0, 8, 8] > 0.98 and spread[0, 0, 40, 40] == 0
-
-
-NAMES = {"te": "t_embedding", "ue": "u_embedding", "inp": "entrance", "enc": "encoder", "dec": "decoder"}
-NAMES |= {"mid": "middle", "out": "exit", "c1": "conv1", "c2": "conv2", "e": "modulation"}
-
-
-@pytest.mark.shared
-@pytest.mark.skipif(not LAB.is_dir(), reason="the lab's files are not beside this checkout")
-def test_the_labs_weights_give_what_they_gave_there():
-    from safetensors.torch import load_file
-
-    spec = importlib.util.spec_from_file_location("lab_net", LAB / "net.py")
-    lab = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(lab)
-    seed = load_file(LAB / "seed.safetensors")
-    seed["inp.weight"] = seed["inp.weight"][:, :12]  # the planes of the level maps are zero
-    reference = lab.UNet(norm="none")
-    reference.load_state_dict(seed)
-    net = ConvUNet()
-    own = {".".join(NAMES.get(part, part) for part in name.split(".")): t for name, t in seed.items() if name != "fr"}
-    planes = net.entrance.weight.shape[1]
-    own["entrance.weight"] = torch.nn.functional.pad(own["entrance.weight"], (0, 0, 0, 0, 0, planes - 12))
-    net.load_state_dict(own)
-    model = BCM(net, device="cpu")
-    x = torch.randn(2, 3, 96, 64)
-    for t, u in ((80.0, 0.002), (0.07, 15.0), (0.3, 0.3)):
-        levels = torch.full((2,), t), torch.full((2,), u)
-        torch.testing.assert_close(
-            model.traverse(x, t, u), lab.bcm(reference, x, *levels), rtol=1e-5, atol=1e-5 * max(1, u)
-        )
 
 
 def test_the_same_bits_for_any_number_of_threads():

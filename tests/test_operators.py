@@ -70,6 +70,15 @@ def test_one_mask_for_a_batch():
     assert torch.equal(Mask(known).A(x), x * known)
 
 
+def test_limits_hold_where_pixels_are_unknown():
+    known = torch.tensor([[[[True, False, False]]]])
+    x, y = random_image(1, 3, 1, 3) * 5, random_image(1, 3, 1, 3, seed=1) * 5
+    low, high = torch.full((1, 3, 1, 1), -0.5), torch.full((1, 3, 1, 1), 0.25)
+    fitted = Mask(known, (low, high)).crop(slice(0, 1)).fit(x, y)
+    assert torch.equal(fitted[..., 0], y[..., 0])
+    assert torch.equal(fitted[..., 1:], x[..., 1:].clamp(-0.5, 0.25))
+
+
 @pytest.mark.parametrize("known", [torch.ones(1, 1, 4, 4), torch.ones(4, 4, dtype=torch.bool)])
 def test_mask_refuses_what_is_no_mask(known):
     with pytest.raises(RestoreError, match="bool of shape"):

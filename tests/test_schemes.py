@@ -158,6 +158,21 @@ def test_noise_in_the_hole_leaves_known_pixels_clean_until_the_end(model):
     assert torch.equal(back[..., :8], x[..., :8])
 
 
+def test_a_level_takes_in_the_known_pixels_again(model):
+    x = torch.full((1, 3, 16, 16), 0.25)
+    own = execute("noise 3 hole, mean", model, x)
+    assert torch.equal(own[..., :8], x[..., :8])
+    everywhere = execute("noise 3 hole, mean, level 0.5, mean", model, x)
+    torch.testing.assert_close(everywhere, own / 2)  # D = x / 2 at t = sigma_data, in the known pixels as well
+
+
+def test_renoise_in_the_hole_leaves_known_pixels_clean(model):
+    x = torch.full((1, 3, 16, 16), 0.25)
+    again = execute("noise 3 hole, mean, renoise 1 0.5", model, x)
+    assert torch.equal(again[..., :8], x[..., :8])
+    assert again[..., 8:].std() > 0.1
+
+
 def test_renoise_without_fresh_noise_goes_on_as_far_as_the_denoising_went(model):
     x = torch.randn(1, 3, 16, 16)
     noisy, clean = execute("noise 0.5", model, x), execute("noise 0.5, mean", model, x)

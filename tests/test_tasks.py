@@ -66,8 +66,13 @@ def test_models_that_never_saw_the_diagonal_get_schemes_that_they_can_run(name):
         for case in task.schemes()[weights.DEFAULT]:
             for nfe in tasks.NFES:
                 schemes.check(task.default(nfe, model, case), model, t0=0.2 if name == "jpeg" else 0.0)
-    new = still(name="new", diagonal=True)
+    new = still(name="new", diagonal=True, level_maps=True)
     assert task.cases(new) == task.schemes()[weights.DEFAULT]
+    without = still(name="new", diagonal=True)
+    assert task.cases(without) == task.schemes()[weights.SMALL]
+    for case in task.schemes()[weights.SMALL]:
+        for nfe in tasks.NFES:
+            schemes.check(task.default(nfe, without, case), without, t0=0.2 if name == "jpeg" else 0.0)
 
 
 def still(diagonal=False, **options):

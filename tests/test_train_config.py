@@ -1,15 +1,18 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bcm_restore.errors import RestoreError
+from bcm_restore.networks import build
 from bcm_restore.train import config as module
 from bcm_restore.train.config import Config, make_config, read_config
 from bcm_restore.train.objectives import OBJECTIVES
 
+RECIPES = Path(__file__).parents[1] / "benchmarks" / "recipes"
 LEAST = {"network": {}, "run": {"steps": 5}}
 SECTIONS = ("data", "objective", "teacher", "optimizer", "run")
 
@@ -284,3 +287,12 @@ def test_any_value_is_taken_or_refused_and_nothing_else(value, key):
         make_config(with_value(key, value))
     except RestoreError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*/*.toml")), ids=lambda path: path.stem)
+def test_the_recipes_of_the_shipped_models_can_be_read(path):
+    config = read_config(path)
+    assert config.teacher.kind != "none"
+    if config.network:
+        arguments = {key: value for key, value in config.network.items() if key != "architecture"}
+        build(config.network["architecture"], arguments)
