@@ -16,7 +16,8 @@ from ..canvas import spread
 from ..errors import RestoreError
 from ..model import BCM
 
-DEFAULT = "bcm-photo-small"
+DEFAULT = "bcm-photo"
+SMALL = "bcm-photo-small"  # trained without level maps
 PUBLISHED = "bcm-imagenet64"  # the paper's
 
 
@@ -109,7 +110,7 @@ def _digest(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> st
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
         sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        sha256.update(tensor.flatten().view(torch.uint8).numpy().data)
+        sha256.update(tensor.cpu().flatten().view(torch.uint8).numpy().data)
     return sha256.hexdigest()
 
 
