@@ -20,6 +20,7 @@ from bcm_restore.errors import RestoreError
 from bcm_restore.model import Noise
 from bcm_restore.train.levels import Levels
 from bcm_restore.train.teachers import ffdnet
+from bcm_restore.train.validation import psnr
 
 SIGMAS = (5, 15, 25, 50)  # of noise, in units of 8-bit pixels
 SIDE = 256
@@ -49,13 +50,10 @@ def denoisers(models: list[str]) -> dict[str, Denoise]:
     return found | {"FFDNet": lambda x, t: teach(x, Levels(torch.full((len(x),), t), torch.full((len(x), 1, 1, 1), t)))}
 
 
-def psnr(denoise: Denoise, clean: list[Tensor], sigma: float) -> float:
+def score(denoise: Denoise, clean: list[Tensor], sigma: float) -> float:
     """Mean over the crops, each with its own noise, the same for every denoiser."""
-    t, values = sigma / 127.5, []
-    for number, x in enumerate(clean):
-        error = (denoise(x + t * Noise([number])(x), t).clamp(-1, 1) - x) / 2
-        values.append(float(-10 * error.square().mean().log10()))
-    return float(np.mean(values))
+    t = sigma / 127.5
+    return float(torch.cat([psnr(denoise(x + t * Noise([n])(x), t), x) for n, x in enumerate(clean)]).mean())
 
 
 def main() -> None:
@@ -69,7 +67,7 @@ def main() -> None:
     for folder in options.folders:
         clean = list(crops(folder))
         for name, denoise in contestants.items():
-            scores = " | ".join(f"{psnr(denoise, clean, sigma):.2f}" for sigma in SIGMAS)
+            scores = " | ".join(f"{score(denoise, clean, sigma):.2f}" for sigma in SIGMAS)
             print(f"| {folder.name} ({len(clean)}) | {name} | {scores} |", flush=True)
 
 

@@ -89,7 +89,9 @@ class _Giant(Giant):
 
     def begin(self, x: Raster) -> None:
         to_raster(self._image, x)
-        parts = [known_range(x.read(rows).cpu(), ~self._mask.crop(rows).known) for rows in bands(self.size)]
+        parts = [
+            known_range(self.measured(rows, self._mask), ~self._mask.crop(rows).known) for rows in bands(self.size)
+        ]
         lows, highs = (torch.stack(each) for each in zip(*parts, strict=True))
         self._mask.limits = lows.amin(0), highs.amax(0)
         fill_raster(x, self._hole)
