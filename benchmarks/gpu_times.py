@@ -1,4 +1,4 @@
-"""Seconds of evaluations on a GPU, beside what the card can do. It has not run on one yet.
+"""Seconds of evaluations on a GPU, beside what the card can do: the tables of benchmarks/cuda.md.
 
     python benchmarks/gpu_times.py [MODEL ...]
 
