@@ -19,7 +19,7 @@ else:
 
 TEACHERS = ("none", "ffdnet", "model", "deepinv")
 SOURCES = {"model": "its name or file", "deepinv": "the denoiser's class (DRUNet)"}  # what teachers can't do without
-SHARES = ("filled", "diagonal", "to_min", "to_max", "from_max", "round_trip")  # options of objectives, between 0 and 1
+SHARES = ("filled", "diagonal", "to_min", "to_max", "from_max")  # options of objectives, between 0 and 1
 COUNTS = ("first", "last")  # options of objectives, numbers of levels
 
 

@@ -124,7 +124,6 @@ def flow_map(
     to_min: float = 0.45,
     to_max: float = 0.2,
     from_max: float = 0.15,
-    round_trip: float = 0.0,
     mean: float = -0.9,
     deviation: float = 1.8,
 ) -> Losses:
@@ -137,11 +136,7 @@ def flow_map(
         diagonal: share of the batch for the `diffusion` objective.
         to_min, to_max: share of the other images that go to sigma_min and to sigma_max.
         from_max: share of them that come from sigma_max, which log t's density hardly reaches.
-        round_trip: share of them that go to u and back.
         mean, deviation: of log t, and of log u where it goes to neither end.
-
-    Round trips are BCM's soft constraint (arXiv 2403.18035, eq. 10) that ends where it begins, f(f(x, t, u), u, t) = x:
-    the way there learns what the target network's way back can read.
     """
     count = round(diagonal * len(batch))
     off = batch[count:]
@@ -153,18 +148,9 @@ def flow_map(
     u = torch.where(end < to_min, flow.sigma_min, torch.where(end > 1 - to_max, flow.sigma_max, u))
     at, to = flow.levels(t, off.known), flow.levels(u, off.known)
     x = off.clean + at.pixel * off.noise()
-    raw = flow.F(x, at, to, off.labels)
-    error = raw - semigroup_target(target, x, at, to, off.known, off.labels)
+    error = flow.F(x, at, to, off.labels) - semigroup_target(target, x, at, to, off.known, off.labels)
     terms = diffusion(flow, target, batch[:count]) if count else {}
-    terms["semigroup"] = in_hole(error.square(), off).mean()
-    some = slice(round(round_trip * len(off)))
-    if some.stop:
-        there = flow.land(x[some], raw[some], at[some], to[some])
-        labels = None if off.labels is None else off.labels[some]
-        back = target.traverse(there, to[some], at[some], labels) - x[some]
-        squares = (back.square() / (at[some].pixel ** 2 + flow.sigma_data**2))
-        terms["soft"] = len(raw[some]) / len(off) * in_hole(squares, off[some]).mean()
-    return terms
+    return {**terms, "semigroup": in_hole(error.square(), off).mean()}
 
 
 @torch.no_grad()
