@@ -82,7 +82,7 @@ def checkers(x: Tensor, steps: float) -> Tensor:
 def test_finds_the_mean(best, truth):
     trial = best(lambda x, is_mean, _: truth if is_mean else x, "level 0.2, to 0, fit")
     assert str(trial.scheme).endswith("mean, fit")
-    assert trial.values["psnr"] > 80
+    assert trial.values["psnr"] > 48
 
 
 def test_finds_to_0(best, truth):
@@ -93,7 +93,7 @@ def test_finds_to_0(best, truth):
 def test_finds_noise_in_the_hole(best, truth):
     trial = best(lambda x, _, known: truth if known else x, "level 0.2, to 0, fit", family=Family(holes=True))
     assert "hole" in str(trial.scheme)
-    assert trial.values["psnr"] > 80
+    assert trial.values["psnr"] > 48
 
 
 def test_finds_renoise(best, truth):

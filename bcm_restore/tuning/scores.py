@@ -8,12 +8,15 @@ import numpy as np
 
 from .. import metrics
 from ..bench.degradations import Example
-from ..bench.measures import BEST_PSNR
 from ..errors import RestoreError
 
 
+FINEST = 20 * math.log10(255)  # dB: an RMS error of one step of 255
+
+
 def _psnr(result: np.ndarray, example: Example) -> float:
-    return min(metrics.psnr(result, example.clean, example.where), BEST_PSNR)
+    # without the limit, a hole in a clear sky that only idle schemes leave exact would decide the mean over all pictures
+    return min(metrics.psnr(result, example.clean, example.where), FINEST)
 
 
 def _ssim(result: np.ndarray, example: Example) -> float:
