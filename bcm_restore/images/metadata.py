@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
+from typing import Any
 
 from PIL import Image
 
-EXIF_PREFIX = b"Exif\x00\x00"
-TIFF_MAGICS = (b"II*\x00", b"MM\x00*")
+from .captions import read_xmp
+from .colour import colour_space
+from .quiet import quiet
+from .stale import EXIF_PREFIX, TIFF_MAGICS, byte_order, entries, first_directory, fresh_exif, fresh_xmp
 
 _ORIENTATION = 0x0112
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
@@ -49,6 +53,41 @@ def with_orientation(exif: bytes | None, orientation: int) -> bytes | None:
     tags = parsed(exif)
     tags[_ORIENTATION] = orientation
     return tags.tobytes()
+
+
+def current_exif(exif: bytes | None, orientation: int, size: tuple[int, int]) -> bytes | None:
+    """EXIF for new pixels: it says their orientation and `size` = (height, width), and shows none of the old ones."""
+    exif = with_orientation(exif, orientation)
+    if exif is None:
+        return None
+    fresh = fresh_exif(exif, size)
+    try:
+        parsed(fresh)
+    except Exception:  # a thumbnail that lay over the rest
+        return None
+    return fresh
+
+
+def carried(image: Image.Image) -> Callable[[tuple[int, int]], dict[str, Any]]:
+    """What a PIL image that was made of `image` has in its `info`, given its size (width, height).
+
+    Profile, resolution, EXIF and XMP: what Pillow's own operations keep, and without what shows the old pixels.
+    """
+    with quiet():
+        exif, orientation = read_exif(image)
+    icc, _ = colour_space(image, b"")
+    xmp, dpi = read_xmp(image), image.info.get("dpi")
+
+    def info(size: tuple[int, int]) -> dict[str, Any]:
+        found = {
+            "icc_profile": icc,
+            "dpi": dpi,
+            "exif": current_exif(exif, orientation, size[::-1]),
+            "xmp": xmp and fresh_xmp(xmp, orientation, size[::-1]),
+        }
+        return {name: value for name, value in found.items() if value}
+
+    return info
 
 
 def parsed(exif: bytes | None) -> Image.Exif:
@@ -106,16 +145,10 @@ def _orientation_entry(tiff: bytes) -> tuple[int, str] | None:
     """Where the value of the orientation tag stands, and its struct format."""
     if tiff[:4] not in TIFF_MAGICS:
         return None
-    order = "<" if tiff[:2] == b"II" else ">"
     try:
-        (directory,) = struct.unpack_from(order + "I", tiff, 4)
-        (entries,) = struct.unpack_from(order + "H", tiff, directory)
-        for start in range(directory + 2, directory + 2 + 12 * entries, 12):
-            tag, kind, count = struct.unpack_from(order + "HHI", tiff, start)
-            if tag == _ORIENTATION and kind in (3, 4) and count == 1:
-                form = order + ("H" if kind == 3 else "I")
-                struct.unpack_from(form, tiff, start + 8)
-                return start + 8, form
+        for entry in entries(tiff, first_directory(tiff)):
+            if entry.tag == _ORIENTATION and entry.kind in (3, 4) and entry.values == 1:
+                return entry.place, byte_order(tiff) + ("H" if entry.kind == 3 else "I")
     except struct.error:
         pass
     return None

@@ -41,6 +41,14 @@ class Picture:
     """Pillow's name of the source's format."""
     dpi: tuple[float, float] | None = None
     """Pixels an inch, across and down."""
+    xmp: bytes | None = None
+    """XMP packet."""
+    iptc: bytes | None = None
+    """IPTC records."""
+    text: tuple[tuple[str, str], ...] = ()
+    """Keywords and texts of a PNG; a comment stands under "Comment"."""
+    cicp: tuple[int, int, int, int] | None = None
+    """Colour space of `pixels` that no profile can name (ITU-T H.273: PQ, HLG), as PNG has it."""
 
     def __post_init__(self) -> None:
         grey_or_rgb = self.pixels.ndim == 2 or (self.pixels.ndim == 3 and self.pixels.shape[2] == 3)

@@ -15,10 +15,11 @@ from PIL import Image, UnidentifiedImageError, features
 
 from ..errors import RestoreError
 from . import segments
+from .captions import read_iptc, read_text, read_xmp
 from .channels import bands, keyed_alpha, split, to_srgb
+from .colour import colour_space
 from .deep import decode_deep, deep_layout, raw_mode
 from .metadata import (
-    TIFF_MAGICS,
     read_dpi,
     read_exif,
     tiff_orientation,
@@ -27,6 +28,7 @@ from .metadata import (
 )
 from .picture import Picture
 from .quiet import mute, quiet
+from .stale import TIFF_MAGICS
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif", ".bmp")
 """Which files are taken for pictures, by their names in lower case."""
@@ -217,7 +219,8 @@ def _picture(image: Image.Image, file: BytesIO) -> Picture:
         # The EXIF of a PNG may follow the pixels.
         image.load()
         exif, orientation = read_exif(image)
-    icc = image.info.get("icc_profile") or None
+    icc, cicp = colour_space(image, file.getvalue())
+    xmp, iptc, text = read_xmp(image), read_iptc(image), read_text(image)
     key = image.info.get("transparency")
     dpi = read_dpi(image)
     name = image.format or "PNG"
@@ -233,4 +236,5 @@ def _picture(image: Image.Image, file: BytesIO) -> Picture:
         image.close()
     if alpha is None:
         alpha = keyed_alpha(pixels, key, rawmode)
-    return Picture(pixels, alpha, icc, exif, orientation, {"MPO": "JPEG", "DIB": "BMP"}.get(name, name), dpi)
+    name = {"MPO": "JPEG", "DIB": "BMP"}.get(name, name)
+    return Picture(pixels, alpha, icc, exif, orientation, name, dpi, xmp, iptc, text, cicp)

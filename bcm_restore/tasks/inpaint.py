@@ -6,6 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from .. import rasters
@@ -59,6 +60,10 @@ class Inpaint(Task):
         operator = SeamlessMask(~hole, limits) if wide else Mask(~hole, limits)
         return Problem(operator, image, fill_batch(image, hole), case="wide" if wide else "thin")
 
+    def ignored(self, size: Sequence[int], *, mask: Any = None, **inputs: Any) -> Tensor | None:
+        """See `Task.ignored`: what the mask marks."""
+        return as_mask(mask, size)
+
     def giant(self, image: np.ndarray, *, mask: Any = None, **inputs: Any) -> Giant | None:
         """See `Task.giant` and `problem`."""
         if image.shape[0] * image.shape[1] <= rasters.LARGE:
@@ -76,6 +81,11 @@ class Inpaint(Task):
             return torch.where(
                 as_mask(mask, image.shape).to(image.device)[0 if image.ndim == 3 else slice(None)], restored, image
             )
+        if isinstance(image, Image.Image) and image.mode == "F":
+            values = self.finish(np.array(restored), np.asarray(image), mask=mask)
+            kept = Image.fromarray(values)
+            kept.info.update(restored.info)
+            return kept
         return restored
 
 
@@ -132,7 +142,7 @@ def as_mask(mask: Any, size: Sequence[int]) -> Tensor:
     """
     if mask is None:
         raise RestoreError("inpaint needs a mask: True or white where the picture is to be filled")
-    hole = torch.as_tensor(np.asarray(mask) if not isinstance(mask, Tensor) else mask).bool()
+    hole = torch.as_tensor(np.array(mask) if not isinstance(mask, Tensor) else mask).bool()
     hole = hole.reshape((1,) * (4 - hole.ndim) + tuple(hole.shape))
     if tuple(hole.shape[2:]) != tuple(size[-2:]):
         sizes = [f"{shape[-1]}x{shape[-2]}" for shape in (hole.shape, size)]
