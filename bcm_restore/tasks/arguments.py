@@ -22,7 +22,7 @@ def check_names(task: "Task", given: Mapping[str, Any]) -> None:
     Raises:
         TypeError: names the first, with the name that is like it.
     """
-    own, inputs = _names(task.run), _names(task.problem) - {"image"}
+    own, inputs = _names(task.run) - {"image"}, _names(task.problem) - {"image"}
     if not inputs and "run" not in vars(type(task)):
         return
     for name in given:

@@ -80,12 +80,12 @@ def check_values(x: Tensor, ignored: Tensor | None = None) -> None:
 
 
 def _from_numpy(array: np.ndarray) -> tuple[Tensor, Back]:
-    scale = _scale(array.dtype, array)
+    scale = _scale(array.dtype.name, array)
     shaped = array[:, :, None] if array.ndim == 2 else array
     if shaped.ndim != 3 or shaped.shape[2] not in (1, 3):
         raise RestoreError(_no_array(array.shape))
     _check_size(array.shape)
-    planes = torch.from_numpy(np.require(_widen(shaped), requirements=["C", "W"])).permute(2, 0, 1)[None]
+    planes = torch.from_numpy(_widen(shaped)).permute(2, 0, 1)[None]
     tensor = _normalise(planes, scale)
 
     def to_numpy(result: Tensor) -> np.ndarray:
@@ -98,7 +98,7 @@ def _from_numpy(array: np.ndarray) -> tuple[Tensor, Back]:
 
 def _no_array(shape: tuple[int, ...]) -> str:
     """Why an array of that shape is no picture."""
-    what = f"array {shape} is not (H, W), (H, W, 1) or (H, W, 3)"
+    what = f"array {shape} is not (H, W), (H, W, 1 or 3) or (N, H, W, 1 or 3)"
     if len(shape) >= 3 and shape[-3] in (1, 3):
         order = "1, 2, 0" if len(shape) == 3 else "0, 2, 3, 1"
         return f"{what}: NumPy arrays have their channels last; transpose({order}) puts them there"
@@ -134,22 +134,24 @@ def _check_size(shape: tuple[int, ...]) -> None:
 
 
 def _widen(array: np.ndarray) -> np.ndarray:
-    """What torch takes: its own byte order, and hardly any uint16."""
-    if array.dtype == np.uint16:
-        return array.astype(np.int32)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    """What torch takes: its own byte order, no negative strides, writable, and hardly any uint16."""
+    if array.dtype.name == "uint16":
+        return np.ascontiguousarray(array).astype(np.int32)
+    own = np.require(array.astype(array.dtype.newbyteorder("="), copy=False), requirements=["C", "W"])
+    return own.copy() if min(own.strides) < 0 else own  # as single rows may have them
 
 
-def _scale(dtype: np.dtype | str, values: Any) -> float:
+def _scale(dtype: str, values: np.ndarray | Tensor) -> float:
     """The value of white."""
     if dtype in ("float16", "float32", "float64"):
         return 1.0
     if dtype in ("uint8", "uint16"):
         return float(np.iinfo(dtype).max)
     known = "use uint8, uint16 or floats in [0, 1]"
-    if "int" not in str(dtype) or not math.prod(values.shape):
+    if "int" not in dtype or not math.prod(values.shape):
         raise RestoreError(f"pictures of {dtype} are not known; {known}")
-    raise RestoreError(f"pictures of {dtype} (here {int(values.min())} to {int(values.max())}) are not known; {known}")
+    found = np.asarray(values.cpu() if isinstance(values, Tensor) else values)
+    raise RestoreError(f"pictures of {dtype} (here {found.min()} to {found.max()}) are not known; {known}")
 
 
 def _normalise(planes: Tensor, scale: float) -> Tensor:

@@ -162,7 +162,9 @@ class Task(ABC):
         """
         check_names(self, inputs)
         how = {"nfe": nfe, "scheme": scheme, "model": model, "label": label, "seed": seed, "progress": progress}
-        if isinstance(image, list | tuple) or (isinstance(image, np.ndarray) and image.ndim == 4):
+        if isinstance(image, list | tuple) or (
+            isinstance(image, np.ndarray) and image.ndim == 4 and image.shape[3] in (1, 3)
+        ):
             return self._run_several(image, inputs, how)
         [restoration] = self.run_together([image], [inputs], **how)
         return restoration

@@ -79,7 +79,9 @@ class Inpaint(Task):
             return restored
         if isinstance(image, Tensor):
             return torch.where(
-                as_mask(mask, image.shape).to(image.device)[0 if image.ndim == 3 else slice(None)], restored, image
+                as_mask(mask, image.shape).to(image.device)[0 if image.ndim == 3 else slice(None)],
+                restored,
+                image.detach(),
             )
         if isinstance(image, Image.Image) and image.mode == "F":
             values = self.finish(np.array(restored), np.asarray(image), mask=mask)
