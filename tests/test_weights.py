@@ -126,7 +126,7 @@ def test_a_published_checkpoint_is_loaded_as_it_is_imported(tmp_path, monkeypatc
     file = tmp_path / "ema_0.9999.pt"
     file.write_bytes(checkpoint())
     model = weights.load_model(file, device="cpu")
-    _, path = import_file(file, name="mine", precision="fp32")
+    import_file(file, name="mine", precision="fp32")
     imported = weights.load_model("mine", device="cpu")
     assert model.name == "ema_0.9999"
     assert (model.diagonal, model.classes) == (imported.diagonal, imported.classes)
