@@ -4,19 +4,23 @@ Everything that can go wrong with a file is a `RestoreError` of one line that na
 """
 
 from .jpeg import JpegCoefficients, jpeg_coefficients
-from .picture import Picture, as_depth, resized
+from .pages import Pages
+from .picture import Picture, Timing, as_depth, resized
 from .reading import MAX_PIXELS, SUFFIXES, declared_pixels, file_contents, is_image, read, read_mask
-from .writing import encoded, output_format, write, write_animation
+from .writing import encoded, file_pages, output_format, write, write_animation
 
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "JpegCoefficients",
+    "Pages",
     "Picture",
+    "Timing",
     "as_depth",
     "declared_pixels",
     "encoded",
     "file_contents",
+    "file_pages",
     "is_image",
     "jpeg_coefficients",
     "output_format",

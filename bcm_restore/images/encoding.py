@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from io import BytesIO
 from itertools import accumulate
 from typing import Any
@@ -43,6 +44,16 @@ _TIFF_GREY, _TIFF_RGB, _TIFF_DEFLATE, _TIFF_HORIZONTAL, _TIFF_STRAIGHT_ALPHA, _T
 
 def encode(picture: Picture, name: str, quality: int | None = None) -> bytes:
     """A picture as a file of Pillow's format `name`; RestoreError, without the file's name, for what it cannot hold."""
+    check(picture, name, quality)
+    if name == "TIFF":
+        return _tiff(picture)
+    if name == "PNG" and picture.pixels.dtype == np.uint16:
+        return _png16(picture)
+    return _by_pillow(picture, name, quality)
+
+
+def check(picture: Picture, name: str, quality: int | None) -> None:
+    """Raises RestoreError, without the file's name, for what Pillow's format `name` cannot hold."""
     if quality is not None and not 1 <= quality <= 100:
         raise RestoreError(f"quality {quality} is not between 1 and 100; 95 is a good one")
     _check_size(picture.size, name)
@@ -50,11 +61,6 @@ def encode(picture: Picture, name: str, quality: int | None = None) -> bytes:
         raise RestoreError(f"{name} holds no transparency; write .png, .webp, .tif or .avif instead")
     if picture.cicp is not None and name != "PNG":
         raise RestoreError(f"its colours are in {colour_name(picture.cicp)}, which {name} does not hold; write .png")
-    if name == "TIFF":
-        return _tiff(picture)
-    if name == "PNG" and picture.pixels.dtype == np.uint16:
-        return _png16(picture)
-    return _by_pillow(picture, name, quality)
 
 
 def encode_animation(frames: Sequence[np.ndarray], name: str, duration_ms: int) -> bytes:
@@ -94,24 +100,27 @@ def _with_palette(image: Image.Image) -> Image.Image:
 
 
 def _by_pillow(picture: Picture, name: str, quality: int | None) -> bytes:
-    settings = dict(_SETTINGS[name])
-    if name in _QUALITY:
-        settings["quality"] = quality or _QUALITY[name]
-    exif = _exif(picture)
-    if name == "BMP" or (name == "JPEG" and len(exif or b"") > _JPEG_SEGMENT):
-        exif, picture = None, picture.upright()
-    if exif:
-        settings["exif"] = exif
-    settings |= _captions(picture, name)
-    if picture.icc:
-        settings["icc_profile"] = picture.icc
-    if picture.dpi:
-        settings["dpi"] = picture.dpi
-    samples = _samples(picture, np.uint8)
+    if name == "BMP" or (name == "JPEG" and len(_exif(picture) or b"") > _JPEG_SEGMENT):
+        picture = replace(picture.upright(), exif=None)
     file = BytesIO()
     with quiet():
-        Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples).save(file, name, **settings)
+        as_image(picture).save(file, name, **pillow_settings(picture, name, quality))
     return file.getvalue()
+
+
+def pillow_settings(picture: Picture, name: str, quality: int | None) -> dict[str, Any]:
+    """What Pillow takes besides the pixels to save a picture."""
+    settings = dict(_SETTINGS[name]) | _captions(picture, name)
+    if name in _QUALITY:
+        settings["quality"] = quality or _QUALITY[name]
+    settings |= {"exif": _exif(picture), "icc_profile": picture.icc, "dpi": picture.dpi}
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def as_image(picture: Picture) -> Image.Image:
+    """The pixels and the transparency in 8 bits."""
+    samples = _samples(picture, np.uint8)
+    return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
 
 
 def _exif(picture: Picture) -> bytes | None:

@@ -23,6 +23,21 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+@dataclass(frozen=True)
+class Timing:
+    """How an animation runs.
+
+    Attributes:
+        durations: of each frame, in ms.
+        loop: how often it runs; 0: for ever.
+        apart: the first frame is what programs show that know no animation, and not a part of it.
+    """
+
+    durations: tuple[float, ...]
+    loop: int = 0
+    apart: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """The pixels of a file, and what the file says about them."""
