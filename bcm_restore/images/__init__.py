@@ -4,9 +4,10 @@ Everything that can go wrong with a file is a `RestoreError` of one line that na
 """
 
 from .jpeg import JpegCoefficients, jpeg_coefficients
+from .kinds import SUFFIXES, is_foreign, is_image, unread
 from .pages import Pages
 from .picture import Picture, Timing, as_depth, resized
-from .reading import MAX_PIXELS, SUFFIXES, declared_pixels, file_contents, is_image, read, read_mask
+from .reading import MAX_PIXELS, declared_pixels, file_contents, read, read_mask
 from .writing import encoded, file_pages, output_format, write, write_animation
 
 __all__ = [
@@ -21,12 +22,14 @@ __all__ = [
     "encoded",
     "file_contents",
     "file_pages",
+    "is_foreign",
     "is_image",
     "jpeg_coefficients",
     "output_format",
     "read",
     "read_mask",
     "resized",
+    "unread",
     "write",
     "write_animation",
 ]

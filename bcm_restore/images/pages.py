@@ -68,11 +68,11 @@ class Pages:
         if self.kept == 1 or self.offsets:
             return None
         with quiet(), opened(BytesIO(self.data), sys.maxsize) as image:
-            durations = []
+            durations: list[int] = []
             for number in range(self.kept):
                 image.seek(number)
                 image.load()
-                durations.append(float(image.info.get("duration", 0) or 0))
+                durations.append(round(image.info.get("duration") or 0))
             # what says nothing of it runs once
             return Timing(
                 tuple(durations), int(image.info.get("loop", 1)), bool(getattr(image, "default_image", False))
@@ -114,7 +114,7 @@ def encode_pages(pictures: Sequence[Picture], name: str, quality: int | None, ti
         return _joined([encode(picture, name, quality) for picture in pictures])
     for picture in pictures:
         check(picture, name, quality)
-    timing = timing or Timing((0.0,) * len(pictures))
+    timing = timing or Timing((0,) * len(pictures))
     apart = int(timing.apart)  # only PNG has a picture apart
     if name == "PNG":
         return _animation(
@@ -165,7 +165,7 @@ def _joined(files: Sequence[bytes]) -> bytes:
 
 
 def _animation(
-    pictures: Sequence[Picture], durations: Sequence[float], name: str, quality: int | None, **more: Any
+    pictures: Sequence[Picture], durations: Sequence[int], name: str, quality: int | None, **more: Any
 ) -> bytes:
     colour = any(picture.pixels.ndim == 3 for picture in pictures)
     clear = any(picture.alpha is not None for picture in pictures)

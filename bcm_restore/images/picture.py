@@ -33,7 +33,7 @@ class Timing:
         apart: the first frame is what programs show that know no animation, and not a part of it.
     """
 
-    durations: tuple[float, ...]
+    durations: tuple[int, ...]
     loop: int = 0
     apart: bool = False
 

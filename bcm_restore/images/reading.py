@@ -19,6 +19,7 @@ from .captions import read_iptc, read_text, read_xmp
 from .channels import bands, keyed_alpha, split, to_srgb
 from .colour import colour_space
 from .deep import decode_deep, deep_layout, raw_mode
+from .kinds import NEEDS_HEIF
 from .metadata import (
     read_dpi,
     read_exif,
@@ -30,23 +31,18 @@ from .picture import Picture
 from .quiet import mute, quiet
 from .stale import TIFF_MAGICS
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif", ".bmp")
-"""Which files are taken for pictures, by their names in lower case."""
-
 MAX_PIXELS = 200_000_000
 """Default limit of what is decoded: a small file can declare a picture that fills any memory."""
 
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "DIB", "GIF")
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "DIB", "GIF", "HEIF")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _READABLE = "PNG, JPEG, WebP, TIFF, AVIF, BMP or GIF"
-
-
-def is_image(path: str | Path) -> bool:
-    """Whether the file's name says that it is a picture."""
-    return Path(str(path)).suffix.lower() in SUFFIXES
 
 
 def read(path: str | Path, *, upright: bool = True, max_pixels: int = MAX_PIXELS, data: bytes | None = None) -> Picture:
     """Reads PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF, whatever the suffix; the first frame, where there are several.
+
+    With pillow-heif also HEIC.
 
     Grey stays grey. 16 bits stay 16 in PNG and TIFF (but not for CMYK; AVIF of 10 and 12 bits is read as 8). Palettes
     become RGB, a transparent colour becomes alpha. CMYK becomes sRGB by the file's own profile where it has one, by
@@ -173,6 +169,8 @@ def opened(file: BytesIO, max_pixels: int) -> Image.Image:
     if data.startswith(segments.START):
         segments.check_header(data)
     Image.init()
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and b"avif" not in data[8:64]:
+        _add_heif()
     image = Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
     width, height = image.size
     if width < 1 or height < 1:
@@ -189,6 +187,15 @@ def opened(file: BytesIO, max_pixels: int) -> Image.Image:
     return image
 
 
+def _add_heif() -> None:
+    """Lets Pillow read HEIC; RestoreError, without the file's name, where the package is missing."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        raise RestoreError(f"HEIC needs pillow-heif; {NEEDS_HEIF}") from None
+    register_heif_opener()
+
+
 def _weight(image: Image.Image, data: bytes) -> tuple[float, str]:
     """How often a pixel of an opened image counts, by the memory that decoding it takes, and what makes it so."""
     layout = re.fullmatch("([A-Za-z]{2,});16[LBN]", raw_mode(image))  # one letter is grey
@@ -198,8 +205,8 @@ def _weight(image: Image.Image, data: bytes) -> tuple[float, str]:
         return 2, "WebP"
     if layout:
         return 1.5, "16-bit RGB"
-    if image.format == "AVIF":
-        return 1.5, "AVIF"
+    if image.format in ("AVIF", "HEIF"):
+        return 1.5, image.format
     if image.format in ("JPEG", "MPO") and (
         image.info.get("progressive") or segments.spread(data, len(image.getbands()))
     ):
