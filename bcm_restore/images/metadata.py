@@ -62,7 +62,8 @@ def current_exif(exif: bytes | None, orientation: int, size: tuple[int, int]) ->
         return None
     fresh = fresh_exif(exif, size)
     try:
-        parsed(fresh)
+        with quiet():
+            parsed(fresh)
     except Exception:  # a thumbnail that lay over the rest
         return None
     return fresh
