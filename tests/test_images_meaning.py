@@ -72,9 +72,7 @@ def test_no_output_shows_the_old_thumbnail(tmp_path, order, suffix):
     for thumbnail, strips in ((jpeg(), b""), (None, b"\x11old" * 20)):
         exif = exif_of(order, thumbnail, strips, b"maker's notes")
         Image.new("RGB", (40, 30)).save(tmp_path / "in.jpg", exif=exif)
-        assert (
-            Image.open(tmp_path / "in.jpg").getexif().get_ifd(-1 if hasattr(Image.Exif, "get_ifd") else 1) is not None
-        )
+        assert (thumbnail or strips) in (tmp_path / "in.jpg").read_bytes()
         picture = images.read(tmp_path / "in.jpg")
         larger = picture.with_pixels(np.zeros((60, 80, 3), np.uint8))
         data = written(tmp_path, larger, suffix).read_bytes()

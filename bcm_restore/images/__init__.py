@@ -5,7 +5,7 @@ Everything that can go wrong with a file is a `RestoreError` of one line that na
 
 from .jpeg import JpegCoefficients, jpeg_coefficients
 from .kinds import SUFFIXES, is_foreign, is_image, unread
-from .pages import Pages
+from .pages import Pages, page_count
 from .picture import Picture, Timing, as_depth, resized
 from .reading import MAX_PIXELS, declared_pixels, file_contents, read, read_mask
 from .writing import encoded, file_pages, output_format, write, write_animation
@@ -26,6 +26,7 @@ __all__ = [
     "is_image",
     "jpeg_coefficients",
     "output_format",
+    "page_count",
     "read",
     "read_mask",
     "resized",

@@ -31,7 +31,7 @@ _FOREIGN = {
     (".xcf",): ("GIMP", f"{_CONVERT}, with GIMP"),
     (".svg", ".eps"): ("vector", f"{_CONVERT}, with Inkscape"),
     (".exr", ".hdr"): ("HDR", f"{_CONVERT}, with OpenImageIO"),
-    (".pcx", ".ico", ".icns", ".dds", ".qoi", ".sgi"): ("other", f"{_CONVERT}, with Pillow"),
+    (".pcx", ".ico", ".icns", ".dds", ".qoi", ".sgi"): ("of other kinds", f"{_CONVERT}, with Pillow"),
 }
 _KINDS = {suffix: kind for suffixes, kind in _FOREIGN.items() for suffix in suffixes}
 

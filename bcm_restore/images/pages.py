@@ -73,10 +73,9 @@ class Pages:
                 image.seek(number)
                 image.load()
                 durations.append(round(image.info.get("duration") or 0))
-            # what says nothing of it runs once
-            return Timing(
-                tuple(durations), int(image.info.get("loop", 1)), bool(getattr(image, "default_image", False))
-            )
+            # what says nothing of it runs once; Pillow keeps what AVIF says to itself
+            loop = int(image.info.get("loop", 0 if image.format == "AVIF" else 1))
+            return Timing(tuple(durations), loop, bool(getattr(image, "default_image", False)))
 
 
 def pages_of(data: bytes, name: str, max_pixels: int) -> Pages:
@@ -95,14 +94,19 @@ def pages_of(data: bytes, name: str, max_pixels: int) -> Pages:
     if count < 2:
         return Pages(data)
     if kind not in _HOLDING.get(name, ()) or (kind == "TIFF" and not offsets):
-        way = {"TIFF": "tiff", **dict.fromkeys(_ANIMATIONS, "webp")}.get(kind)
-        return Pages(data, count, hint=f"; --format {way} keeps all" if way and way.upper() != name else "")
+        way = "tiff" if offsets else "webp" if kind in _ANIMATIONS else ""
+        return Pages(data, count, hint=f"; --format {way} keeps all" if way else "")
     if count * size[0] * size[1] > max_pixels:
         raise RestoreError(
             f"its {count} pages of {size[0]} x {size[1]} pixels are more than the limit of {max_pixels / 1e6:g} "
             "megapixels; raise --max-pixels, or give a --format that holds the first page alone, such as jpg"
         )
     return Pages(data, count, count, offsets)
+
+
+def page_count(data: bytes) -> int:
+    """How many pages or frames a file's bytes have; 1 where `read` would say what is wrong with them."""
+    return pages_of(data, "", 0).count
 
 
 def encode_pages(pictures: Sequence[Picture], name: str, quality: int | None, timing: Timing | None) -> bytes:
