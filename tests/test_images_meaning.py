@@ -131,6 +131,14 @@ def test_xmp_says_the_new_size_and_orientation_and_has_no_thumbnail():
     assert 'dc:title="Café"'.encode() in fresh
 
 
+@pytest.mark.parametrize("suffix", [*EXIF_FORMATS, ".bmp"])
+def test_resolution_is_kept_without_exif_too(tmp_path, suffix):
+    first = images.read(written(tmp_path, random_picture("rgb", 6, 8, np.uint8, dpi=(300.0, 150.0)), suffix))
+    np.testing.assert_allclose(first.dpi, (300, 150), rtol=0, atol=0.02)
+    again = images.read(written(tmp_path, first, ".png"))
+    np.testing.assert_allclose(again.dpi, (300, 150), rtol=0, atol=0.02)
+
+
 # Words
 
 

@@ -250,6 +250,8 @@ def test_several_jpegs_have_each_their_own_quality(quick, portrait, tmp_path):
     made = tasks.get("jpeg").restore(np.stack(pictures), **how)
     for one, picture in zip(made, pictures, strict=True):
         assert np.array_equal(one, tasks.get("jpeg").restore(picture, **how))
+    tensors = torch.from_numpy(np.stack(pictures)).movedim(3, 1)
+    assert torch.equal(tasks.get("jpeg").restore(tensors, **how), torch.from_numpy(made).movedim(3, 1))
 
 
 # Names and types of arguments
@@ -293,6 +295,7 @@ def test_tasks_of_other_packages_take_what_they_like(quick, portrait):
         ({"scale": 3.0}, "scale=3.0 is a float, not a whole number; give scale=3"),
         ({"scale": "2"}, "scale='2' is a str"),
         ({"seed": 0.5}, "seed=0.5 is a float"),
+        ({"scheme": 4}, "scheme=4 is a int; give its text"),
     ],
 )
 def test_arguments_of_other_types_are_refused_with_the_cause(portrait, quick, wrong, reason):

@@ -17,7 +17,7 @@ from ..errors import RestoreError
 from .captions import jpeg_settings, png_chunks
 from .channels import bands
 from .colour import name as colour_name
-from .metadata import current_exif, descriptive, parsed
+from .metadata import current_exif, descriptive, exif_with_dpi, parsed
 from .picture import Picture, as_depth
 from .quiet import quiet
 from .stale import EXIF_PREFIX, fresh_xmp
@@ -113,7 +113,10 @@ def pillow_settings(picture: Picture, name: str, quality: int | None) -> dict[st
     settings = dict(_SETTINGS[name]) | _captions(picture, name)
     if name in _QUALITY:
         settings["quality"] = quality or _QUALITY[name]
-    settings |= {"exif": _exif(picture), "icc_profile": picture.icc, "dpi": picture.dpi}
+    exif = _exif(picture)
+    if exif is None and picture.dpi and name in ("WEBP", "AVIF"):  # which have no other place for it
+        exif = exif_with_dpi(picture.dpi)
+    settings |= {"exif": exif, "icc_profile": picture.icc, "dpi": picture.dpi}
     return {key: value for key, value in settings.items() if value is not None}
 
 

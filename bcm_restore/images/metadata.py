@@ -17,6 +17,8 @@ from .stale import EXIF_PREFIX, TIFF_MAGICS, byte_order, entries, first_director
 _ORIENTATION = 0x0112
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _INTEROPERABILITY = 0xA005
+_RESOLUTION, _UNIT = (0x011A, 0x011B), 0x0128
+_INCH, _CENTIMETRE = 2, 3
 # In a TIFF file the tags that describe the scene stand among those that lay out the pixels; only these are kept:
 # description, make, model, orientation, software, date, artist, copyright, and the EXIF and GPS directories.
 _DESCRIPTIVE = (0x010E, 0x010F, 0x0110, _ORIENTATION, 0x0131, 0x0132, 0x013B, 0x8298, _EXIF_IFD, _GPS_IFD)
@@ -132,10 +134,23 @@ def descriptive(tags: Image.Exif) -> Image.Exif:
 def read_dpi(image: Image.Image) -> tuple[float, float] | None:
     """Pixels an inch, across and down, where the file says something that makes sense."""
     try:
-        across, down = (float(value) for value in image.info["dpi"])
+        if image.format in ("WEBP", "AVIF", "HEIF") and "dpi" not in image.info:
+            tags = image.getexif()
+            unit = 2.54 if tags.get(_UNIT) == _CENTIMETRE else 1.0
+            across, down = (float(tags[tag]) * unit for tag in _RESOLUTION)
+        else:
+            across, down = (float(value) for value in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
     return (across, down) if all(math.isfinite(v) and 1 <= v <= 65535 for v in (across, down)) else None
+
+
+def exif_with_dpi(dpi: tuple[float, float]) -> bytes:
+    """EXIF that says the resolution alone."""
+    tags = Image.Exif()
+    tags[_RESOLUTION[0]], tags[_RESOLUTION[1]] = dpi
+    tags[_UNIT] = _INCH
+    return tags.tobytes()
 
 
 def _valid(orientation: object) -> int:

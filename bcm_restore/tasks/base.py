@@ -107,10 +107,12 @@ class Task(ABC):
     Attributes:
         name: what the registry, the TOML file and the command line call it.
         summary: one line that says what it does.
+        batches: whether `problem` takes a tensor of several pictures at once.
     """
 
     name: str
     summary: str
+    batches = True
 
     @abstractmethod
     def problem(self, image: Tensor, **inputs: Any) -> Problem:
@@ -162,12 +164,16 @@ class Task(ABC):
         """
         check_names(self, inputs)
         how = {"nfe": nfe, "scheme": scheme, "model": model, "label": label, "seed": seed, "progress": progress}
-        if isinstance(image, list | tuple) or (
-            isinstance(image, np.ndarray) and image.ndim == 4 and image.shape[3] in (1, 3)
-        ):
+        if self._are_several(image):
             return self._run_several(image, inputs, how)
         [restoration] = self.run_together([image], [inputs], **how)
         return restoration
+
+    def _are_several(self, image: Any) -> bool:
+        """Whether these are pictures that are restored one by one."""
+        if isinstance(image, np.ndarray):
+            return image.ndim == 4 and image.shape[3] in (1, 3)
+        return isinstance(image, list | tuple) or (isinstance(image, Tensor) and image.ndim == 4 and not self.batches)
 
     def _run_several(self, images: Any, inputs: Mapping[str, Any], how: Mapping[str, Any]) -> Restoration:
         """`run` for a list or an array (N, H, W, C) of pictures: each becomes what it becomes alone."""
@@ -176,7 +182,9 @@ class Task(ABC):
         how = {**how, "model": ready(how["model"])}
         made = [self.run(image, **own, **how) for image, own in zip(images, dealt(inputs, images), strict=True)]
         restored = [one.image for one in made]
-        several = np.stack(restored) if isinstance(images, np.ndarray) else restored
+        several: Any = restored
+        if not isinstance(images, list | tuple):
+            several = torch.stack(restored) if isinstance(images, Tensor) else np.stack(restored)
         return dataclasses.replace(made[0], image=several)
 
     @or_on_cpu
@@ -340,6 +348,8 @@ def as_scheme(scheme: str | Scheme) -> Scheme:
         RestoreError: the text is not a scheme, or it leaves noise in the picture.
     """
     chosen = schemes.parse(scheme) if isinstance(scheme, str) else scheme
+    if not isinstance(chosen, Scheme):
+        raise RestoreError(f"scheme={scheme!r} is a {type(scheme).__name__}; give its text")
     if not chosen.ends_clean:
         raise RestoreError(f'scheme "{chosen}" leaves noise in the picture; end it with "to 0" or "mean"')
     return chosen

@@ -26,6 +26,7 @@ class Jpeg(Task):
 
     name = "jpeg"
     summary = "takes blocks, ringing and banding out of a JPEG of any quality"
+    batches = False  # each has a quality of its own
 
     def problem(self, image: Tensor, *, coefficients: Any = None, quality: int | None = None, **inputs: Any) -> Problem:
         """The problem of restoring a decoded JPEG (1, 3, H, W).
