@@ -139,6 +139,20 @@ def test_resolution_is_kept_without_exif_too(tmp_path, suffix):
     np.testing.assert_allclose(again.dpi, (300, 150), rtol=0, atol=0.02)
 
 
+def test_xmp_that_is_cut_off_or_empty_does_no_harm():
+    for xmp in (b"<xmp:Thumbnails>abc", b"<xmp:Thumbnails", b"<xmp:Thumbnails/>abc", b""):
+        fresh = stale.fresh_xmp(xmp, 1, (3, 4))
+        assert fresh == (b"abc" if xmp.endswith(b"/>abc") else xmp)
+    two = b"a<xmp:Thumbnails>x</xmp:Thumbnails>b<xmp:Thumbnails a='1'>y</xmp:Thumbnails>c"
+    assert stale.fresh_xmp(two, 1, (3, 4)) == b"abc"
+
+
+def test_metadata_made_to_keep_a_program_busy_are_left_soon():
+    jpegs = exif_of(maker_note=b"\xff\xd8\xff\xe0\x00\x04" * 100_000)
+    assert len(stale.fresh_exif(jpegs, (3, 4))) == len(jpegs)
+    assert stale.fresh_xmp(b"<xmp:Thumbnails>" * 100_000, 1, (3, 4)).startswith(b"<xmp")
+
+
 # Words
 
 

@@ -26,7 +26,7 @@ _ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")
 _HOLDING = {"TIFF": ("TIFF", *_ANIMATIONS), **dict.fromkeys(("WEBP", "PNG", "AVIF"), _ANIMATIONS)}
 """What formats of output hold the pages of what formats of input."""
 _SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 1 | 4
-_MOST_PAGES = 100_000
+_MOST_ENTRIES = 1_000_000  # of all directories of a TIFF
 
 
 @dataclass(frozen=True)
@@ -133,14 +133,12 @@ def _tiff_pages(data: bytes) -> tuple[int, ...]:
     if data[:4] not in TIFF_MAGICS:
         return ()
     found: dict[int, bool] = {}
-    order, offset = byte_order(data), first_directory(data)
-    while offset and offset not in found and len(found) < _MOST_PAGES:
-        kinds = [
-            struct.unpack_from(order + "I", data, entry.place)[0]
-            for entry in entries(data, offset)
-            if entry.tag == _SUBFILE_TYPE
-        ]
+    order, offset, most = byte_order(data), first_directory(data), _MOST_ENTRIES
+    while offset and offset not in found and most > 0:
+        tags = list(entries(data, offset))
+        kinds = [struct.unpack_from(order + "I", data, one.place)[0] for one in tags if one.tag == _SUBFILE_TYPE]
         found[offset] = not any(kind & _REDUCED_OR_MASK for kind in kinds)
+        most -= len(tags) + 1
         (offset,) = struct.unpack_from(order + "I", data, next_link(data, offset))
     return tuple(offset for offset, is_page in found.items() if is_page)
 

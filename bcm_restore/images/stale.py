@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from .segments import EOI, START, segments
@@ -19,9 +20,10 @@ _EXIF_IFD = 0x8769
 _WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
 _STARTS, _LENGTHS = (0x0111, 0x0201), (0x0117, 0x0202)  # of a thumbnail's data: strips, or a JPEG
 _SHORT, _LONG = 3, 4
+_MOST_PREVIEWS, _MOST_SEGMENTS = 50, 1000  # of each: EXIF may be made to keep a program busy
 _JPEG = re.compile(START + rb"\xff[\xc0-\xfe]")
 # What XMP holds of earlier pixels, or says of data behind the picture, which are not carried over.
-_STALE_ELEMENTS = re.compile(rb"<(\w+:(?:Thumbnails|Directory|Data))\b[^>]*?(?<!/)>.*?</\1>", re.DOTALL)
+_STALE_ELEMENTS = (b"xmp:Thumbnails", b"xap:Thumbnails", b"Container:Directory", b"GImage:Data", b"GDepth:Data")
 _STALE_ATTRIBUTES = re.compile(
     rb"""\s(?:xmpNote:HasExtendedXMP|G(?:Image|Depth|Audio):\w+|GCamera:M(?:icroVideo|otionPhoto)\w*|hdrgm:\w+)"""
     rb"""\s*=\s*(?:"[^"]*"|'[^']*')"""
@@ -81,7 +83,9 @@ def fresh_exif(exif: bytes, size: tuple[int, int]) -> bytes:
 
 def fresh_xmp(xmp: bytes, orientation: int, size: tuple[int, int]) -> bytes:
     """XMP without thumbnails, for a picture of that EXIF orientation and `size` = (height, width)."""
-    xmp = _STALE_ATTRIBUTES.sub(b"", _STALE_ELEMENTS.sub(b"", xmp))
+    for element in _STALE_ELEMENTS:
+        xmp = _without(xmp, element)
+    xmp = _STALE_ATTRIBUTES.sub(b"", xmp)
     for names, value in (
         (rb"tiff:Orientation", orientation),
         (rb"exif:PixelYDimension|tiff:ImageLength", size[0]),
@@ -91,6 +95,20 @@ def fresh_xmp(xmp: bytes, orientation: int, size: tuple[int, int]) -> bytes:
         xmp = re.sub(rb"""((?:%s)\s*=\s*["'])\d+(["'])""" % names, new, xmp)
         xmp = re.sub(rb"(<(?:%s)>\s*)\d+(\s*</)" % names, new, xmp)
     return xmp
+
+
+def _without(xmp: bytes, element: bytes) -> bytes:
+    """XML without all elements of that name."""
+    parts, place, close = [], 0, b"</" + element + b">"
+    while (start := xmp.find(b"<" + element, place)) >= 0 and (end := xmp.find(b">", start)) >= 0:
+        if xmp[end - 1 : end] != b"/":
+            found = xmp.find(close, end)
+            if found < 0:
+                break
+            end = found + len(close) - 1
+        parts.append(xmp[place:start])
+        place = end + 1
+    return b"".join([*parts, xmp[place:]])
 
 
 def _drop_thumbnail(tiff: bytearray) -> None:
@@ -138,15 +156,16 @@ def _set_size(tiff: bytearray, size: tuple[int, int]) -> None:
 
 def _blank_jpegs(data: bytearray) -> None:
     """Zeroes in place of the JPEG streams inside: thumbnails, and previews in maker notes."""
-    for match in list(_JPEG.finditer(data)):
+    whole = bytes(data)
+    for match in islice(_JPEG.finditer(whole), _MOST_PREVIEWS):
         start = match.start()
-        rest = bytes(data[start:])
         try:
-            end = 2 + sum(len(segment) for _, segment in segments(rest))
+            lengths = (len(segment) for _, segment in segments(whole, start))
+            end = start + 2 + sum(islice(lengths, _MOST_SEGMENTS))
         except (IndexError, struct.error):
             continue  # a chance hit
-        if rest[end : end + 2] == bytes([0xFF, EOI]):
-            _blank(data, start, start + end + 2)
+        if whole[end : end + 2] == bytes([0xFF, EOI]):
+            _blank(data, start, end + 2)
 
 
 def _blank(data: bytearray, start: int, end: int) -> None:
