@@ -102,12 +102,13 @@ def _make(
 ) -> None:
     """Reads, interpolates and writes."""
     from .. import images
+    from ..tasks.transparency import fill_hidden
     from .progress import Bar
 
     first, last = (images.read(name, max_pixels=options.most_pixels) for name in outcome.input)
     first, last = _alike(first, last, outcome.input, resize)
     with Bar(1) as bar:
-        pair = (first.pixels, last.pixels)
+        pair = tuple(fill_hidden(picture.pixels, picture.alpha) for picture in (first, last))
         restoration = loaded.task.run(pair, frames=frames, progress=bar.evaluation, **loaded.how)
         bar.file(sum(frame.shape[0] * frame.shape[1] for frame in restoration.image))
     made = [

@@ -35,7 +35,7 @@ class Result:
     Attributes:
         before, after: the picture, upright.
         restoration: how it came about; None where there was nothing to do.
-        remark: why there was nothing to do.
+        remark: why there was nothing to do, or what was found in the input.
         mse: mean squared error of what was to stay the same.
     """
 
@@ -55,12 +55,14 @@ class Loaded:
         picture: as the task takes it.
         inputs: what the task needs besides.
         remark: why there is nothing to do, if so.
+        found: what else is to be said of it.
     """
 
     source: Path
     picture: "Picture"
     inputs: dict[str, Any] = dataclasses.field(default_factory=dict)
     remark: str = ""
+    found: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -360,7 +362,9 @@ def _facts(result: Result) -> dict[str, Any]:
     height, width = result.after.pixels.shape[:2]
     facts: dict[str, Any] = {"size": (width, height), "mse": result.mse}
     if made := result.restoration:
-        return {**facts, "status": "restored", "scheme": str(made.scheme), "nfe": made.nfe, "case": made.case}
+        return {**facts, "status": "restored", "scheme": str(made.scheme), "nfe": made.nfe, "case": made.case} | (
+            {"remark": result.remark} if result.remark else {}
+        )
     return {**facts, "status": "copied", "remark": result.remark}
 
 

@@ -5,7 +5,7 @@ Everything that can go wrong with a file is a `RestoreError` of one line that na
 
 from .jpeg import JpegCoefficients, jpeg_coefficients
 from .picture import Picture, as_depth, resized
-from .reading import MAX_PIXELS, SUFFIXES, declared_pixels, file_contents, is_image, read, read_mask
+from .reading import MAX_PIXELS, SUFFIXES, declared_pixels, file_contents, is_image, read
 from .writing import encoded, output_format, write, write_animation
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "jpeg_coefficients",
     "output_format",
     "read",
-    "read_mask",
     "resized",
     "write",
     "write_animation",

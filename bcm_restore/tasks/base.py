@@ -20,6 +20,7 @@ from ..model import BCM, Label, Noise
 from ..operators import Operator, as_operator
 from ..schemes import Progress, Scheme, Setting, State
 from .arrays import AnyImage, Back, from_raster, to_tensor
+from .transparency import without_hidden
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -182,9 +183,10 @@ class Task(ABC):
             RestoreError: see `run`.
         """
         model = ready(model)
-        if len(images) == 1 and (giant := self._giant(images[0], inputs[0], model)):
+        known, inputs = zip(*map(self.prepare, images, inputs), strict=True)
+        if len(images) == 1 and (giant := self._giant(known[0], inputs[0], model)):
             return [self._solve_giant(giant, images[0], inputs[0], nfe, scheme, model, label, seed, progress)]
-        posed = [self._pose(image, own, model, label) for image, own in zip(images, inputs, strict=True)]
+        posed = [self._pose(image, own, model, label) for image, own in zip(known, inputs, strict=True)]
         chosen = [self.choose(scheme, nfe, model, problem.case) for problem, _ in posed]
         restored: dict[int, Any] = {}
         for one in dict.fromkeys(chosen):
@@ -196,6 +198,14 @@ class Task(ABC):
             Restoration(self.finish(back(restored[n]), images[n], **inputs[n]), own, own.nfe, problem.case, model.name)
             for n, ((problem, back), own) in enumerate(zip(posed, chosen, strict=True))
         ]
+
+    def prepare(self, image: AnyImage, inputs: Mapping[str, Any]) -> tuple[AnyImage, Mapping[str, Any]]:
+        """A picture and its inputs as `problem` and `giant` take them: nothing in the picture that is not known.
+
+        Raises:
+            RestoreError: an input does not fit.
+        """
+        return without_hidden(image), inputs
 
     def giant(self, image: np.ndarray, **inputs: Any) -> Giant | None:
         """The problem of a picture whose result has more than `rasters.LARGE` pixels, for work in files.
