@@ -150,8 +150,8 @@ def inpaint(
         str,
         typer.Option(
             help="White where the picture is to be filled, or strokes of any colour on transparent, on one flat colour "
-            "or on a copy of the picture: a file for all, a folder of masks with the pictures' stems, or the word alpha "
-            "to fill what is transparent.",
+            "or on a copy of the picture: a file for all, a folder of masks with the pictures' stems, or the word "
+            "alpha to fill what is transparent.",
             metavar="FILE|FOLDER|alpha",
         ),
     ],
