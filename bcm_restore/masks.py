@@ -14,16 +14,14 @@ import numpy as np
 
 from . import images
 from .errors import RestoreError
+from .ringing import CLEAR, noise_floor
 
 LOOKS = "white strokes on black, any colour on transparent or on one flat colour, or strokes on a copy of the picture"
 
 # All levels below are of 255.
 DARK = 32  # black at most
-CLEAR = 64  # paint that stands out from its background by less has no ringing to tell from it
-REACH = 16  # pixels: ringing is no further from an edge, with halved chroma
-FLOORS = (0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112)
-RARE = 0.1  # share of specks in what is above the floor; measured: more rims are worth more than fewer specks
-SHARP = 0.25  # pixels of a rim for each of the outline: with fewer, edges are not smoothed, and the rim is ringing
+ALIKE = 24  # what compression leaves alike
+FEW = 0.75  # share of a mask that is of few colours
 SAMPLE = 1 << 20  # pixels that the most frequent colours are looked for in
 FLAT = 5  # pixels: side of the squares that a flat background is made of
 
@@ -66,12 +64,15 @@ def marked(
         RestoreError: it is a picture, not a mask, or a copy of the picture with nothing painted on it; without the
             mask's name.
     """
-    if alpha is not None and alpha.min() == alpha.max() > 0:
+    if alpha is not None and alpha.min() == alpha.max():
+        if not alpha.any():
+            return Marks(np.full(alpha.shape, invert))
         alpha = None
     if threshold is not None:
         light = _levels(_light(pixels, alpha), up=False) >= threshold
         return Marks(~light if invert else light)
-    if photo is not None and photo.shape[:2] == pixels.shape[:2]:
+    pictured = alpha is None or _frequent(pixels[alpha > 0][:, None], 8)[1] < FEW
+    if photo is not None and photo.shape[:2] == pixels.shape[:2] and pictured:
         visible = None if alpha is None else alpha > 0
         strokes = _strokes_on_copy(_levels(pixels, up=False), _levels(photo, up=False), visible)
         if strokes is not None:
@@ -132,105 +133,78 @@ def fitted(hole: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return hole
 
 
-def noise_floor(paint: np.ndarray) -> int:
-    """The level that ringing reaches around strokes: JPEG's, WebP's or AVIF's; 0 in a mask without.
-
-    The rim of a stroke, soft or sharp, hangs together with its stroke. Ringing comes in specks that do not: the floor
-    is the lowest level above which hardly any are left.
-
-    Args:
-        paint: (H, W) uint8, how far each pixel is from the background.
-    """
-    if (top := int(paint.max())) < CLEAR:
-        return 0
-    strong = paint > top // 2
-    near = cv2.dilate(strong.astype(np.uint8), np.ones((2 * REACH + 1,) * 2, np.uint8)).astype(bool)
-    if not any(_ringing(_specks(paint, floor, strong, near)[1]) for floor in FLOORS[:3]):
-        return 0
-    lowest = top // 2
-    for floor in sorted((level for level in FLOORS if level < lowest), reverse=True):
-        area, _ = _specks(paint, floor, strong, near)
-        if area > RARE * np.count_nonzero((paint > floor) & ~strong):
-            break
-        lowest = floor
-    rim = np.count_nonzero((paint > lowest) & ~strong)
-    outline = np.count_nonzero(strong & (cv2.erode(strong.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0))
-    return top // 2 if rim < SHARP * outline else lowest
-
-
-def _specks(paint: np.ndarray, floor: int, strong: np.ndarray, near: np.ndarray) -> tuple[int, np.ndarray]:
-    """The parts of what is above a floor that are near strokes and hang together with none: area and peaks (N,)."""
-    count, labels = cv2.connectedComponents((paint > floor).astype(np.uint8), connectivity=4)
-    alone = np.ones(count, bool)
-    alone[0] = False
-    for elsewhere in (strong, ~near):
-        alone[np.flatnonzero(np.bincount(labels[elsewhere], minlength=count))] = False
-    inside = alone[labels]
-    peaks = np.zeros(count, np.uint8)
-    np.maximum.at(peaks, labels[inside], paint[inside])
-    return int(np.count_nonzero(inside)), peaks[alone]
-
-
-def _ringing(peaks: np.ndarray) -> bool:
-    """Whether specks are of many heights, and a good part of them faint: dabs of a brush near a stroke are not."""
-    if not len(peaks):
-        return False
-    return bool(peaks.max() <= 4 or (len(np.unique(peaks)) > 2 and np.mean(peaks <= DARK) >= 0.3))
-
-
 def _strokes_on_copy(mask: np.ndarray, photo: np.ndarray, visible: np.ndarray | None) -> np.ndarray | None:
     """Where a copy of the photo differs from it; None if it is no copy.
 
-    Most of what stands out from the photo's most frequent colour has to be in the copy: else a dark photo would pass
-    for a copy of a black mask.
+    Args:
+        mask, photo: (H, W[, 3]) uint8.
+        visible: (H, W) bool; None: everywhere.
     """
+    grey = mask.ndim == 2 or _is_grey(mask)
+    if grey and not (photo.ndim == 2 or _is_grey(photo)):
+        return None
+    if grey and _two_tone(mask) >= 0.9 > _two_tone(photo):
+        return None
     difference, outline = np.empty(mask.shape[:2], np.uint8), np.empty(mask.shape[:2], np.uint8)
     [ground], _ = _frequent(photo, 1)
     for rows in _bands(mask):
         difference[rows] = _distance(_colours(mask[rows]), _colours(photo[rows]))
         outline[rows] = _distance(_colours(photo[rows]), ground)
-    stands_out = outline > 16
-    if visible is not None:
-        stands_out &= visible
-    if not stands_out.any():
-        return None
-    same = difference[stands_out] <= outline[stands_out] // 4
-    if same.mean() < 0.5:
+    seen = slice(None) if visible is None else visible
+    if not _reproduced(difference[seen], outline[seen]):
         return None
     if visible is not None:
         raise RestoreError("is the picture with parts erased; give it as the picture, with --mask alpha")
-    strokes = _above_noise(difference)
+    strokes = _differing(difference)
     if not strokes.any():
         raise RestoreError(f"is the picture itself with nothing painted on it; a mask is {LOOKS}")
     return strokes
 
 
-def _above_noise(difference: np.ndarray) -> np.ndarray:
-    """The strokes in the difference of two pictures, one of which may have been compressed."""
-    top = int(difference.max())
-    strong = difference > top // 2
-    far = cv2.dilate(strong.astype(np.uint8), np.ones((2 * REACH + 1,) * 2, np.uint8)) == 0
-    if np.count_nonzero(difference) <= 0.5 * difference.size and (not far.any() or np.median(difference[far]) == 0):
-        return difference > noise_floor(difference)
-    if top < CLEAR:
-        return np.zeros(difference.shape, bool)
-    return difference > max(noise_floor(difference), min(int(difference[far].max(initial=0)), top // 2))
+def _reproduced(difference: np.ndarray, outline: np.ndarray) -> bool:
+    """Whether the photo is there: most of it, and of what stands out from its most frequent colour as well.
+
+    The latter, because a black mask agrees with most of a dark photo.
+    """
+    if np.mean(difference <= ALIKE) < 0.5:
+        return False
+    stands_out = outline > ALIKE
+    own, shown = difference[stands_out], outline[stands_out]
+    if not own.size:
+        return False
+    missing = int(np.minimum(own, shown).sum(dtype=np.int64))
+    return bool(np.mean(own == 0) >= 0.2 or missing < 0.6 * int(shown.sum(dtype=np.int64)))
+
+
+def _differing(difference: np.ndarray) -> np.ndarray:
+    """Where two pictures differ by more than the compression of one of them."""
+    if _flat(difference == 0) >= 0.2:
+        return difference > 0
+    noise = 4 * int(np.median(difference[difference <= max(int(difference.max()) // 2, 1)])) + 4
+    count, labels = cv2.connectedComponents((difference > noise).astype(np.uint8))
+    painted = np.zeros(count, bool)
+    painted[np.flatnonzero(np.bincount(labels[difference > max(2 * noise, CLEAR)], minlength=count))] = True
+    painted[0] = False
+    strokes = cv2.morphologyEx(painted[labels].astype(np.uint8), cv2.MORPH_CLOSE, np.ones((FLAT, FLAT), np.uint8))
+    return strokes.astype(bool)
+
+
+def _two_tone(pixels: np.ndarray) -> float:
+    """The share of black and white."""
+    light = _levels(_sample(pixels), up=False)
+    return float(np.mean((light.max(1) <= DARK) | (light.min(1) >= 255 - DARK)))
 
 
 def _black_and_white(painted: np.ndarray) -> bool:
     """Whether what is painted on transparent, (N[, 3]), is itself black with white on it."""
-    light = _levels(painted, up=False)
-    if light.ndim == 2:
-        if np.mean(np.ptp(light, axis=1) > DARK) > 0.01:
-            return False
-        light = light.max(1)
-    return bool(np.mean(light <= DARK) >= 0.05 and np.mean(light >= 255 - DARK) >= 0.001)
+    light = _levels(painted[:, None], up=False)
+    return bool(_two_tone(light) > FEW and np.mean(light <= DARK) >= 0.05 and np.mean(light >= 255 - DARK) >= 0.001)
 
 
 def _on_transparent(pixels: np.ndarray, alpha: np.ndarray, invert: bool) -> Marks:
     """Strokes of any colour on transparent."""
     colours, share = _frequent(pixels[alpha > 0][:, None], 8)
-    if np.mean(alpha > 0) > 0.5 and share < 0.75:
+    if np.mean(alpha > 0) > 0.5 and share < FEW:
         raise RestoreError(f"can't tell its marks: most of it shows a picture; a mask is {LOOKS}")
     opaque = np.iinfo(alpha.dtype).max
     paint = _levels(opaque - alpha if invert else alpha, up=True)
@@ -272,19 +246,23 @@ def _check_flat(pixels: np.ndarray, distance: np.ndarray, colours: np.ndarray) -
         RestoreError: says what a mask looks like.
     """
     ground = distance == 0
-    flat = cv2.erode(ground.astype(np.uint8), np.ones((FLAT, FLAT), np.uint8))
-    if flat.mean() >= 0.2:
+    if _flat(ground) >= 0.2:
         return
     # of black and white nothing may be flat where they are spread finely, and compressed
     close = 3 * DARK // 2 if ground.mean() > 0.05 and _levels(distance, up=True).max() > 255 - DARK else 0
     few = np.zeros(distance.shape, bool)
     for colour in colours[:2] if close else colours:
         few |= _levels(_distances(pixels, colour), up=True) <= close
-    if few.mean() < 0.75:
+    if few.mean() < FEW:
         raise RestoreError(
             f"can't tell its marks: many colours and no flat background; a mask is {LOOKS}; "
             "or say with --mask-threshold from which level on it is marked"
         )
+
+
+def _flat(same: np.ndarray) -> float:
+    """The share of pixels in the middle of squares that are the same all over."""
+    return float(cv2.erode(same.astype(np.uint8), np.ones((FLAT, FLAT), np.uint8)).mean())
 
 
 def _black(pixels: np.ndarray, ground: np.ndarray, grey: bool) -> np.ndarray | None:
