@@ -117,7 +117,7 @@ def erased(alpha: np.ndarray, *, invert: bool = False, threshold: int | None = N
         threshold: mark what is at least that transparent (1 to 255).
     """
     clear = _levels(np.iinfo(alpha.dtype).max - alpha, up=threshold is None)
-    if threshold is None:
+    if threshold is None and clear.min() < 128:
         clear = clear - clear.min()
     hole = clear > noise_floor(clear) if threshold is None else clear >= threshold
     return Marks(~hole if invert else hole)
@@ -143,7 +143,7 @@ def _strokes_on_copy(mask: np.ndarray, photo: np.ndarray, visible: np.ndarray | 
     grey = mask.ndim == 2 or _is_grey(mask)
     if grey and not (photo.ndim == 2 or _is_grey(photo)):
         return None
-    if grey and _two_tone(mask) >= 0.9 > _two_tone(photo):
+    if grey and any(_two_tone(mask, dark) >= 0.9 > _two_tone(photo, dark) for dark in (2, DARK)):
         return None
     difference, outline = np.empty(mask.shape[:2], np.uint8), np.empty(mask.shape[:2], np.uint8)
     [ground], _ = _frequent(photo, 1)
@@ -189,16 +189,18 @@ def _differing(difference: np.ndarray) -> np.ndarray:
     return strokes.astype(bool)
 
 
-def _two_tone(pixels: np.ndarray) -> float:
-    """The share of black and white."""
+def _two_tone(pixels: np.ndarray, dark: int) -> float:
+    """The share of black, which is that dark at least, and of white."""
     light = _levels(_sample(pixels), up=False)
-    return float(np.mean((light.max(1) <= DARK) | (light.min(1) >= 255 - DARK)))
+    return float(np.mean((light.max(1) <= dark) | (light.min(1) >= 255 - dark)))
 
 
 def _black_and_white(painted: np.ndarray) -> bool:
     """Whether what is painted on transparent, (N[, 3]), is itself black with white on it."""
     light = _levels(painted[:, None], up=False)
-    return bool(_two_tone(light) > FEW and np.mean(light <= DARK) >= 0.05 and np.mean(light >= 255 - DARK) >= 0.001)
+    if _two_tone(light, DARK) < FEW:
+        return False
+    return bool(np.mean(light <= DARK) >= 0.05 and np.mean(light >= 255 - DARK) >= 0.001)
 
 
 def _on_transparent(pixels: np.ndarray, alpha: np.ndarray, invert: bool) -> Marks:
@@ -222,10 +224,11 @@ def _on_flat(pixels: np.ndarray, invert: bool) -> Marks:
         return Marks(np.full(pixels.shape[:2], bool(pixels.max()) != invert))
     black = _black(pixels, colours[0], grey)
     ground = colours[0] if black is None else black
-    if grey and invert and black is not None:
-        ground = np.full_like(ground, _lightest(pixels))
     distance = _distances(pixels, ground)
     _check_flat(pixels, distance, colours)
+    if grey and invert and black is not None:
+        white = _lightest(pixels)
+        distance = white - np.minimum(_colours(pixels).max(2), white)
     paint = _levels(distance, up=True)
     hole = paint > noise_floor(paint)
     if not grey or black is None:
@@ -246,7 +249,7 @@ def _check_flat(pixels: np.ndarray, distance: np.ndarray, colours: np.ndarray) -
         RestoreError: says what a mask looks like.
     """
     ground = distance == 0
-    if _flat(ground) >= 0.2:
+    if max(_flat(ground), _flat(_distances(pixels, colours[0]) == 0)) >= 0.2:
         return
     # of black and white nothing may be flat where they are spread finely, and compressed
     close = 3 * DARK // 2 if ground.mean() > 0.05 and _levels(distance, up=True).max() > 255 - DARK else 0
@@ -278,10 +281,10 @@ def _black(pixels: np.ndarray, ground: np.ndarray, grey: bool) -> np.ndarray | N
     return None
 
 
-def _lightest(pixels: np.ndarray) -> int:
+def _lightest(pixels: np.ndarray) -> np.unsignedinteger:
     """The value of what is white in a mask: its largest that is frequent, as ringing overshoots."""
     values, counts = np.unique(_sample(pixels).max(1), return_counts=True)
-    return int(values[counts >= 0.25 * counts[values > values.max() // 2].max()].max())
+    return values[counts >= 0.25 * counts[values > values.max() // 2].max()].max()
 
 
 def _is_grey(pixels: np.ndarray) -> bool:
