@@ -4,6 +4,7 @@ The command line, Python and the page ask this module alone, so that a mask mean
 the paint touches is marked, however faintly: under a soft edge there is damage as well.
 """
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -276,8 +277,7 @@ def _black(pixels: np.ndarray, ground: np.ndarray, grey: bool) -> np.ndarray | N
     for limit in (0, DARK):
         dark = sample[_levels(sample, up=True).max(1) <= limit]
         if len(dark) >= max(share * len(sample), 1):
-            values, counts = np.unique(dark, axis=0, return_counts=True)
-            return values[counts.argmax()]
+            return _frequent(dark[:, None], 1)[0][0]
     return None
 
 
@@ -334,7 +334,8 @@ def _distances(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The largest difference in a channel."""
-    return np.abs(a.astype(np.int32) - b).max(-1)
+    difference = np.abs(a.astype(np.int32) - b)
+    return functools.reduce(np.maximum, np.moveaxis(difference, -1, 0))
 
 
 def _colours(pixels: np.ndarray) -> np.ndarray:
