@@ -79,12 +79,13 @@ class Inpaint(Task):
 
     def finish(self, restored: Any, image: AnyImage, *, mask: Any = None, **inputs: Any) -> Any:
         """Floats don't survive the way to [-1, 1] and back to the last bit: known pixels come from the input."""
+        hole = as_hole(mask, size_of(image))
         if isinstance(image, np.ndarray):
-            np.copyto(restored, image, where=~beside(mask, image))
+            np.copyto(restored, image, where=~beside(hole, image))
         elif isinstance(image, Tensor):
-            return torch.where(beside(mask, image), restored, image)
+            return torch.where(beside(hole, image), restored, image)
         elif image.mode == restored.mode:  # what is hidden under transparency was filled
-            restored.paste(image, mask=Image.fromarray(~mask[0, 0].numpy()))
+            restored.paste(image, mask=Image.fromarray(~hole[0, 0].numpy()))
         return restored
 
 
