@@ -102,6 +102,7 @@ def _make(
 ) -> None:
     """Reads, interpolates and writes."""
     from .. import images
+    from ..tasks.transparency import fill_hidden
     from .progress import Bar
 
     files = [(name, images.file_contents(name)) for name in outcome.input]
@@ -109,7 +110,7 @@ def _make(
     outcome.remark = _left_out(files)
     first, last = _alike(first, last, outcome.input, resize)
     with Bar(1) as bar:
-        pair = (first.pixels, last.pixels)
+        pair = tuple(fill_hidden(picture.pixels, picture.alpha) for picture in (first, last))
         restoration = loaded.task.run(pair, frames=frames, progress=bar.evaluation, **loaded.how)
         bar.file(sum(frame.shape[0] * frame.shape[1] for frame in restoration.image))
     made = [

@@ -38,7 +38,7 @@ class Outcome:
     mse: float | None = None  # of a reconstruction
     seconds: float = 0.0
     error: str | None = None  # why it failed
-    remark: str | None = None  # why it was skipped, copied or kept, or what was left out
+    remark: str | None = None  # why it was skipped, copied or kept, or what was found in it or left out
     pages: int | None = None  # of the input, where it has several
 
     @property

@@ -37,7 +37,7 @@ class Result:
     Attributes:
         before, after: the picture, upright.
         restoration: how it came about; None where there was nothing to do.
-        remark: why there was nothing to do.
+        remark: why there was nothing to do, or what was found in the input.
         mse: mean squared error of what was to stay the same.
         more: the further pages, upright.
         sheets: the file's pages, where it has several.
@@ -61,6 +61,7 @@ class Loaded:
         picture: as the task takes it.
         inputs: what the task needs besides.
         remark: why there is nothing to do, if so.
+        found: what else is to be said of it.
         more: the further pages.
         sheets: the file's pages, where it has several.
     """
@@ -69,6 +70,7 @@ class Loaded:
     picture: "Picture"
     inputs: dict[str, Any] = dataclasses.field(default_factory=dict)
     remark: str = ""
+    found: str = ""
     more: "Sequence[Loaded]" = ()
     sheets: "Sheets | None" = None
 

@@ -7,7 +7,7 @@ from .jpeg import JpegCoefficients, jpeg_coefficients
 from .kinds import SUFFIXES, is_foreign, is_image, unread
 from .pages import Pages, page_count
 from .picture import Picture, Timing, as_depth, resized
-from .reading import MAX_PIXELS, declared_pixels, file_contents, read, read_mask
+from .reading import MAX_PIXELS, declared_pixels, file_contents, read
 from .writing import encoded, file_pages, output_format, write, write_animation
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "output_format",
     "page_count",
     "read",
-    "read_mask",
     "resized",
     "unread",
     "write",

@@ -8,15 +8,13 @@ import sys
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from ..errors import RestoreError
 from . import segments
 from .captions import read_iptc, read_text, read_xmp
-from .channels import bands, keyed_alpha, split, to_srgb
+from .channels import keyed_alpha, split, to_srgb
 from .colour import colour_space
 from .deep import decode_deep, deep_layout, raw_mode
 from .kinds import NEEDS_HEIF
@@ -63,42 +61,6 @@ def read(path: str | Path, *, upright: bool = True, max_pixels: int = MAX_PIXELS
     """
     picture = decoded(path, BytesIO(file_contents(path) if data is None else data), max_pixels)
     return picture.upright() if upright else picture
-
-
-def read_mask(
-    path: str | Path, *, source: Literal["luminance", "alpha"] = "luminance", max_pixels: int = MAX_PIXELS
-) -> np.ndarray:
-    """Which pixels are to be filled: bool (H, W), upright.
-
-    Args:
-        path: the file.
-        source: "luminance": white (half and above) is filled, and transparent counts as black; "alpha": what is
-            more than half transparent is filled.
-        max_pixels: most pixels that the file may declare, counted as `read` does.
-
-    Raises:
-        RestoreError: as `read` does; or "alpha" was asked for and the file has no transparency.
-
-    """
-    picture = read(path, max_pixels=max_pixels)
-    full = int(np.iinfo(picture.pixels.dtype).max)
-    if source == "alpha":
-        if picture.alpha is None:
-            raise RestoreError(
-                f"{path}: has no transparency to take the mask from; give a black and white mask instead"
-            )
-        return picture.alpha <= full // 2
-    white = np.empty(picture.size, bool)
-    # Floats of the whole picture would take many times its memory.
-    for rows in bands(picture.size):
-        light = picture.pixels[rows].astype(np.float64)
-        if light.ndim == 3:
-            light = light @ np.array([0.299, 0.587, 0.114])
-        if picture.alpha is not None:
-            light *= picture.alpha[rows] / full
-        # The sum of the three weighted channels may miss the exact value by a rounding error.
-        white[rows] = light >= (full + 1) // 2 - 1e-6
-    return white
 
 
 def file_contents(path: str | Path) -> bytes:

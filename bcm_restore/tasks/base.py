@@ -23,6 +23,7 @@ from ..rasters import bands
 from ..schemes import Progress, Scheme, Setting, State
 from .arguments import check_names, dealt, whole
 from .arrays import AnyImage, Back, check_values, from_raster, to_tensor
+from .transparency import without_hidden
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -214,9 +215,10 @@ class Task(ABC):
         """
         nfe, seed = whole("nfe", nfe), whole("seed", seed)
         model = ready(model)
-        if len(images) == 1 and (giant := self._giant(images[0], inputs[0], model)):
+        known, inputs = zip(*map(self.prepare, images, inputs), strict=True)
+        if len(images) == 1 and (giant := self._giant(known[0], inputs[0], model)):
             return [self._solve_giant(giant, images[0], inputs[0], nfe, scheme, model, label, seed, progress)]
-        posed = [self._pose(image, own, model, label) for image, own in zip(images, inputs, strict=True)]
+        posed = [self._pose(image, own, model, label) for image, own in zip(known, inputs, strict=True)]
         chosen = [self.choose(scheme, nfe, model, problem.case) for problem, _ in posed]
         restored: dict[int, Any] = {}
         for one in dict.fromkeys(chosen):
@@ -232,6 +234,14 @@ class Task(ABC):
     def ignored(self, size: Sequence[int], **inputs: Any) -> Tensor | None:
         """Where an image of `size` (..., H, W) may hold anything, (B or 1, 1, H, W) bool; None: nowhere."""
         return None
+
+    def prepare(self, image: AnyImage, inputs: Mapping[str, Any]) -> tuple[AnyImage, Mapping[str, Any]]:
+        """A picture and its inputs as `problem` and `giant` take them: nothing in the picture that is not known.
+
+        Raises:
+            RestoreError: an input does not fit.
+        """
+        return without_hidden(image), inputs
 
     def giant(self, image: np.ndarray, **inputs: Any) -> Giant | None:
         """The problem of a picture whose result has more than `rasters.LARGE` pixels, for work in files.

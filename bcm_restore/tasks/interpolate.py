@@ -16,6 +16,7 @@ from ..schemes import Progress, Scheme
 from .arguments import check_names, whole
 from .arrays import AnyImage, check_values, to_tensor
 from .base import DEFAULT_NFE, Problem, Restoration, Task, or_on_cpu, ready
+from .transparency import without_hidden
 
 
 class Interpolate(Task):
@@ -70,7 +71,7 @@ class Interpolate(Task):
             raise RestoreError(f"interpolate takes two pictures, not {len(image)}")
         if frames < 2:
             raise RestoreError(f"{frames} frames are too few; the two ends alone make 2")
-        (a, back), (b, _) = (to_tensor(picture) for picture in image)
+        (a, back), (b, _) = (to_tensor(without_hidden(picture)) for picture in image)
         if a.shape != b.shape:
             sizes = " and ".join(f"{x.shape[-1]}x{x.shape[-2]}" for x in (a, b))
             raise RestoreError(f"the two pictures differ in size ({sizes}); make them the same size")
