@@ -1,5 +1,7 @@
 """Masks of any kind in Python, unknown pixels that hold anything, and what transparency hides."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -141,6 +143,19 @@ def test_hidden_colours_have_no_say(picture, name, inputs, model):
     )
     assert black.mode == "RGBA"
     assert np.array_equal(np.asarray(black), np.asarray(green))
+
+
+def test_a_cut_out_jpeg_is_still_one(portrait, model):
+    file = io.BytesIO()
+    Image.fromarray(portrait).save(file, "JPEG", quality=10)
+    alpha = np.zeros(portrait.shape[:2], np.uint8)
+    alpha[20:90, 10:110] = 255
+    decoded = np.asarray(Image.open(file))
+    for colour in (decoded, np.uint8(0)):
+        cut = Image.fromarray(np.dstack([np.where(alpha[..., None] > 0, decoded, colour), alpha]))
+        out = np.asarray(tasks.get("jpeg").restore(cut, nfe=1, model=model))
+        errors = [np.square(p[..., :3].astype(float) - portrait)[alpha > 0].mean() for p in (decoded, out)]
+        assert errors[1] < 0.9 * errors[0]
 
 
 def test_hidden_colours_have_no_say_in_an_interpolation(picture, model):
