@@ -5,6 +5,9 @@ import io
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from bcm_restore import rasters, tasks
@@ -182,10 +185,20 @@ def test_filling_what_is_hidden(picture, monkeypatch):
     assert np.array_equal(filled[alpha > 0], picture[alpha > 0])
     assert np.array_equal(filled, fill_hidden(np.where(HOLE[..., None], 0, picture).astype(np.uint8), alpha))
     assert np.abs(filled.astype(int) - picture)[HOLE].mean() < 30
-    monkeypatch.setattr(rasters, "LARGE", 100)
-    assert np.abs(filled.astype(int) - fill_hidden(picture, alpha)).max() <= 1
+    monkeypatch.setattr(rasters, "BAND_PIXELS", 100)
+    assert np.array_equal(filled, fill_hidden(picture, alpha))
     grey = picture[..., 0].astype(np.uint16) * 257
     assert np.array_equal(fill_hidden(grey, alpha.astype(np.uint16) * 257)[~HOLE], grey[~HOLE])
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 33), st.integers(1, 33))), st.booleans(), st.integers(1, 65535))
+@settings(deadline=None, max_examples=60)
+def test_one_visible_colour_fills_all(hidden, grey, level):
+    hidden[0, 0] = False
+    alpha = np.where(hidden, 0, 65535).astype(np.uint16)
+    pixels = np.full(hidden.shape if grey else (*hidden.shape, 3), level, np.uint16)
+    pixels[hidden] = 12345
+    assert (fill_hidden(pixels, alpha) == level).all()
 
 
 def test_nothing_hidden_is_nothing_done(picture):
