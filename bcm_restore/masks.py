@@ -74,7 +74,7 @@ def marked(
         return Marks(~light if invert else light)
     pictured = alpha is None or _frequent(pixels[alpha > 0][:, None], 8)[1] < FEW
     if photo is not None and photo.shape[:2] == pixels.shape[:2] and pictured:
-        visible = None if alpha is None else alpha > 0
+        visible = None if alpha is None else alpha == alpha.max()
         strokes = _strokes_on_copy(_levels(pixels, up=False), _levels(photo, up=False), visible)
         if strokes is not None:
             return Marks(~strokes if invert else strokes, "strokes on a copy of the picture")
@@ -154,9 +154,11 @@ def _strokes_on_copy(mask: np.ndarray, photo: np.ndarray, visible: np.ndarray | 
     seen = slice(None) if visible is None else visible
     if not _reproduced(difference[seen], outline[seen]):
         return None
-    if visible is not None:
-        raise RestoreError("is the picture with parts erased; give it as the picture, with --mask alpha")
     strokes = _differing(difference)
+    if visible is not None:
+        strokes &= visible
+        if not strokes.any():
+            raise RestoreError("is the picture with parts erased; give it as the picture, with --mask alpha")
     if not strokes.any():
         raise RestoreError(f"is the picture itself with nothing painted on it; a mask is {LOOKS}")
     return strokes
@@ -260,7 +262,7 @@ def _check_flat(pixels: np.ndarray, distance: np.ndarray, colours: np.ndarray) -
     if few.mean() < FEW:
         raise RestoreError(
             f"can't tell its marks: many colours and no flat background; a mask is {LOOKS}; "
-            "or say with --mask-threshold from which level on it is marked"
+            "or say from which level on it is marked, with --mask-threshold, or in Python mask > level"
         )
 
 

@@ -147,3 +147,14 @@ def test_what_is_hidden_stays_beside_a_hole(cli, save, face, hole, tmp_path):
     cli("inpaint", source, "--mask", save("masks/m.png", hole), "--nfe", 1)
     out = pixels(tmp_path / "photo_inpainted.png")
     assert np.array_equal(out[hole == 0], pixels(source)[hole == 0])
+
+
+def test_a_cut_out_jpeg_is_still_one(cli, save, portrait, tmp_path):
+    source = save("photo.jpg", portrait, quality=10)
+    alpha = np.zeros(portrait.shape[:2], np.uint8)
+    alpha[20:90, 10:110] = 255
+    cut = np.dstack([pixels(source) * (alpha > 0)[..., None], alpha])
+    cli("jpeg-restore", save("cut.png", cut), "--nfe", 1)
+    out = pixels(tmp_path / "cut_restored.png")[..., :3]
+    errors = [np.square(p.astype(float) - portrait)[alpha > 0].mean() for p in (pixels(source), out)]
+    assert errors[1] < 0.9 * errors[0]

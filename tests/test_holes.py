@@ -1,8 +1,13 @@
 """Masks of any kind in Python, unknown pixels that hold anything, and what transparency hides."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from bcm_restore import rasters, tasks
@@ -143,6 +148,19 @@ def test_hidden_colours_have_no_say(picture, name, inputs, model):
     assert np.array_equal(np.asarray(black), np.asarray(green))
 
 
+def test_a_cut_out_jpeg_is_still_one(portrait, model):
+    file = io.BytesIO()
+    Image.fromarray(portrait).save(file, "JPEG", quality=10)
+    alpha = np.zeros(portrait.shape[:2], np.uint8)
+    alpha[20:90, 10:110] = 255
+    decoded = np.asarray(Image.open(file))
+    for colour in (decoded, np.uint8(0)):
+        cut = Image.fromarray(np.dstack([np.where(alpha[..., None] > 0, decoded, colour), alpha]))
+        out = np.asarray(tasks.get("jpeg").restore(cut, nfe=1, model=model))
+        errors = [np.square(p[..., :3].astype(float) - portrait)[alpha > 0].mean() for p in (decoded, out)]
+        assert errors[1] < 0.9 * errors[0]
+
+
 def test_hidden_colours_have_no_say_in_an_interpolation(picture, model):
     ends = [[hiding(picture, colour), hiding(picture[::-1], colour)] for colour in ((0, 0, 0), (0, 255, 0))]
     black, green = (tasks.get("interpolate").restore(pair, nfe=2, frames=3, model=model) for pair in ends)
@@ -167,10 +185,20 @@ def test_filling_what_is_hidden(picture, monkeypatch):
     assert np.array_equal(filled[alpha > 0], picture[alpha > 0])
     assert np.array_equal(filled, fill_hidden(np.where(HOLE[..., None], 0, picture).astype(np.uint8), alpha))
     assert np.abs(filled.astype(int) - picture)[HOLE].mean() < 30
-    monkeypatch.setattr(rasters, "LARGE", 100)
-    assert np.abs(filled.astype(int) - fill_hidden(picture, alpha)).max() <= 1
+    monkeypatch.setattr(rasters, "BAND_PIXELS", 100)
+    assert np.array_equal(filled, fill_hidden(picture, alpha))
     grey = picture[..., 0].astype(np.uint16) * 257
     assert np.array_equal(fill_hidden(grey, alpha.astype(np.uint16) * 257)[~HOLE], grey[~HOLE])
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 33), st.integers(1, 33))), st.booleans(), st.integers(1, 65535))
+@settings(deadline=None, max_examples=60)
+def test_one_visible_colour_fills_all(hidden, grey, level):
+    hidden[0, 0] = False
+    alpha = np.where(hidden, 0, 65535).astype(np.uint16)
+    pixels = np.full(hidden.shape if grey else (*hidden.shape, 3), level, np.uint16)
+    pixels[hidden] = 12345
+    assert (fill_hidden(pixels, alpha) == level).all()
 
 
 def test_nothing_hidden_is_nothing_done(picture):

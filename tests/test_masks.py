@@ -192,6 +192,13 @@ def test_strokes_on_a_copy(colour, photo):
     assert "copy" in found.found
 
 
+def test_strokes_on_a_copy_of_a_picture_with_transparency():
+    alpha = np.where(box(), 0, 255).astype(np.uint8)
+    copy = painted(PHOTO, (255, 0, 0), strokes())
+    touched = (copy != PHOTO).any(2) & ~box()
+    assert np.array_equal(hole_of(copy, alpha, photo=PHOTO), touched)
+
+
 @pytest.mark.parametrize("quality", [60, 90])
 def test_strokes_on_a_compressed_copy(quality):
     hole = hole_of(compressed(painted(PHOTO, (255, 0, 0), box().astype(float)), "JPEG", quality=quality), photo=PHOTO)

@@ -204,7 +204,16 @@ class Cleaning(Restoring):
 
         picture = images.read(source, upright=False, max_pixels=self.options.most_pixels, data=data)
         coefficients = images.jpeg_coefficients(source, max_pixels=self.options.most_pixels, data=data)
-        return Loaded(source, picture, {"coefficients": coefficients} if coefficients else {"quality": self.quality})
+        inputs = {"coefficients": coefficients} if coefficients else {"quality": self._quality(picture)}
+        return Loaded(source, picture, inputs)
+
+    def _quality(self, picture: "Picture") -> int | None:
+        """As given; estimated here where hidden pixels are to be filled, as what fills them was never compressed."""
+        if self.quality is not None or picture.alpha is None or picture.alpha.all():
+            return self.quality
+        from ..tasks.jpeg import quality_of
+
+        return quality_of(picture.pixels)
 
     def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
         """See `Steps`."""
