@@ -11,7 +11,8 @@ The state is an image estimate x at a level t. The moves:
     mean             goes to level zero by the posterior mean (1 NFE)
     fit              data consistency: what was measured replaces what was guessed (0 NFE)
 
-A level is a number, or a number of times the level t0 that the task gives its first estimate: "1.1t0".
+A level is a number, or a number of times the level t0 that the task gives its first estimate: "1.1t0", or
+"t0" for once.
 """
 
 import difflib
@@ -140,7 +141,8 @@ def _parse_move(words: list[str]) -> Move:
 
 
 def _parse_level(text: str) -> Level:
-    return Level(_parse_number(text.removesuffix("t0")), relative=text.endswith("t0"))
+    factor = "1" if text == "t0" else text.removesuffix("t0")
+    return Level(_parse_number(factor), relative=text.endswith("t0"))
 
 
 def _parse_number(text: str) -> float:

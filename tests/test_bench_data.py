@@ -21,6 +21,7 @@ from bcm_restore.bench.degradations import shrunk
 from bcm_restore.bench.export import export
 from bcm_restore.bench.pictures import Clean, Pictures, Suite, adm_crop, load, rgb
 from bcm_restore.errors import RestoreError
+from bcm_restore.masks import read as read_mask
 from bcm_restore.operators.resize import resampling
 
 INPAINT = ["box", "random-boxes", "freeform-10-20", "freeform-20-30", "random-80", "text", "half"]
@@ -483,7 +484,7 @@ def test_export_of_holes(tmp_path):
                 assert (file["height"], file["width"]) == expected.shape[:2]
                 assert file["sha256"] == contents(folder)[file["path"]]
                 assert np.array_equal(pixels_of(folder / file["path"]), expected)
-            assert np.array_equal(images.read_mask(folder / entry["files"]["mask"]["path"]), sample.example.where)
+            assert np.array_equal(read_mask(folder / entry["files"]["mask"]["path"]).hole, sample.example.where)
 
 
 def test_export_of_jpeg_holds_the_files_themselves(tmp_path):

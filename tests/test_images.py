@@ -267,44 +267,6 @@ def test_a_picture_is_never_malformed(pixels, alpha):
         Picture(pixels, alpha)
 
 
-# Masks
-
-
-def test_mask_from_luminance(tmp_path):
-    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    Image.fromarray(ramp).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(images.read_mask(tmp_path / "a.png"), ramp >= 128)
-    Image.fromarray(np.dstack([ramp] * 3)).save(tmp_path / "b.png")
-    np.testing.assert_array_equal(images.read_mask(tmp_path / "b.png"), ramp >= 128)
-    Image.fromarray(ramp >= 100).save(tmp_path / "c.png")
-    np.testing.assert_array_equal(images.read_mask(tmp_path / "c.png"), ramp >= 100)
-    deep = np.array([[0, 32767, 32768, 65535]], np.uint16)
-    images.write(Picture(deep), tmp_path / "d.png")
-    np.testing.assert_array_equal(images.read_mask(tmp_path / "d.png"), [[False, False, True, True]])
-    images.write(Picture(np.full((16, 16), 255, np.uint8), ramp), tmp_path / "e.png")
-    np.testing.assert_array_equal(images.read_mask(tmp_path / "e.png"), ramp >= 128)
-    mask = images.read_mask(tmp_path / "a.png")
-    assert mask.dtype == bool and mask.shape == (16, 16)
-
-
-def test_mask_from_alpha(tmp_path):
-    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    images.write(Picture(np.zeros((16, 16, 3), np.uint8), ramp), tmp_path / "a.png")
-    np.testing.assert_array_equal(images.read_mask(tmp_path / "a.png", source="alpha"), ramp < 128)
-    Image.new("RGB", (4, 4)).save(tmp_path / "b.png")
-    with pytest.raises(RestoreError, match=r"b\.png.*no transparency"):
-        images.read_mask(tmp_path / "b.png", source="alpha")
-
-
-def test_mask_is_upright(tmp_path):
-    values = np.zeros((4, 6), np.uint8)
-    values[0] = 255
-    Image.fromarray(values).save(tmp_path / "a.png", exif=exif_with(6))
-    expected = np.zeros((6, 4), bool)
-    expected[:, -1] = True
-    np.testing.assert_array_equal(images.read_mask(tmp_path / "a.png"), expected)
-
-
 # Animations
 
 

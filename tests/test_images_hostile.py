@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bcm_restore import images
+from bcm_restore import images, masks
 from bcm_restore.errors import RestoreError
 from bcm_restore.images import jpeg, segments
 from bcm_restore.images.quiet import quiet
@@ -37,7 +37,7 @@ def traps():
 def outcome(path):
     """The picture, or the one line that refuses it; masks and coefficients end in the same two ways."""
     found = []
-    for reader in (images.read, images.read_mask, images.jpeg_coefficients):
+    for reader in (images.read, masks.read, images.jpeg_coefficients):
         try:
             found.append(reader(path))
         except RestoreError as error:
@@ -130,7 +130,7 @@ def test_bands_cover_every_row(tmp_path):
         assert np.array_equal(picture.pixels, colours)
         assert count % 2 or np.array_equal(picture.alpha, pixels[..., count - 1])
     Image.fromarray(pixels[..., 0]).save(tmp_path / "a.png", compress_level=0)
-    assert np.array_equal(images.read_mask(tmp_path / "a.png"), pixels[..., 0] >= 128)
+    assert np.array_equal(masks.read(tmp_path / "a.png", threshold=128).hole, pixels[..., 0] >= 128)
 
 
 @pytest.mark.parametrize("transparent", [False, True])

@@ -6,12 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published import checkpoint, consistency_model, saved
 from safetensors.torch import save, save_file
 
 import bcm_restore
 from bcm_restore import weights
 from bcm_restore.errors import RestoreError
 from bcm_restore.networks import ConvUNet
+from bcm_restore.weights.download import import_file
 
 DEFAULT = weights.read(weights.find(weights.DEFAULT))
 CONFIG = {"channels": [8, 12], "blocks": [1, 1], "middle": 1, "embedding": 16, "unshuffle": 2}
@@ -117,3 +119,33 @@ def test_files_of_earlier_versions_have_no_digest(tmp_path):
     path = tmp_path / "old.safetensors"
     path.write_bytes(save(tensors, {"bcm_restore": json.dumps(description)}))
     assert bcm_restore.load_model(path, device="cpu").name == "old"
+
+
+def test_a_published_checkpoint_is_loaded_as_it_is_imported(tmp_path, monkeypatch):
+    monkeypatch.setenv("BCM_RESTORE_HOME", str(tmp_path / "home"))
+    file = tmp_path / "ema_0.9999.pt"
+    file.write_bytes(checkpoint())
+    model = weights.load_model(file, device="cpu")
+    import_file(file, name="mine", precision="fp32")
+    imported = weights.load_model("mine", device="cpu")
+    assert model.name == "ema_0.9999"
+    assert (model.diagonal, model.classes) == (imported.diagonal, imported.classes)
+    theirs = imported.network.state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in model.network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        (b"not a checkpoint", "holds no checkpoint, or a damaged one"),
+        (b"<!doctype html>", "holds a web page"),
+        (saved({"weight": torch.zeros(3)}), "is not a network that is known here"),
+        (saved([1, 2]), "holds something else than a network's tensors"),
+        (saved(consistency_model()), "is a consistency model, not a bidirectional one"),
+    ],
+)
+def test_what_a_pt_file_is_is_said_after_looking(tmp_path, what, reason):
+    file = tmp_path / "checkpoint.pt"
+    file.write_bytes(what)
+    with pytest.raises(RestoreError, match=f"checkpoint.pt: {reason}"):
+        weights.load_model(file, device="cpu")

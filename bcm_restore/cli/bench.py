@@ -142,12 +142,12 @@ def run(options: Benching) -> dict[str, Any]:
 
 
 def _suite(options: Benching) -> "Suite":
+    from .. import masks
     from ..bench import pictures
     from ..bench.cases import cases
-    from ..images import read_mask
 
     assert options.task is not None
-    mask = None if options.mask is None else read_mask(options.mask, max_pixels=options.most_pixels)
+    mask = None if options.mask is None else masks.read(options.mask, max_pixels=options.most_pixels).hole
     chosen = cases(options.task, options.case or (), mask)
     size = None if options.size is Size.NATIVE else int(options.size.value)
     clean = pictures.load(options.data, size, options.limit, max_pixels=options.most_pixels)

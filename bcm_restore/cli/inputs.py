@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import RestoreError
 from ..files import identity, is_remote, located
+from . import printing
 from .manifest import manifest_of
 from .options import Batch, Files
 
@@ -76,14 +77,25 @@ def find(
         RestoreError: see `expand`, `plan` and `check_foreign`.
     """
     outputs = [located(options.output)] if options.output else []
-    sources = expand(arguments, options.recursive, naming, [*apart, *outputs])
+    foreign_kinds: list[Path] = []
+    sources = expand(arguments, options.recursive, naming, [*apart, *outputs], foreign_kinds)
     jobs = plan(sources, naming, options, apart)
+    if options.keep_times:
+        _check_times(jobs)
     if not options.dry_run:
         check_foreign(jobs, naming.task, options)
+    if foreign_kinds:
+        printing.note(f"not read: {_unread(foreign_kinds)}")
     return jobs, len(sources) == 1 and sources[0].folder is None
 
 
-def expand(arguments: Sequence[str], recursive: bool, naming: Naming, apart: Iterable[Path] = ()) -> list[Source]:
+def expand(
+    arguments: Sequence[str],
+    recursive: bool,
+    naming: Naming,
+    apart: Iterable[Path] = (),
+    foreign_kinds: list[Path] | None = None,
+) -> list[Source]:
     """The pictures that the arguments mean: files, those of folders, and those that match patterns.
 
     Args:
@@ -91,35 +103,44 @@ def expand(arguments: Sequence[str], recursive: bool, naming: Naming, apart: Ite
         recursive: also look into the folders of a folder.
         naming: tells outputs of earlier runs, which are left out of folders.
         apart: files and folders that are not inputs wherever they lie: masks, the output folder.
+        foreign_kinds: gets the pictures in folders and among matches that are of kinds that are not read.
 
     Raises:
         RestoreError: an argument means no picture.
     """
     left_out = {identity(path) for path in apart}
     found: dict[str, Source] = {}
+    unread: dict[str, Path] = {}
     for argument in arguments:
-        for source in _expand_one(argument, recursive, naming, left_out):
+        strange: list[Path] = []
+        for source in _expand_one(argument, recursive, naming, left_out, strange):
             found.setdefault(identity(source.path), source)
+        unread.update((identity(path), path) for path in strange)
+    if foreign_kinds is not None:
+        foreign_kinds += [path for key, path in unread.items() if key not in found]
     return list(found.values())
 
 
-def _expand_one(argument: str, recursive: bool, naming: Naming, left_out: set[str]) -> list[Source]:
+def _expand_one(
+    argument: str, recursive: bool, naming: Naming, left_out: set[str], strange: list[Path]
+) -> list[Source]:
+    """The pictures that one argument means; those of kinds that are not read are added to `strange`."""
     path = located(argument)
     reason = trouble(path)
     if reason is None and path.is_dir():
-        sources = [Source(file, path) for file in _walk(path, recursive, naming, left_out)]
+        sources = [Source(file, path) for file in _walk(path, recursive, naming, left_out, strange)]
         hint = "" if recursive else " (-r looks into its folders, too)"
         missing = f"{argument}: no pictures in this folder{hint}"
     elif reason is None:
         sources = [Source(path)]
     elif glob.has_magic(argument) and not is_remote(path):
         matches = sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207 (Path.glob refuses absolute patterns)
-        sources = [Source(file) for file in _sift(matches, naming, left_out) if _is_picture(file)]
+        sources = [Source(file) for file in _sift(matches, naming, left_out) if _is_picture(file, strange)]
         missing = f"{argument}: no picture matches this pattern"
     else:
         raise RestoreError(f"{argument}: {reason}")
     if not sources:
-        raise RestoreError(missing)
+        raise RestoreError(f"{missing}; not read: {_unread(strange)}" if strange else missing)
     return sources
 
 
@@ -132,17 +153,17 @@ def trouble(path: Path) -> str | None:
     return None if path.is_file() or path.is_dir() else "neither a file nor a folder"
 
 
-def _walk(folder: Path, recursive: bool, naming: Naming, left_out: set[str]) -> Iterator[Path]:
+def _walk(folder: Path, recursive: bool, naming: Naming, left_out: set[str], strange: list[Path]) -> Iterator[Path]:
     """The pictures of a folder, in the order of their names."""
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
         raise RestoreError(f"{folder}: {(error.strerror or 'cannot be read').lower()}") from error
     for path in _sift([path for path in paths if not path.name.startswith(".")], naming, left_out):
-        if _is_picture(path):
+        if _is_picture(path, strange):
             yield path
         elif recursive and path.is_dir() and not path.is_symlink():
-            yield from _walk(path, recursive, naming, left_out)
+            yield from _walk(path, recursive, naming, left_out, strange)
 
 
 def _sift(paths: Sequence[Path], naming: Naming, left_out: set[str]) -> list[Path]:
@@ -156,10 +177,27 @@ def _sift(paths: Sequence[Path], naming: Naming, left_out: set[str]) -> list[Pat
     return [path for path in paths if identity(path) not in left_out and not is_earlier_output(path.name)]
 
 
-def _is_picture(path: Path) -> bool:
-    from ..images import is_image
+def _is_picture(path: Path, strange: list[Path]) -> bool:
+    """Whether it is one to be read; one of a kind that is not is added to `strange`."""
+    from ..images import is_foreign, is_image
 
-    return path.is_file() and is_image(path)
+    if is_foreign(path) and path.is_file():
+        strange.append(path)
+    return is_image(path) and path.is_file()
+
+
+def _unread(paths: Iterable[Path]) -> str:
+    from ..images import unread
+
+    return unread(paths)
+
+
+def _check_times(jobs: Sequence["Job"]) -> None:
+    """Refuses `--keep-times` where files have no times to keep."""
+    for job in jobs:
+        for path in (job.source, job.target):
+            if is_remote(path):
+                raise RestoreError(f"{path}: a URL keeps no times; leave --keep-times out")
 
 
 def plan(sources: Sequence[Source], naming: Naming, options: Batch, apart: Iterable[Path] = ()) -> list[Job]:

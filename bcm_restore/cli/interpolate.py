@@ -102,12 +102,15 @@ def _make(
 ) -> None:
     """Reads, interpolates and writes."""
     from .. import images
+    from ..tasks.transparency import fill_hidden
     from .progress import Bar
 
-    first, last = (images.read(name, max_pixels=options.most_pixels) for name in outcome.input)
+    files = [(name, images.file_contents(name)) for name in outcome.input]
+    first, last = (images.read(name, max_pixels=options.most_pixels, data=data) for name, data in files)
+    outcome.remark = _left_out(files)
     first, last = _alike(first, last, outcome.input, resize)
     with Bar(1) as bar:
-        pair = (first.pixels, last.pixels)
+        pair = tuple(fill_hidden(picture.pixels, picture.alpha) for picture in (first, last))
         restoration = loaded.task.run(pair, frames=frames, progress=bar.evaluation, **loaded.how)
         bar.file(sum(frame.shape[0] * frame.shape[1] for frame in restoration.image))
     made = [
@@ -129,6 +132,14 @@ def _make(
     outcome.output = [str(target) for target in targets] if len(targets) > 1 else str(targets[0])
     outcome.size = (first.size[1], first.size[0])
     outcome.describe(restoration)
+
+
+def _left_out(files: Sequence[tuple[str, bytes]]) -> str | None:
+    """What is said of pictures that have further pages."""
+    from .. import images
+
+    counts = [(name, images.page_count(data)) for name, data in files]
+    return "; ".join(f"{name}: page 1 of {count}" for name, count in counts if count > 1) or None
 
 
 def _alike(first: "Picture", last: "Picture", names: Sequence[str], resize: bool) -> tuple["Picture", "Picture"]:

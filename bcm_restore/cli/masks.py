@@ -1,6 +1,8 @@
 """Which mask belongs to which picture."""
 
+import dataclasses
 import functools
+import unicodedata
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,9 @@ from .inputs import trouble
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..images import Picture
+    from ..masks import Marks
+
 ALPHA = "alpha"
 
 
@@ -21,6 +26,7 @@ class Masks:
     Args:
         mask: a file, a folder, or "alpha".
         invert: fill what is not marked instead.
+        threshold: the level, of 255, from which on a pixel is marked; None: any touch marks it.
         grow: pixels to dilate by.
         fit: resize a mask of another size to its picture.
         max_pixels: most pixels that a mask may declare.
@@ -29,10 +35,12 @@ class Masks:
         RestoreError: there is no such file or folder.
     """
 
-    def __init__(self, mask: str, *, invert: bool, grow: int, fit: bool, max_pixels: int) -> None:
+    def __init__(
+        self, mask: str, *, invert: bool, threshold: int | None, grow: int, fit: bool, max_pixels: int
+    ) -> None:
         self.alpha = mask == ALPHA
         self.path = located(mask)
-        self.invert, self.grow, self.fit = invert, grow, fit
+        self.invert, self.threshold, self.grow, self.fit = invert, threshold, grow, fit
         self.max_pixels = max_pixels
         if not self.alpha and (reason := trouble(self.path)):
             raise RestoreError(f"--mask {mask}: {reason}; give a file, a folder or the word alpha")
@@ -45,29 +53,43 @@ class Masks:
             return []
         return [self.path, *(mask for masks in self._by_stem.values() for mask in masks)]
 
-    def of(self, picture: Path, size: tuple[int, int]) -> "np.ndarray":
-        """The mask of a picture: bool (H, W), True where it is to be filled.
+    def of(self, source: Path, picture: "Picture") -> "Marks":
+        """What the mask of a picture marks, at the picture's size.
 
         Args:
-            picture: its file.
-            size: its height and width.
+            source: the picture's file.
+            picture: what is in it.
 
         Raises:
-            RestoreError: there is none, it has another size, or it marks the whole picture.
+            RestoreError: there is none, it has another size, it can't be told from a picture, or it marks the whole
+                picture.
         """
-        from .. import images
-
-        file = self.file(picture)
-        if file is None:
-            hole = images.read_mask(picture, source="alpha", max_pixels=self.max_pixels)
-        else:
-            hole = _read(file, self.max_pixels)
-        if hole.shape != size:
-            hole = self._fitted(hole, size, file or picture, picture)
-        hole = _grown(~hole if self.invert else hole, self.grow)
+        marks, file = self._read(source, picture)
+        hole = marks.hole
+        if hole.shape != picture.size:
+            hole = self._fitted(hole, picture.size, file, source)
+        hole = _grown(hole, self.grow)
         if hole.all():
-            raise RestoreError(f"{picture}: its mask marks the whole picture and leaves nothing to fill it from")
-        return hole
+            raise RestoreError(f"{source}: its mask marks the whole picture and leaves nothing to fill it from")
+        return dataclasses.replace(marks, hole=hole)
+
+    def _read(self, source: Path, picture: "Picture") -> "tuple[Marks, Path]":
+        """What is marked, and the file that says so."""
+        from .. import masks
+
+        file = self.file(source)
+        if file is None:
+            if picture.alpha is None:
+                raise RestoreError(
+                    f"{source}: has no transparency to take the mask from; give a black and white mask instead"
+                )
+            return masks.erased(picture.alpha, invert=self.invert, threshold=self.threshold), source
+        mask = _picture(file, self.max_pixels)
+        with masks.named(file):
+            marks = masks.marked(
+                mask.pixels, mask.alpha, photo=picture.pixels, invert=self.invert, threshold=self.threshold
+            )
+        return marks, file
 
     def file(self, picture: Path) -> Path | None:
         """The file of a picture's mask; None where its own transparency is.
@@ -79,7 +101,7 @@ class Masks:
             return None
         if self._one:
             return self.path
-        masks = self._by_stem.get(picture.stem, [])
+        masks = self._by_stem.get(_stem(picture), [])
         if not masks:
             raise RestoreError(f"{picture}: no mask named {picture.stem}.* in {self.path}")
         ranked = sorted(masks, key=lambda mask: _shared_folders(mask, picture), reverse=True)
@@ -94,28 +116,32 @@ class Masks:
         masks: dict[str, list[Path]] = defaultdict(list)
         for path in sorted(self.path.rglob("*")):
             if images.is_image(path) and path.is_file() and not path.name.startswith("."):
-                masks[path.stem].append(path)
+                masks[_stem(path)].append(path)
         return masks
 
-    def _fitted(self, hole: "np.ndarray", size: tuple[int, int], file: Path, picture: Path) -> "np.ndarray":
-        import cv2
-        import numpy as np
+    def _fitted(self, hole: "np.ndarray", size: tuple[int, int], file: Path, source: Path) -> "np.ndarray":
+        from .. import masks
 
         (height, width), (mask_height, mask_width) = size, hole.shape
         if not self.fit:
             raise RestoreError(
-                f"{file}: the mask is {mask_width}x{mask_height} and {picture} is {width}x{height}; "
+                f"{file}: the mask is {mask_width}x{mask_height} and {source} is {width}x{height}; "
                 "--fit-mask resizes the mask"
             )
-        return cv2.resize(hole.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).astype(bool)
+        return masks.fitted(hole, size)
 
 
 @functools.lru_cache(maxsize=1)
-def _read(file: Path, max_pixels: int) -> "np.ndarray":
+def _picture(file: Path, max_pixels: int) -> "Picture":
     """One mask for many pictures is read once."""
     from .. import images
 
-    return images.read_mask(file, max_pixels=max_pixels)
+    return images.read(file, max_pixels=max_pixels)
+
+
+def _stem(path: Path) -> str:
+    """What names are compared by: an accented letter is one however it is written."""
+    return unicodedata.normalize("NFC", path.stem)
 
 
 def _grown(hole: "np.ndarray", pixels: int) -> "np.ndarray":
@@ -131,7 +157,8 @@ def _grown(hole: "np.ndarray", pixels: int) -> "np.ndarray":
 def _shared_folders(mask: Path, picture: Path) -> int:
     """How many folders, from the innermost outwards, have the same names."""
     shared = 0
-    for ours, theirs in zip(reversed(mask.parent.parts), reversed(picture.parent.parts), strict=False):
+    for folders in zip(reversed(mask.parent.parts), reversed(picture.parent.parts), strict=False):
+        ours, theirs = (unicodedata.normalize("NFC", name) for name in folders)
         if ours != theirs:
             break
         shared += 1

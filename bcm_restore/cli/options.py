@@ -201,6 +201,9 @@ class Batch(Common):
             metavar="HOST:PORT",
         ),
     ] = None
+    keep_times: Annotated[
+        bool, option("--keep-times", panel="Output", text="Give outputs the times of their inputs.")
+    ] = False
     dry_run: Annotated[
         bool, option("--dry-run", panel="Output", text="Only say for each picture what would be done.")
     ] = False

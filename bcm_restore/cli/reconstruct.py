@@ -66,8 +66,10 @@ class RoundTrips(Steps):
         from .. import samplers
         from ..tasks import Restoration
         from ..tasks.arrays import to_tensor
+        from ..tasks.transparency import fill_hidden
 
-        tensors, backs = zip(*(to_tensor(one.picture.pixels) for one in several), strict=True)
+        known = (fill_hidden(one.picture.pixels, one.picture.alpha) for one in several)
+        tensors, backs = zip(*map(to_tensor, known), strict=True)
         options, x = self.options, torch.cat(tensors)
         found = samplers.reconstruct(
             self.model, x, self.scheme, label=options.label, seed=options.seed, progress=progress

@@ -66,9 +66,15 @@ class Restoring(Steps):
 
     def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
         """See `Steps`."""
-        pictures, given = [one.picture.pixels for one in several], [one.inputs for one in several]
+        from ..tasks.transparency import fill_hidden
+
+        pictures = [fill_hidden(one.picture.pixels, one.picture.alpha, one.inputs.get("mask")) for one in several]
+        given = [one.inputs for one in several]
         made = self.engine.task.run_together(pictures, given, progress=progress, **self.engine.how)
-        return [self.result(one.picture, restoration) for one, restoration in zip(several, made, strict=True)]
+        return [
+            dataclasses.replace(self.result(one.picture, restoration), remark=one.found)
+            for one, restoration in zip(several, made, strict=True)
+        ]
 
     def result(self, picture: "Picture", restoration: "Restoration") -> Result:
         """What becomes of the picture."""
@@ -99,7 +105,7 @@ class Inpainting(Restoring):
         """With how the masks are read."""
         masks = self.masks
         own = {"mask": masks.alpha, "invert": masks.invert, "grow": masks.grow, "fit": masks.fit}
-        return super().settings() | own
+        return super().settings() | own | {"threshold": masks.threshold}
 
     def mask(self, source: Path) -> Path | None:
         """See `Steps`."""
@@ -110,8 +116,21 @@ class Inpainting(Restoring):
         from .. import images
 
         picture = images.read(source, max_pixels=self.options.most_pixels, data=data)
-        hole = self.masks.of(source, picture.size)
-        return Loaded(source, picture, {"mask": hole}, "" if hole.any() else "copied: its mask is empty")
+        marks = self.masks.of(source, picture)
+        remark = "" if marks.hole.any() else "copied: its mask is empty"
+        found = f"mask: {marks.found}, taken as marked" if marks.found else ""
+        return Loaded(source, picture, {"mask": marks.hole}, remark, found)
+
+    def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
+        """See `Steps`. What is hidden under transparency and not marked stays as it was."""
+        import numpy as np
+
+        found = super().restore(several, progress)
+        for one, result in zip(several, found, strict=True):
+            if one.picture.alpha is not None:
+                hidden = (one.picture.alpha == 0) & ~one.inputs["mask"]
+                np.copyto(result.after.pixels.T, one.picture.pixels.T, where=hidden.T)
+        return found
 
     def result(self, picture: "Picture", restoration: "Restoration") -> Result:
         """What was transparent has been filled."""
@@ -130,12 +149,22 @@ def inpaint(
     mask: Annotated[
         str,
         typer.Option(
-            help="White where the picture is to be filled: a file for all, a folder of masks with the pictures' stems, "
-            "or the word alpha to fill what is transparent.",
+            help="White where the picture is to be filled, or strokes of any colour on transparent, on one flat colour "
+            "or on a copy of the picture: a file for all, a folder of masks with the pictures' stems, or the word "
+            "alpha to fill what is transparent.",
             metavar="FILE|FOLDER|alpha",
         ),
     ],
     invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Fill what is black instead.")] = False,
+    mask_threshold: Annotated[
+        int | None,
+        typer.Option(
+            help="Fill only what is at least that light; without it, whatever the mask touches, however faintly.",
+            min=1,
+            max=255,
+            metavar="LEVEL",
+        ),
+    ] = None,
     grow: Annotated[int, typer.Option(help="Grow the mask by that many pixels.", min=0, max=1000, metavar="N")] = 0,
     fit_mask: Annotated[bool, typer.Option("--fit-mask", help="Resize a mask of another size to its picture.")] = False,
 ) -> None:
@@ -146,7 +175,14 @@ def inpaint(
 
     Example: bcm-restore inpaint photo.png --mask mask.png --nfe 8
     """
-    masks = Masks(mask, invert=invert_mask, grow=grow, fit=fit_mask, max_pixels=options.most_pixels)
+    masks = Masks(
+        mask,
+        invert=invert_mask,
+        threshold=mask_threshold,
+        grow=grow,
+        fit=fit_mask,
+        max_pixels=options.most_pixels,
+    )
     steps = Inpainting(options=options, masks=masks)
     restore(arguments, Naming("_inpainted", "_inpainted", steps.task), steps, masks.paths)
 
@@ -168,7 +204,16 @@ class Cleaning(Restoring):
 
         picture = images.read(source, upright=False, max_pixels=self.options.most_pixels, data=data)
         coefficients = images.jpeg_coefficients(source, max_pixels=self.options.most_pixels, data=data)
-        return Loaded(source, picture, {"coefficients": coefficients} if coefficients else {"quality": self.quality})
+        inputs = {"coefficients": coefficients} if coefficients else {"quality": self._quality(picture)}
+        return Loaded(source, picture, inputs)
+
+    def _quality(self, picture: "Picture") -> int | None:
+        """As given; estimated here where hidden pixels are to be filled, as what fills them was never compressed."""
+        if self.quality is not None or picture.alpha is None or picture.alpha.all():
+            return self.quality
+        from ..tasks.jpeg import quality_of
+
+        return quality_of(picture.pixels)
 
     def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
         """See `Steps`."""

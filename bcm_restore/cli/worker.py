@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from .inputs import Job
 from .manifest import BEGUN, COMPLETE, Origin, Record, Records, difference, settings_digest
 from .options import Batch
 from .report import Header, Outcome, Skip, timed
+from .sheets import Sheets, restore_pages, side_by_side
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -35,8 +37,10 @@ class Result:
     Attributes:
         before, after: the picture, upright.
         restoration: how it came about; None where there was nothing to do.
-        remark: why there was nothing to do.
+        remark: why there was nothing to do, or what was found in the input.
         mse: mean squared error of what was to stay the same.
+        more: the further pages, upright.
+        sheets: the file's pages, where it has several.
     """
 
     before: "Picture"
@@ -44,6 +48,8 @@ class Result:
     restoration: "Restoration | None" = None
     remark: str = ""
     mse: float | None = None
+    more: "Sequence[Picture]" = ()
+    sheets: "Sheets | None" = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +61,18 @@ class Loaded:
         picture: as the task takes it.
         inputs: what the task needs besides.
         remark: why there is nothing to do, if so.
+        found: what else is to be said of it.
+        more: the further pages.
+        sheets: the file's pages, where it has several.
     """
 
     source: Path
     picture: "Picture"
     inputs: dict[str, Any] = dataclasses.field(default_factory=dict)
     remark: str = ""
+    found: str = ""
+    more: "Sequence[Loaded]" = ()
+    sheets: "Sheets | None" = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -195,13 +207,19 @@ class Worker:
             if verdict.action == "keep":
                 _keep(job, outcome, verdict)
                 return None
-        enter(self._steps.pixels(verdict.data))
+        from ..images import file_pages
+
         with timed(outcome):
-            return self._steps.read(job.source, verdict.data)
+            pages = file_pages(verdict.data, job.target, job.source, self._options.most_pixels)
+        enter(self._steps.pixels(verdict.data) * pages.kept)
+        with timed(outcome):
+            first, *more = [self._steps.read(job.source, data) for data in pages.files()]
+            sheets = None if pages.count == 1 else Sheets(pages.count, pages.remark, pages.timing())
+            return dataclasses.replace(first, more=more, sheets=sheets)
 
     def alike(self, loaded: Loaded | None) -> tuple[Hashable, int]:
         """See `Steps.alike`; where there is nothing to do, pictures are alone."""
-        if loaded is None or loaded.remark:
+        if loaded is None or loaded.remark or loaded.more:
             return None, 1
         kind, most = self._steps.alike(loaded)
         return kind, min(most, MOST)
@@ -213,11 +231,17 @@ class Worker:
         loaded = several[0]
         if loaded is None:
             return [None]
+        if loaded.more:
+            with timed(tickets[0].outcome):
+                return [restore_pages(self._steps, loaded, progress)]
         if loaded.remark:
-            return [Result(loaded.picture, loaded.picture, remark=loaded.remark)]
+            return [Result(loaded.picture, loaded.picture, remark=loaded.remark, sheets=loaded.sheets)]
         try:
             with timed(*(ticket.outcome for ticket in tickets)):
-                return self._steps.restore([one for one in several if one is not None], progress)
+                made = self._steps.restore([one for one in several if one is not None], progress)
+            return [
+                dataclasses.replace(result, sheets=one.sheets) for one, result in zip(several, made, strict=True) if one
+            ]
         except Exception as error:
             if len(tickets) == 1:
                 return [error]
@@ -231,17 +255,26 @@ class Worker:
         if result is None:
             return
         with timed(outcome):
-            files = {job.target: images.encoded(result.after, job.target, quality=self._options.quality)}
+            timing = result.sheets.timing if result.sheets else None
+            data = images.encoded(
+                result.after, job.target, quality=self._options.quality, more=result.more, timing=timing
+            )
+            files = {job.target: data}
             if job.compare:
                 files[job.compare] = images.encoded(side_by_side(result.before, result.after), job.compare)
         facts = _facts(result)
         with timed(outcome), ExitStack() as renamed:
             for path, data in files.items():
-                renamed.enter_context(atomic_path(path)).write_bytes(data)
+                temporary = renamed.enter_context(atomic_path(path))
+                temporary.write_bytes(data)
+                if self._options.keep_times:
+                    times = job.source.stat()
+                    os.utime(temporary, ns=(times.st_atime_ns, times.st_mtime_ns))
             hashes = [hashlib.sha256(data).hexdigest() for data in files.values()]
             self._record(ticket, (hashes[0], hashes[1] if job.compare else None), facts)
         for name, value in facts.items():
             setattr(outcome, name, value)
+        outcome.pages = result.sheets.count if result.sheets else None
         outcome.output, outcome.compare = str(job.target), str(job.compare) if job.compare else None
 
     def give_up(self, ticket: Ticket) -> None:
@@ -358,29 +391,12 @@ def _keep(job: Job, outcome: Outcome, verdict: Verdict) -> None:
 def _facts(result: Result) -> dict[str, Any]:
     """What report and record say of a result."""
     height, width = result.after.pixels.shape[:2]
-    facts: dict[str, Any] = {"size": (width, height), "mse": result.mse}
+    remarks = [result.remark, result.sheets.remark if result.sheets else ""]
+    facts: dict[str, Any] = {
+        "size": (width, height),
+        "mse": result.mse,
+        "remark": "; ".join(filter(None, remarks)) or None,
+    }
     if made := result.restoration:
         return {**facts, "status": "restored", "scheme": str(made.scheme), "nfe": made.nfe, "case": made.case}
-    return {**facts, "status": "copied", "remark": result.remark}
-
-
-def side_by_side(before: "Picture", after: "Picture") -> "Picture":
-    """Both in one picture, `before` enlarged to the height of `after`."""
-    import cv2
-    import numpy as np
-
-    def planes(picture: "Picture") -> np.ndarray:
-        shape = picture.pixels.shape[:2]
-        opaque = np.full(shape, np.iinfo(picture.pixels.dtype).max, picture.pixels.dtype)
-        alpha = opaque if picture.alpha is None else picture.alpha
-        return np.dstack([picture.pixels, alpha])
-
-    left, right = planes(before), planes(after)
-    if left.shape[0] != right.shape[0]:
-        width = max(round(left.shape[1] * right.shape[0] / left.shape[0]), 1)
-        left = cv2.resize(left, (width, right.shape[0]), interpolation=cv2.INTER_CUBIC)
-    both = np.concatenate([left, right], axis=1)
-    colours, alpha = both[:, :, :-1], both[:, :, -1]
-    transparent = before.alpha is not None or after.alpha is not None
-    pixels = np.ascontiguousarray(colours[:, :, 0] if after.pixels.ndim == 2 else colours)
-    return dataclasses.replace(after, pixels=pixels, alpha=np.ascontiguousarray(alpha) if transparent else None)
+    return {**facts, "status": "copied"}

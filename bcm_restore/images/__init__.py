@@ -4,25 +4,32 @@ Everything that can go wrong with a file is a `RestoreError` of one line that na
 """
 
 from .jpeg import JpegCoefficients, jpeg_coefficients
-from .picture import Picture, as_depth, resized
-from .reading import MAX_PIXELS, SUFFIXES, declared_pixels, file_contents, is_image, read, read_mask
-from .writing import encoded, output_format, write, write_animation
+from .kinds import SUFFIXES, is_foreign, is_image, unread
+from .pages import Pages, page_count
+from .picture import Picture, Timing, as_depth, resized
+from .reading import MAX_PIXELS, declared_pixels, file_contents, read
+from .writing import encoded, file_pages, output_format, write, write_animation
 
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
     "JpegCoefficients",
+    "Pages",
     "Picture",
+    "Timing",
     "as_depth",
     "declared_pixels",
     "encoded",
     "file_contents",
+    "file_pages",
+    "is_foreign",
     "is_image",
     "jpeg_coefficients",
     "output_format",
+    "page_count",
     "read",
-    "read_mask",
     "resized",
+    "unread",
     "write",
     "write_animation",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from io import BytesIO
 from itertools import accumulate
 from typing import Any
@@ -13,10 +14,13 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from ..errors import RestoreError
+from .captions import jpeg_settings, png_chunks
 from .channels import bands
-from .metadata import EXIF_PREFIX, descriptive, parsed, with_orientation
+from .colour import name as colour_name
+from .metadata import current_exif, descriptive, exif_with_dpi, parsed
 from .picture import Picture, as_depth
 from .quiet import quiet
+from .stale import EXIF_PREFIX, fresh_xmp
 
 _OPAQUE = ("JPEG", "BMP")
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535}
@@ -34,21 +38,29 @@ _JPEG_SEGMENT = 65533
 # Choosing colours takes long, and 65,536 pixels say all about them.
 _PALETTE_SIDE = 256
 _STRIP_BYTES = 1 << 20
+_TIFF_XMP, _TIFF_IPTC, _TIFF_BYTE, _TIFF_UNDEFINED = 700, 33723, 1, 7
 _TIFF_GREY, _TIFF_RGB, _TIFF_DEFLATE, _TIFF_HORIZONTAL, _TIFF_STRAIGHT_ALPHA, _TIFF_INCH = 1, 2, 8, 2, 2, 2
 
 
 def encode(picture: Picture, name: str, quality: int | None = None) -> bytes:
     """A picture as a file of Pillow's format `name`; RestoreError, without the file's name, for what it cannot hold."""
-    if quality is not None and not 1 <= quality <= 100:
-        raise RestoreError(f"quality {quality} is not between 1 and 100; 95 is a good one")
-    _check_size(picture.size, name)
-    if picture.alpha is not None and name in _OPAQUE:
-        raise RestoreError(f"{name} holds no transparency; write .png, .webp, .tif or .avif instead")
+    check(picture, name, quality)
     if name == "TIFF":
         return _tiff(picture)
     if name == "PNG" and picture.pixels.dtype == np.uint16:
         return _png16(picture)
     return _by_pillow(picture, name, quality)
+
+
+def check(picture: Picture, name: str, quality: int | None) -> None:
+    """Raises RestoreError, without the file's name, for what Pillow's format `name` cannot hold."""
+    if quality is not None and not 1 <= quality <= 100:
+        raise RestoreError(f"quality {quality} is not between 1 and 100; 95 is a good one")
+    _check_size(picture.size, name)
+    if picture.alpha is not None and name in _OPAQUE:
+        raise RestoreError(f"{name} holds no transparency; write .png, .webp, .tif or .avif instead")
+    if picture.cicp is not None and name != "PNG":
+        raise RestoreError(f"its colours are in {colour_name(picture.cicp)}, which {name} does not hold; write .png")
 
 
 def encode_animation(frames: Sequence[np.ndarray], name: str, duration_ms: int) -> bytes:
@@ -88,27 +100,48 @@ def _with_palette(image: Image.Image) -> Image.Image:
 
 
 def _by_pillow(picture: Picture, name: str, quality: int | None) -> bytes:
-    settings = dict(_SETTINGS[name])
-    if name in _QUALITY:
-        settings["quality"] = quality or _QUALITY[name]
-    exif = _consistent_exif(picture)
-    if name == "BMP" or (name == "JPEG" and len(exif or b"") > _JPEG_SEGMENT):
-        exif, picture = None, picture.upright()
-    if exif:
-        settings["exif"] = exif
-    if picture.icc:
-        settings["icc_profile"] = picture.icc
-    if picture.dpi:
-        settings["dpi"] = picture.dpi
-    samples = _samples(picture, np.uint8)
+    if name == "BMP" or (name == "JPEG" and len(_exif(picture) or b"") > _JPEG_SEGMENT):
+        picture = replace(picture.upright(), exif=None)
     file = BytesIO()
     with quiet():
-        Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples).save(file, name, **settings)
+        as_image(picture).save(file, name, **pillow_settings(picture, name, quality))
     return file.getvalue()
 
 
-def _consistent_exif(picture: Picture) -> bytes | None:
-    return with_orientation(picture.exif, picture.orientation)
+def pillow_settings(picture: Picture, name: str, quality: int | None) -> dict[str, Any]:
+    """What Pillow takes besides the pixels to save a picture."""
+    settings = dict(_SETTINGS[name]) | _captions(picture, name)
+    if name in _QUALITY:
+        settings["quality"] = quality or _QUALITY[name]
+    exif = _exif(picture)
+    if exif is None and picture.dpi and name in ("WEBP", "AVIF"):  # which have no other place for it
+        exif = exif_with_dpi(picture.dpi)
+    settings |= {"exif": exif, "icc_profile": picture.icc, "dpi": picture.dpi}
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def as_image(picture: Picture) -> Image.Image:
+    """The pixels and the transparency in 8 bits."""
+    samples = _samples(picture, np.uint8)
+    return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+
+
+def _exif(picture: Picture) -> bytes | None:
+    return current_exif(picture.exif, picture.orientation, picture.size)
+
+
+def _xmp(picture: Picture) -> bytes | None:
+    return picture.xmp and fresh_xmp(picture.xmp, picture.orientation, picture.size)
+
+
+def _captions(picture: Picture, name: str) -> dict[str, Any]:
+    """What Pillow takes for XMP, IPTC and texts, as the format can hold them."""
+    xmp = _xmp(picture)
+    if name == "PNG":
+        return {"pnginfo": png_chunks(picture.text, xmp, picture.iptc, picture.cicp)}
+    if name == "JPEG":
+        return jpeg_settings(picture.text, xmp, picture.iptc)
+    return {"xmp": xmp} if xmp and name in ("WEBP", "AVIF") else {}
 
 
 def _samples(
@@ -133,7 +166,8 @@ def _png16(picture: Picture) -> bytes:
         chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc)))
     if picture.dpi:
         chunks.append((b"pHYs", struct.pack(">IIB", *(round(dpi / 0.0254) for dpi in picture.dpi), 1)))
-    if exif := _consistent_exif(picture):
+    chunks += [chunk[:2] for chunk in png_chunks(picture.text, _xmp(picture), picture.iptc, picture.cicp).chunks]
+    if exif := _exif(picture):
         chunks.append((b"eXIf", exif[len(EXIF_PREFIX) :]))
     deflated = _deflated_rows(picture)
     data = [b"\x89PNG\r\n\x1a\n", *(_chunk(kind, body) for kind, body in chunks)]
@@ -177,7 +211,7 @@ def _tiff(picture: Picture) -> bytes:
     ]
     lengths = [len(strip) for strip in strips]
     directory = TiffImagePlugin.ImageFileDirectory_v2()
-    if exif := _consistent_exif(picture):
+    if exif := _exif(picture):
         with quiet():
             directory.update(descriptive(parsed(exif)))
     tags: dict[int, Any] = {
@@ -200,6 +234,10 @@ def _tiff(picture: Picture) -> bytes:
         tags[TiffImagePlugin.RESOLUTION_UNIT] = _TIFF_INCH
     if picture.icc:
         tags[TiffImagePlugin.ICCPROFILE] = picture.icc
+    for tag, kind, block in ((_TIFF_XMP, _TIFF_BYTE, _xmp(picture)), (_TIFF_IPTC, _TIFF_UNDEFINED, picture.iptc)):
+        if block:
+            directory.tagtype[tag] = kind
+            tags[tag] = block
     directory.update(tags)
     file = BytesIO()
     directory.save(file)

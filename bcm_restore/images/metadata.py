@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
+from typing import Any
 
 from PIL import Image
 
-EXIF_PREFIX = b"Exif\x00\x00"
-TIFF_MAGICS = (b"II*\x00", b"MM\x00*")
+from .captions import read_xmp
+from .colour import colour_space
+from .quiet import quiet
+from .stale import EXIF_PREFIX, TIFF_MAGICS, byte_order, entries, first_directory, fresh_exif, fresh_xmp
 
 _ORIENTATION = 0x0112
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _INTEROPERABILITY = 0xA005
+_RESOLUTION, _UNIT = (0x011A, 0x011B), 0x0128
+_INCH, _CENTIMETRE = 2, 3
 # In a TIFF file the tags that describe the scene stand among those that lay out the pixels; only these are kept:
 # description, make, model, orientation, software, date, artist, copyright, and the EXIF and GPS directories.
 _DESCRIPTIVE = (0x010E, 0x010F, 0x0110, _ORIENTATION, 0x0131, 0x0132, 0x013B, 0x8298, _EXIF_IFD, _GPS_IFD)
@@ -49,6 +55,42 @@ def with_orientation(exif: bytes | None, orientation: int) -> bytes | None:
     tags = parsed(exif)
     tags[_ORIENTATION] = orientation
     return tags.tobytes()
+
+
+def current_exif(exif: bytes | None, orientation: int, size: tuple[int, int]) -> bytes | None:
+    """EXIF for new pixels: it says their orientation and `size` = (height, width), and shows none of the old ones."""
+    exif = with_orientation(exif, orientation)
+    if exif is None:
+        return None
+    fresh = fresh_exif(exif, size)
+    try:
+        with quiet():
+            parsed(fresh)
+    except Exception:  # a thumbnail that lay over the rest
+        return None
+    return fresh
+
+
+def carried(image: Image.Image) -> Callable[[tuple[int, int]], dict[str, Any]]:
+    """What a PIL image that was made of `image` has in its `info`, given its size (width, height).
+
+    Profile, resolution, EXIF and XMP: what Pillow's own operations keep, and without what shows the old pixels.
+    """
+    with quiet():
+        exif, orientation = read_exif(image)
+    icc, _ = colour_space(image, b"")
+    xmp, dpi = read_xmp(image), image.info.get("dpi")
+
+    def info(size: tuple[int, int]) -> dict[str, Any]:
+        found = {
+            "icc_profile": icc,
+            "dpi": dpi,
+            "exif": current_exif(exif, orientation, size[::-1]),
+            "xmp": xmp and fresh_xmp(xmp, orientation, size[::-1]),
+        }
+        return {name: value for name, value in found.items() if value}
+
+    return info
 
 
 def parsed(exif: bytes | None) -> Image.Exif:
@@ -92,10 +134,23 @@ def descriptive(tags: Image.Exif) -> Image.Exif:
 def read_dpi(image: Image.Image) -> tuple[float, float] | None:
     """Pixels an inch, across and down, where the file says something that makes sense."""
     try:
-        across, down = (float(value) for value in image.info["dpi"])
+        if image.format in ("WEBP", "AVIF", "HEIF") and "dpi" not in image.info:
+            tags = image.getexif()
+            unit = 2.54 if tags.get(_UNIT) == _CENTIMETRE else 1.0
+            across, down = (float(tags[tag]) * unit for tag in _RESOLUTION)
+        else:
+            across, down = (float(value) for value in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
     return (across, down) if all(math.isfinite(v) and 1 <= v <= 65535 for v in (across, down)) else None
+
+
+def exif_with_dpi(dpi: tuple[float, float]) -> bytes:
+    """EXIF that says the resolution alone."""
+    tags = Image.Exif()
+    tags[_RESOLUTION[0]], tags[_RESOLUTION[1]] = dpi
+    tags[_UNIT] = _INCH
+    return tags.tobytes()
 
 
 def _valid(orientation: object) -> int:
@@ -106,16 +161,10 @@ def _orientation_entry(tiff: bytes) -> tuple[int, str] | None:
     """Where the value of the orientation tag stands, and its struct format."""
     if tiff[:4] not in TIFF_MAGICS:
         return None
-    order = "<" if tiff[:2] == b"II" else ">"
     try:
-        (directory,) = struct.unpack_from(order + "I", tiff, 4)
-        (entries,) = struct.unpack_from(order + "H", tiff, directory)
-        for start in range(directory + 2, directory + 2 + 12 * entries, 12):
-            tag, kind, count = struct.unpack_from(order + "HHI", tiff, start)
-            if tag == _ORIENTATION and kind in (3, 4) and count == 1:
-                form = order + ("H" if kind == 3 else "I")
-                struct.unpack_from(form, tiff, start + 8)
-                return start + 8, form
+        for entry in entries(tiff, first_directory(tiff)):
+            if entry.tag == _ORIENTATION and entry.kind in (3, 4) and entry.values == 1:
+                return entry.place, byte_order(tiff) + ("H" if entry.kind == 3 else "I")
     except struct.error:
         pass
     return None

@@ -23,6 +23,21 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+@dataclass(frozen=True)
+class Timing:
+    """How an animation runs.
+
+    Attributes:
+        durations: of each frame, in ms.
+        loop: how often it runs; 0: for ever.
+        apart: the first frame is what programs show that know no animation, and not a part of it.
+    """
+
+    durations: tuple[int, ...]
+    loop: int = 0
+    apart: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """The pixels of a file, and what the file says about them."""
@@ -41,6 +56,14 @@ class Picture:
     """Pillow's name of the source's format."""
     dpi: tuple[float, float] | None = None
     """Pixels an inch, across and down."""
+    xmp: bytes | None = None
+    """XMP packet."""
+    iptc: bytes | None = None
+    """IPTC records."""
+    text: tuple[tuple[str, str], ...] = ()
+    """Keywords and texts of a PNG; a comment stands under "Comment"."""
+    cicp: tuple[int, int, int, int] | None = None
+    """Colour space of `pixels` that no profile can name (ITU-T H.273: PQ, HLG), as PNG has it."""
 
     def __post_init__(self) -> None:
         grey_or_rgb = self.pixels.ndim == 2 or (self.pixels.ndim == 3 and self.pixels.shape[2] == 3)

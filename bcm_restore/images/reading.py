@@ -8,17 +8,17 @@ import sys
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from ..errors import RestoreError
 from . import segments
-from .channels import bands, keyed_alpha, split, to_srgb
+from .captions import read_iptc, read_text, read_xmp
+from .channels import keyed_alpha, split, to_srgb
+from .colour import colour_space
 from .deep import decode_deep, deep_layout, raw_mode
+from .kinds import NEEDS_HEIF
 from .metadata import (
-    TIFF_MAGICS,
     read_dpi,
     read_exif,
     tiff_orientation,
@@ -27,24 +27,20 @@ from .metadata import (
 )
 from .picture import Picture
 from .quiet import mute, quiet
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif", ".bmp")
-"""Which files are taken for pictures, by their names in lower case."""
+from .stale import TIFF_MAGICS
 
 MAX_PIXELS = 200_000_000
 """Default limit of what is decoded: a small file can declare a picture that fills any memory."""
 
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "DIB", "GIF")
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "DIB", "GIF", "HEIF")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _READABLE = "PNG, JPEG, WebP, TIFF, AVIF, BMP or GIF"
-
-
-def is_image(path: str | Path) -> bool:
-    """Whether the file's name says that it is a picture."""
-    return Path(str(path)).suffix.lower() in SUFFIXES
 
 
 def read(path: str | Path, *, upright: bool = True, max_pixels: int = MAX_PIXELS, data: bytes | None = None) -> Picture:
     """Reads PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF, whatever the suffix; the first frame, where there are several.
+
+    With pillow-heif also HEIC.
 
     Grey stays grey. 16 bits stay 16 in PNG and TIFF (but not for CMYK; AVIF of 10 and 12 bits is read as 8). Palettes
     become RGB, a transparent colour becomes alpha. CMYK becomes sRGB by the file's own profile where it has one, by
@@ -65,42 +61,6 @@ def read(path: str | Path, *, upright: bool = True, max_pixels: int = MAX_PIXELS
     """
     picture = decoded(path, BytesIO(file_contents(path) if data is None else data), max_pixels)
     return picture.upright() if upright else picture
-
-
-def read_mask(
-    path: str | Path, *, source: Literal["luminance", "alpha"] = "luminance", max_pixels: int = MAX_PIXELS
-) -> np.ndarray:
-    """Which pixels are to be filled: bool (H, W), upright.
-
-    Args:
-        path: the file.
-        source: "luminance": white (half and above) is filled, and transparent counts as black; "alpha": what is
-            more than half transparent is filled.
-        max_pixels: most pixels that the file may declare, counted as `read` does.
-
-    Raises:
-        RestoreError: as `read` does; or "alpha" was asked for and the file has no transparency.
-
-    """
-    picture = read(path, max_pixels=max_pixels)
-    full = int(np.iinfo(picture.pixels.dtype).max)
-    if source == "alpha":
-        if picture.alpha is None:
-            raise RestoreError(
-                f"{path}: has no transparency to take the mask from; give a black and white mask instead"
-            )
-        return picture.alpha <= full // 2
-    white = np.empty(picture.size, bool)
-    # Floats of the whole picture would take many times its memory.
-    for rows in bands(picture.size):
-        light = picture.pixels[rows].astype(np.float64)
-        if light.ndim == 3:
-            light = light @ np.array([0.299, 0.587, 0.114])
-        if picture.alpha is not None:
-            light *= picture.alpha[rows] / full
-        # The sum of the three weighted channels may miss the exact value by a rounding error.
-        white[rows] = light >= (full + 1) // 2 - 1e-6
-    return white
 
 
 def file_contents(path: str | Path) -> bytes:
@@ -171,6 +131,8 @@ def opened(file: BytesIO, max_pixels: int) -> Image.Image:
     if data.startswith(segments.START):
         segments.check_header(data)
     Image.init()
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and b"avif" not in data[8:64]:
+        _add_heif()
     image = Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
     width, height = image.size
     if width < 1 or height < 1:
@@ -187,6 +149,15 @@ def opened(file: BytesIO, max_pixels: int) -> Image.Image:
     return image
 
 
+def _add_heif() -> None:
+    """Lets Pillow read HEIC; RestoreError, without the file's name, where the package is missing."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        raise RestoreError(f"HEIC needs pillow-heif; {NEEDS_HEIF}") from None
+    register_heif_opener()
+
+
 def _weight(image: Image.Image, data: bytes) -> tuple[float, str]:
     """How often a pixel of an opened image counts, by the memory that decoding it takes, and what makes it so."""
     layout = re.fullmatch("([A-Za-z]{2,});16[LBN]", raw_mode(image))  # one letter is grey
@@ -196,8 +167,8 @@ def _weight(image: Image.Image, data: bytes) -> tuple[float, str]:
         return 2, "WebP"
     if layout:
         return 1.5, "16-bit RGB"
-    if image.format == "AVIF":
-        return 1.5, "AVIF"
+    if image.format in ("AVIF", "HEIF"):
+        return 1.5, image.format
     if image.format in ("JPEG", "MPO") and (
         image.info.get("progressive") or segments.spread(data, len(image.getbands()))
     ):
@@ -217,7 +188,8 @@ def _picture(image: Image.Image, file: BytesIO) -> Picture:
         # The EXIF of a PNG may follow the pixels.
         image.load()
         exif, orientation = read_exif(image)
-    icc = image.info.get("icc_profile") or None
+    icc, cicp = colour_space(image, file.getvalue())
+    xmp, iptc, text = read_xmp(image), read_iptc(image), read_text(image)
     key = image.info.get("transparency")
     dpi = read_dpi(image)
     name = image.format or "PNG"
@@ -233,4 +205,5 @@ def _picture(image: Image.Image, file: BytesIO) -> Picture:
         image.close()
     if alpha is None:
         alpha = keyed_alpha(pixels, key, rawmode)
-    return Picture(pixels, alpha, icc, exif, orientation, {"MPO": "JPEG", "DIB": "BMP"}.get(name, name), dpi)
+    name = {"MPO": "JPEG", "DIB": "BMP"}.get(name, name)
+    return Picture(pixels, alpha, icc, exif, orientation, name, dpi, xmp, iptc, text, cicp)

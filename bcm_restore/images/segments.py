@@ -23,12 +23,14 @@ _MOST_SCANNED = 4_000_000_000
 _MOST_PIXELS_A_BYTE = 8 * 64 * 4
 
 
-def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+def segments(data: bytes, begin: int = 0) -> Iterator[tuple[int, bytes]]:
     """(marker, segment from the marker on) up to the end of the first image; the segment of a scan includes its data.
+
+    The image begins at `begin`.
 
     Raises IndexError or struct.error where `data` is no JPEG.
     """
-    start = 2
+    start = begin + 2
     while True:
         filled = _FILL.match(data, start)
         start = max(filled.end() - 1, start) if filled else start

@@ -11,7 +11,9 @@ from PIL import Image
 from ..errors import RestoreError
 from ..files import atomic_path
 from .encoding import encode, encode_animation
-from .picture import Picture
+from .pages import Pages, encode_pages, pages_of
+from .picture import Picture, Timing
+from .reading import MAX_PIXELS
 
 _FORMATS = {
     ".png": "PNG",
@@ -51,10 +53,38 @@ def write(picture: Picture, path: str | Path, *, format: str | None = None, qual
         temporary.write_bytes(data)
 
 
-def encoded(picture: Picture, path: str | Path, *, format: str | None = None, quality: int | None = None) -> bytes:
-    """What `write` writes, with the same arguments and errors; `path` is not touched."""
+def encoded(
+    picture: Picture,
+    path: str | Path,
+    *,
+    format: str | None = None,
+    quality: int | None = None,
+    more: Sequence[Picture] = (),
+    timing: Timing | None = None,
+) -> bytes:
+    """What `write` writes, with the same arguments and errors; `path` is not touched.
+
+    Args:
+        picture, path, format, quality: see `write`.
+        more: the pages behind the first one, or the other frames: TIFF, PNG, WebP and AVIF hold them.
+        timing: of the frames.
+    """
     name = output_format(path, format)
-    return _named(path, lambda: encode(picture, name, quality))
+    return _named(
+        path, lambda: encode_pages([picture, *more], name, quality, timing) if more else encode(picture, name, quality)
+    )
+
+
+def file_pages(data: bytes, path: str | Path, source: str | Path, max_pixels: int = MAX_PIXELS) -> Pages:
+    """The pages of the bytes of the file `source`, for an output `path`.
+
+    Raises:
+        RestoreError: they have more pixels than `max_pixels`, or the format can't be written.
+    """
+    try:
+        return pages_of(data, output_format(path), max_pixels)
+    except RestoreError as error:
+        raise RestoreError(f"{source}: {error}") from None
 
 
 def write_animation(frames: Sequence[np.ndarray], path: str | Path, *, duration_ms: int) -> None:

@@ -2,6 +2,11 @@
 
 import numpy as np
 
+from ..errors import RestoreError
+from .checks import check_channels, check_pair
+
+_WINDOW = 7
+
 
 def psnr(picture: np.ndarray, reference: np.ndarray, where: np.ndarray | None = None) -> float:
     """Peak signal-to-noise ratio in dB, 10 log10(255^2 / mean squared difference); infinite for equal pictures.
@@ -9,7 +14,11 @@ def psnr(picture: np.ndarray, reference: np.ndarray, where: np.ndarray | None = 
     Args:
         picture, reference: arrays of one shape, (H, W), (H, W, 3) or a stack of such, uint8 or in [0, 255].
         where: (H, W) bool, the pixels that count; None: all. If there is none, nothing differs.
+
+    Raises:
+        RestoreError: they are something else, such as floats in [0, 1].
     """
+    check_pair(picture, reference, where)
     squares = (picture.astype(np.float64) - reference) ** 2
     counted = squares if where is None else squares[where]
     error = counted.mean() if counted.size else 0.0
@@ -23,7 +32,12 @@ def psnr_y(picture: np.ndarray, reference: np.ndarray) -> float:
 
     Args:
         picture, reference: uint8 arrays of one shape, (H, W, 3).
+
+    Raises:
+        RestoreError: they are something else.
     """
+    check_pair(picture, reference)
+    check_channels(picture)
     return psnr(_luma(picture), _luma(reference))
 
 
@@ -31,12 +45,21 @@ def ssim(picture: np.ndarray, reference: np.ndarray, where: np.ndarray | None = 
     """Structural similarity in windows of 7x7, the mean over channels, as scikit-image has it: 1 for equal pictures.
 
     Args:
-        picture, reference: uint8 arrays of one shape, (H, W, 3), 7x7 or larger.
+        picture, reference: arrays of one shape, (H, W) or (H, W, 3), 7x7 or larger, uint8 or in [0, 255].
         where: (H, W) bool, the pixels whose windows count; None: all windows that lie within the picture.
+
+    Raises:
+        RestoreError: they are something else.
     """
     from skimage.metrics import structural_similarity
 
-    mean, windows = structural_similarity(picture, reference, channel_axis=-1, data_range=255, full=True)
+    check_pair(picture, reference, where)
+    if picture.ndim != 2:
+        check_channels(picture)
+    if min(picture.shape[:2]) < _WINDOW:
+        raise RestoreError(f"SSIM looks through windows of 7x7; a picture of shape {picture.shape} is too small")
+    axis = None if picture.ndim == 2 else -1
+    mean, windows = structural_similarity(picture, reference, channel_axis=axis, data_range=255, full=True)
     return float(mean if where is None else windows[where].mean())
 
 

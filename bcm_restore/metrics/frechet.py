@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import RestoreError
+from .checks import check_colour
 from .networks import checked_weights
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def set_distance(
 def _features(network: "nn.Module", picture: np.ndarray) -> np.ndarray:
     import torch
 
+    check_colour(picture)
     with torch.no_grad():
         return network(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None])[0][0].numpy()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from .checks import check_colour, check_pair
 from .networks import checked_weights, weights_path
 
 if TYPE_CHECKING:
@@ -31,9 +32,13 @@ def lpips(picture: np.ndarray, reference: np.ndarray, net: Net = "alex") -> floa
         net: the network that sees: AlexNet or VGG-16.
 
     Raises:
-        RestoreError: the package or the network's weights are missing, or they are damaged; nothing is downloaded.
+        RestoreError: the pictures are something else; or the package or the network's weights are missing, or they are
+            damaged; nothing is downloaded.
     """
     import torch
+
+    check_pair(picture, reference)
+    check_colour(picture, smallest=32)
 
     network = load(net)
     with torch.no_grad():

@@ -17,6 +17,8 @@ from .interpolate import Interpolate
 from .jpeg import Jpeg
 from .super_resolve import SuperResolve
 
+COMMANDS = {"jpeg-restore": "jpeg"}  # what the command line calls a task, where that is another name
+
 _OWN: tuple[type[Task], ...] = (Inpaint, Jpeg, SuperResolve, Interpolate)
 
 
@@ -27,18 +29,18 @@ def names() -> list[str]:
 
 @functools.cache
 def get(name: str) -> Task:
-    """The task of that name.
+    """The task of that name, or of the command of that name.
 
     Raises:
         RestoreError: there is none; close names are offered.
     """
     for task in _OWN:
-        if task.name == name:
+        if task.name == COMMANDS.get(name, name):
             return task()
     for point in _foreign():
         if point.name == name:
             return point.load()()
-    close = difflib.get_close_matches(name, names(), 1) or names()
+    close = difflib.get_close_matches(name, [*names(), *COMMANDS], 1) or names()
     raise RestoreError(f"task '{name}' is not known; did you mean {', '.join(close)}?")
 
 

@@ -1,5 +1,6 @@
 """Pictures as people hold them in Python, to the tensors that the schemes work on, and back to the same kind."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,23 +15,28 @@ from ..rasters import Raster, bands
 AnyImage = Image.Image | np.ndarray | Tensor
 Back = Callable[[Tensor], Any]  # (B, 3, H, W) in [-1, 1] to what the caller gave
 
+_SLACK = 2e-5  # of rounding, in [-1, 1]
+
 
 def to_tensor(image: AnyImage) -> tuple[Tensor, Back]:
     """Reads a picture of any kind.
 
     Args:
-        image: a PIL image; a NumPy array (H, W), (H, W, 1) or (H, W, 3) of uint8, uint16 or floats in [0, 1]; or a
-            torch tensor (1 or 3, H, W) or (B, 1 or 3, H, W) of uint8 or floats in [0, 1].
+        image: a PIL image, see `pil.from_pil`; a NumPy array (H, W), (H, W, 1) or (H, W, 3) of uint8, uint16 or floats
+            in [0, 1], in any byte order; or a torch tensor (1 or 3, H, W) or (B, 1 or 3, H, W) of uint8, uint16 or
+            floats in [0, 1]. What floats there are is not looked at: see `check_values`.
 
     Returns:
         The picture as (B, 3, H, W) float32 in [-1, 1], and the function that turns such a tensor into the same kind:
-        same type, channels, dtype and device, whatever its height and width.
+        same type, channels, dtype and device, whatever its height and width. Gradients don't flow through either.
 
     Raises:
         RestoreError: it is none of these.
     """
     if isinstance(image, Image.Image):
-        return _from_pil(image)
+        from .pil import from_pil
+
+        return from_pil(image)
     if isinstance(image, np.ndarray):
         return _from_numpy(image)
     if isinstance(image, Tensor):
@@ -53,60 +59,99 @@ def from_raster(raster: Raster, like: np.ndarray) -> np.ndarray:
     return out
 
 
-def _from_pil(image: Image.Image) -> tuple[Tensor, Back]:
-    alpha = image.getchannel("A") if "A" in image.getbands() else None
-    mode = "L" if image.mode in ("L", "LA", "1") else "RGB"
-    tensor, back = _from_numpy(np.asarray(image.convert(mode)))
+def check_values(x: Tensor, ignored: Tensor | None = None) -> None:
+    """Refuses what `to_tensor` has made of floats that are no picture.
 
-    def to_pil(result: Tensor) -> Image.Image:
-        restored = Image.fromarray(back(result))
-        if alpha is not None:
-            restored.putalpha(alpha.resize(restored.size, Image.Resampling.BICUBIC))
-        return restored
+    Args:
+        x: (B, 3, H, W), from values that should lie in [0, 1].
+        ignored: (B or 1, 1, H, W) bool, pixels that nobody looks at.
 
-    return tensor, to_pil
+    Raises:
+        RestoreError: values are NaN or infinite, or lie outside [0, 1]; says how many, or from where to where they go.
+    """
+    seen = x if ignored is None else x.masked_fill(ignored.to(x.device), 0.0)
+    low, high = seen.aminmax()
+    if low >= -1 - _SLACK and high <= 1 + _SLACK:  # so written that NaN is refused
+        return
+    if broken := int((~seen.isfinite()).any(1).sum()):
+        raise RestoreError(f"{broken} of its pixels are NaN or infinite; give them values, or mark them in a mask")
+    first, last = (float(end + 1) / 2 for end in (low, high))
+    raise RestoreError(f"its floats go from {first:.5g} to {last:.5g}; scale them to [0, 1], or clip what lies outside")
 
 
 def _from_numpy(array: np.ndarray) -> tuple[Tensor, Back]:
+    scale = _scale(array.dtype.name, array)
     shaped = array[:, :, None] if array.ndim == 2 else array
     if shaped.ndim != 3 or shaped.shape[2] not in (1, 3):
-        raise RestoreError(f"array {array.shape} is not (H, W), (H, W, 1) or (H, W, 3); take the alpha off first")
-    planes = torch.from_numpy(np.require(_widen(shaped), requirements=["C", "W"])).permute(2, 0, 1)[None]
-    tensor = _normalise(planes, _scale(array.dtype))
+        raise RestoreError(_no_array(array.shape))
+    _check_size(array.shape)
+    planes = torch.from_numpy(_widen(shaped)).permute(2, 0, 1)[None]
+    tensor = _normalise(planes, scale)
 
     def to_numpy(result: Tensor) -> np.ndarray:
-        planes = _denormalise(result, shaped.shape[2], _scale(array.dtype))[0]
+        planes = _denormalise(result, shaped.shape[2], scale)[0]
         out = planes.permute(1, 2, 0).cpu().numpy().astype(array.dtype)
         return out[:, :, 0] if array.ndim == 2 else out
 
     return tensor, to_numpy
 
 
+def _no_array(shape: tuple[int, ...]) -> str:
+    """Why an array of that shape is no picture."""
+    what = f"array {shape} is not (H, W), (H, W, 1 or 3) or (N, H, W, 1 or 3)"
+    if len(shape) >= 3 and shape[-3] in (1, 3):
+        order = "1, 2, 0" if len(shape) == 3 else "0, 2, 3, 1"
+        return f"{what}: NumPy arrays have their channels last; transpose({order}) puts them there"
+    return f"{what}; take the alpha off first" if shape[-1:] in ((2,), (4,)) else what
+
+
 def _from_torch(image: Tensor) -> tuple[Tensor, Back]:
     batch = image[None] if image.ndim == 3 else image
     if batch.ndim != 4 or batch.shape[1] not in (1, 3):
-        raise RestoreError(f"tensor {tuple(image.shape)} is not (C, H, W) or (B, C, H, W) with 1 or 3 channels")
-    scale = 1.0 if image.is_floating_point() else _scale(np.dtype(str(image.dtype).removeprefix("torch.")))
+        raise RestoreError(_no_tensor(tuple(image.shape)))
+    _check_size(tuple(image.shape))
+    scale = 1.0 if image.is_floating_point() else _scale(str(image.dtype).removeprefix("torch."), image)
 
     def to_torch(result: Tensor) -> Tensor:
         out = _denormalise(result, batch.shape[1], scale).to(image.device, image.dtype)
         return out[0] if image.ndim == 3 else out
 
-    return _normalise(batch, scale), to_torch
+    return _normalise(batch.detach(), scale), to_torch
+
+
+def _no_tensor(shape: tuple[int, ...]) -> str:
+    """Why a tensor of that shape is no picture."""
+    what = f"tensor {shape} is not (C, H, W) or (B, C, H, W) with 1 or 3 channels"
+    if len(shape) in (3, 4) and shape[-1] in (1, 3):
+        order = "2, 0, 1" if len(shape) == 3 else "0, 3, 1, 2"
+        return f"{what}: tensors have their channels first; permute({order}) puts them there"
+    return f"{what}; take the alpha off first" if len(shape) in (3, 4) and shape[-3] in (2, 4) else what
+
+
+def _check_size(shape: tuple[int, ...]) -> None:
+    if 0 in shape:
+        raise RestoreError(f"a picture of shape {shape} has no pixels")
 
 
 def _widen(array: np.ndarray) -> np.ndarray:
-    """torch does little with uint16."""
-    return array.astype(np.int32) if array.dtype == np.uint16 else array
+    """What torch takes: its own byte order, no negative strides, writable, and hardly any uint16."""
+    if array.dtype.name == "uint16":
+        return np.ascontiguousarray(array).astype(np.int32)
+    own = np.require(array.astype(array.dtype.newbyteorder("="), copy=False), requirements=["C", "W"])
+    return own.copy() if min(own.strides) < 0 else own  # as single rows may have them
 
 
-def _scale(dtype: np.dtype) -> float:
+def _scale(dtype: str, values: np.ndarray | Tensor) -> float:
     """The value of white."""
-    if np.issubdtype(dtype, np.floating):
+    if dtype in ("float16", "float32", "float64"):
         return 1.0
-    if dtype in (np.uint8, np.uint16):
+    if dtype in ("uint8", "uint16"):
         return float(np.iinfo(dtype).max)
-    raise RestoreError(f"pictures of {dtype} are not known; use uint8, uint16 or floats in [0, 1]")
+    known = "use uint8, uint16 or floats in [0, 1]"
+    if "int" not in dtype or not math.prod(values.shape):
+        raise RestoreError(f"pictures of {dtype} are not known; {known}")
+    found = np.asarray(values.cpu() if isinstance(values, Tensor) else values)
+    raise RestoreError(f"pictures of {dtype} (here {found.min()} to {found.max()}) are not known; {known}")
 
 
 def _normalise(planes: Tensor, scale: float) -> Tensor:

@@ -1,5 +1,6 @@
 """What a task is: a degradation operator, a first estimate, and default schemes."""
 
+import dataclasses
 import functools
 import sys
 import warnings
@@ -18,8 +19,11 @@ from ..errors import RestoreError, RestoreWarning
 from ..giants import Giant
 from ..model import BCM, Label, Noise
 from ..operators import Operator, as_operator
+from ..rasters import bands
 from ..schemes import Progress, Scheme, Setting, State
-from .arrays import AnyImage, Back, from_raster, to_tensor
+from .arguments import check_names, dealt, whole
+from .arrays import AnyImage, Back, check_values, from_raster, to_tensor
+from .transparency import without_hidden
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -104,10 +108,12 @@ class Task(ABC):
     Attributes:
         name: what the registry, the TOML file and the command line call it.
         summary: one line that says what it does.
+        batches: whether `problem` takes a tensor of several pictures at once.
     """
 
     name: str
     summary: str
+    batches = True
 
     @abstractmethod
     def problem(self, image: Tensor, **inputs: Any) -> Problem:
@@ -136,8 +142,9 @@ class Task(ABC):
         """Restores a picture and says how.
 
         Args:
-            image: a PIL image, a NumPy array (H, W[, 3]) of uint8, uint16 or floats in [0, 1], or a torch tensor
-                ([B,] 1 or 3, H, W) of uint8 or floats in [0, 1].
+            image: a PIL image, a NumPy array (H, W[, 1 or 3]) of uint8, uint16 or floats in [0, 1], or a torch tensor
+                ([B,] 1 or 3, H, W) of uint8 or floats in [0, 1]. Also several: an array (N, H, W, 1 or 3), or a list
+                of pictures of any kind and size.
             nfe: number of network evaluations: picks the default scheme.
             scheme: a scheme of one's own instead; see `bcm_restore.schemes`.
             model: a loaded model, or what `load_model` takes; None: the model inside the package.
@@ -146,15 +153,40 @@ class Task(ABC):
             seed: of the noise. The same seed gives an image the same noise in any batch.
             progress: called with (evaluations done, evaluations in all) after each one; for an array whose result has
                 more than `rasters.LARGE` pixels with (tiles done, tiles in all), by its method `tile` if it has one.
-            **inputs: what the task needs besides: see its `problem`.
+            **inputs: what the task needs besides: see its `problem`. For several pictures a list of so many, or an
+                array (N, H, W[, 1]) or (N, 1, H, W), has one for each.
+
+        Returns:
+            For several pictures `image` is an array or a list again, and scheme and case are the first one's.
 
         Raises:
             RestoreError: an input or an option does not fit; says which and what to do.
+            TypeError: there is no option or input of that name.
         """
-        [restoration] = self.run_together(
-            [image], [inputs], nfe=nfe, scheme=scheme, model=model, label=label, seed=seed, progress=progress
-        )
+        check_names(self, inputs)
+        how = {"nfe": nfe, "scheme": scheme, "model": model, "label": label, "seed": seed, "progress": progress}
+        if self._are_several(image):
+            return self._run_several(image, inputs, how)
+        [restoration] = self.run_together([image], [inputs], **how)
         return restoration
+
+    def _are_several(self, image: Any) -> bool:
+        """Whether these are pictures that are restored one by one."""
+        if isinstance(image, np.ndarray):
+            return image.ndim == 4 and image.shape[3] in (1, 3)
+        return isinstance(image, list | tuple) or (isinstance(image, Tensor) and image.ndim == 4 and not self.batches)
+
+    def _run_several(self, images: Any, inputs: Mapping[str, Any], how: Mapping[str, Any]) -> Restoration:
+        """`run` for a list or an array (N, H, W, C) of pictures: each becomes what it becomes alone."""
+        if not len(images):
+            raise RestoreError(f"{self.name} was given no picture: the list is empty")
+        how = {**how, "model": ready(how["model"])}
+        made = [self.run(image, **own, **how) for image, own in zip(images, dealt(inputs, images), strict=True)]
+        restored = [one.image for one in made]
+        several: Any = restored
+        if not isinstance(images, list | tuple):
+            several = torch.stack(restored) if isinstance(images, Tensor) else np.stack(restored)
+        return dataclasses.replace(made[0], image=several)
 
     @or_on_cpu
     def run_together(
@@ -181,10 +213,12 @@ class Task(ABC):
         Raises:
             RestoreError: see `run`.
         """
+        nfe, seed = whole("nfe", nfe), whole("seed", seed)
         model = ready(model)
-        if len(images) == 1 and (giant := self._giant(images[0], inputs[0], model)):
+        known, inputs = zip(*map(self.prepare, images, inputs), strict=True)
+        if len(images) == 1 and (giant := self._giant(known[0], inputs[0], model)):
             return [self._solve_giant(giant, images[0], inputs[0], nfe, scheme, model, label, seed, progress)]
-        posed = [self._pose(image, own, model, label) for image, own in zip(images, inputs, strict=True)]
+        posed = [self._pose(image, own, model, label) for image, own in zip(known, inputs, strict=True)]
         chosen = [self.choose(scheme, nfe, model, problem.case) for problem, _ in posed]
         restored: dict[int, Any] = {}
         for one in dict.fromkeys(chosen):
@@ -197,6 +231,18 @@ class Task(ABC):
             for n, ((problem, back), own) in enumerate(zip(posed, chosen, strict=True))
         ]
 
+    def ignored(self, size: Sequence[int], **inputs: Any) -> Tensor | None:
+        """Where an image of `size` (..., H, W) may hold anything, (B or 1, 1, H, W) bool; None: nowhere."""
+        return None
+
+    def prepare(self, image: AnyImage, inputs: Mapping[str, Any]) -> tuple[AnyImage, Mapping[str, Any]]:
+        """A picture and its inputs as `problem` and `giant` take them: nothing in the picture that is not known.
+
+        Raises:
+            RestoreError: an input does not fit.
+        """
+        return without_hidden(image), inputs
+
     def giant(self, image: np.ndarray, **inputs: Any) -> Giant | None:
         """The problem of a picture whose result has more than `rasters.LARGE` pixels, for work in files.
 
@@ -206,7 +252,14 @@ class Task(ABC):
         return None
 
     def _giant(self, image: Any, inputs: Mapping[str, Any], model: BCM) -> Giant | None:
-        return self.giant(image, **inputs) if isinstance(image, np.ndarray) and giants.exact(model) else None
+        if not (isinstance(image, np.ndarray) and image.ndim in (2, 3) and giants.exact(model)):
+            return None
+        found = self.giant(image, **inputs)
+        if found and np.issubdtype(image.dtype, np.floating):
+            ignored = self.ignored(image.shape[:2], **inputs)
+            for rows in bands((image.shape[0], image.shape[1])):
+                check_values(to_tensor(image[rows])[0], None if ignored is None else ignored[:, :, rows])
+        return found
 
     def _solve_giant(
         self,
@@ -228,6 +281,7 @@ class Task(ABC):
     def _pose(self, image: Any, inputs: Mapping[str, Any], model: BCM, label: Label | None) -> tuple[Problem, Back]:
         """The problem that a picture poses, and the way back to its kind."""
         tensor, back = to_tensor(image)
+        check_values(tensor, self.ignored(tensor.shape, **inputs))
         problem = self.problem(tensor.to(model.device), **inputs)
         problem.labels = model.labels(label)
         return problem, back
@@ -304,6 +358,8 @@ def as_scheme(scheme: str | Scheme) -> Scheme:
         RestoreError: the text is not a scheme, or it leaves noise in the picture.
     """
     chosen = schemes.parse(scheme) if isinstance(scheme, str) else scheme
+    if not isinstance(chosen, Scheme):
+        raise RestoreError(f"scheme={scheme!r} is a {type(scheme).__name__}; give its text")
     if not chosen.ends_clean:
         raise RestoreError(f'scheme "{chosen}" leaves noise in the picture; end it with "to 0" or "mean"')
     return chosen

@@ -1,15 +1,15 @@
 """Inpainting: what a mask marks is filled, and every other pixel stays as it is, to the bit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from .. import rasters
-from ..errors import RestoreError
 from ..giants import Giant
 from ..operators import Mask, Operator
 from ..rasters import Raster, bands, widened
@@ -17,6 +17,8 @@ from .arrays import AnyImage, to_raster, to_tensor
 from .base import Problem, Task
 from .fill import smooth_fill
 from .giant_fill import fill_raster
+from .holes import as_hole, beside, finite_in, integers_of, size_of
+from .transparency import without_hidden
 
 # A hole is wide where its pixels lie on average further than this from what is known, in pixels.
 WIDE = 3.0
@@ -47,35 +49,47 @@ class Inpaint(Task):
 
         Args:
             image: in [-1, 1]; what it holds under the mask is not looked at.
-            mask: True (or non-zero) where it is to be filled: an array or tensor (H, W), or (B, 1, H, W) with one mask
-                an image.
+            mask: where it is to be filled; see `holes.as_hole`.
 
         Raises:
-            RestoreError: there is no mask, it has another size, or it leaves an image without a known pixel.
+            RestoreError: see `holes.as_hole`.
         """
-        hole = as_mask(mask, image.shape)
+        hole = as_hole(mask, image.shape)
         wide = max(_depth(mask) for mask in hole[:, 0].cpu().numpy()) > WIDE
         limits = known_range(image, hole.to(image.device))
         operator = SeamlessMask(~hole, limits) if wide else Mask(~hole, limits)
         return Problem(operator, image, fill_batch(image, hole), case="wide" if wide else "thin")
 
+    def ignored(self, size: Sequence[int], *, mask: Any = None, **inputs: Any) -> Tensor | None:
+        """See `Task.ignored`: what the mask marks."""
+        return as_hole(mask, size)
+
+    def prepare(self, image: AnyImage, inputs: Mapping[str, Any]) -> tuple[AnyImage, Mapping[str, Any]]:
+        """The mask as bool (1 or B, 1, H, W), and nothing in the picture of what is under it, as it may be NaN."""
+        mask = inputs.get("mask")
+        plain = getattr(mask, "dtype", None) in (bool, torch.bool)
+        hole = as_hole(mask, size_of(image), [] if plain else integers_of(image))
+        inputs = {**inputs, "mask": hole}
+        if isinstance(image, Image.Image):
+            return without_hidden(image, hole[0, 0].numpy()), inputs
+        return finite_in(hole, image), inputs
+
     def giant(self, image: np.ndarray, *, mask: Any = None, **inputs: Any) -> Giant | None:
         """See `Task.giant` and `problem`."""
         if image.shape[0] * image.shape[1] <= rasters.LARGE:
             return None
-        hole = as_mask(mask, image.shape[:2])[0, 0].cpu().numpy()
+        hole = as_hole(mask, image.shape[:2])[0, 0].numpy()
         return _Giant(image, hole, wide=_depth(hole) > WIDE)
 
     def finish(self, restored: Any, image: AnyImage, *, mask: Any = None, **inputs: Any) -> Any:
         """Floats don't survive the way to [-1, 1] and back to the last bit: known pixels come from the input."""
+        hole = as_hole(mask, size_of(image))
         if isinstance(image, np.ndarray):
-            hole = np.asarray(mask, dtype=bool).reshape(image.shape[:2] + (1,) * (image.ndim - 2))
-            np.copyto(restored, image, where=~hole)
-            return restored
-        if isinstance(image, Tensor):
-            return torch.where(
-                as_mask(mask, image.shape).to(image.device)[0 if image.ndim == 3 else slice(None)], restored, image
-            )
+            np.copyto(restored, image, where=~beside(hole, image))
+        elif isinstance(image, Tensor):
+            return torch.where(beside(hole, image), restored, image.detach())
+        elif image.mode == restored.mode:  # what is hidden under transparency was filled
+            restored.paste(image, mask=Image.fromarray(~hole[0, 0].numpy()))
         return restored
 
 
@@ -122,24 +136,6 @@ class _Giant(Giant):
         for rows in bands(self.size):
             y = self.measured(rows, self._mask).to(x.device)
             fitted.write(self.operator(rows).fit(x.read(rows).add_(fitted.read(rows)), y), rows)
-
-
-def as_mask(mask: Any, size: Sequence[int]) -> Tensor:
-    """A mask of any kind as bool (1 or B, 1, H, W) beside an image of `size` (..., H, W).
-
-    Raises:
-        RestoreError: it is missing, has another size, or leaves an image without a known pixel.
-    """
-    if mask is None:
-        raise RestoreError("inpaint needs a mask: True or white where the picture is to be filled")
-    hole = torch.as_tensor(np.asarray(mask) if not isinstance(mask, Tensor) else mask).bool()
-    hole = hole.reshape((1,) * (4 - hole.ndim) + tuple(hole.shape))
-    if tuple(hole.shape[2:]) != tuple(size[-2:]):
-        sizes = [f"{shape[-1]}x{shape[-2]}" for shape in (hole.shape, size)]
-        raise RestoreError(f"the mask is {sizes[0]} and the image {sizes[1]}; make them the same size")
-    if hole.flatten(1).all(1).any():
-        raise RestoreError("the mask covers the whole image; leave some of it unmarked to continue from")
-    return hole
 
 
 def known_range(images: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,8 +13,10 @@ from ..errors import RestoreError
 from ..model import BCM, Label, Noise
 from ..operators import Mask
 from ..schemes import Progress, Scheme
-from .arrays import AnyImage, to_tensor
+from .arguments import check_names, whole
+from .arrays import AnyImage, check_values, to_tensor
 from .base import DEFAULT_NFE, Problem, Restoration, Task, or_on_cpu, ready
+from .transparency import without_hidden
 
 
 class Interpolate(Task):
@@ -63,16 +65,20 @@ class Interpolate(Task):
         Raises:
             RestoreError: there are not two pictures, they differ in size, or there are fewer than two frames.
         """
+        check_names(self, inputs)
+        nfe, seed, frames = whole("nfe", nfe), whole("seed", seed), whole("frames", frames)
         if len(image) != 2:
             raise RestoreError(f"interpolate takes two pictures, not {len(image)}")
         if frames < 2:
             raise RestoreError(f"{frames} frames are too few; the two ends alone make 2")
-        (a, back), (b, _) = (to_tensor(picture) for picture in image)
+        (a, back), (b, _) = (to_tensor(without_hidden(picture)) for picture in image)
         if a.shape != b.shape:
             sizes = " and ".join(f"{x.shape[-1]}x{x.shape[-2]}" for x in (a, b))
             raise RestoreError(f"the two pictures differ in size ({sizes}); make them the same size")
         if len(a) != 1:
             raise RestoreError("interpolate takes single pictures, not batches")
+        for picture in (a, b):
+            check_values(picture)
         model = ready(model)
         chosen = self.choose(scheme, nfe, model, "any")
         pair = torch.cat([a, b]).to(model.device)

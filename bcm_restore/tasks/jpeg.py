@@ -1,8 +1,10 @@
 """Blind JPEG restoration: among the pictures that would compress to the same file, a likely one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from .. import rasters
@@ -14,7 +16,7 @@ from ..operators.jpeg import coefficients_of, crop, quantisation_level, strip_he
 from ..operators.jpeg_history import quality_of_parts, sampling_of_parts
 from ..operators.local_range import cells
 from ..rasters import Raster, bands, widened
-from .arrays import to_raster, to_tensor
+from .arrays import AnyImage, to_raster, to_tensor
 from .base import Problem, Task
 
 UNIT = 32  # rows: whole blocks, whatever the chroma
@@ -26,6 +28,7 @@ class Jpeg(Task):
 
     name = "jpeg"
     summary = "takes blocks, ringing and banding out of a JPEG of any quality"
+    batches = False  # each has a quality of its own
 
     def problem(self, image: Tensor, *, coefficients: Any = None, quality: int | None = None, **inputs: Any) -> Problem:
         """The problem of restoring a decoded JPEG (1, 3, H, W).
@@ -47,6 +50,13 @@ class Jpeg(Task):
             operator = JpegOperator(coefficients)
         operator.surroundings = cells(image, 8)
         return Problem(operator, operator.y, image, t0=operator.level())
+
+    def prepare(self, image: AnyImage, inputs: Mapping[str, Any]) -> tuple[AnyImage, Mapping[str, Any]]:
+        """With the quality of the pixels as they were, where hidden ones are filled by what was never compressed."""
+        known, inputs = super().prepare(image, inputs)
+        if isinstance(image, Image.Image) and known is not image and not inputs.get("coefficients"):
+            inputs = {**inputs, "quality": inputs.get("quality") or quality_of(np.asarray(image.convert("RGB")))}
+        return known, inputs
 
     def giant(
         self, image: np.ndarray, *, coefficients: Any = None, quality: int | None = None, **inputs: Any
@@ -83,7 +93,7 @@ def _from_pixels(image: np.ndarray, quality: int | None) -> _Giant:
     """What `JpegOperator.from_pixels` does, band by band."""
     size = image.shape[0], image.shape[1]
     parts = [image[rows] for rows in bands(size, UNIT)]
-    quality = _found(quality or quality_of_parts(to_tensor(part)[0] for part in parts))
+    quality = _found(quality or quality_of(image))
     grey = all(part.ndim == 2 or bool((part == part[..., :1]).all()) for part in parts)
     factor = None if grey else sampling_of_parts((to_tensor(part)[0] for part in parts), quality)
     planes: list[Tensor] = []
@@ -96,6 +106,12 @@ def _from_pixels(image: np.ndarray, quality: int | None) -> _Giant:
                 planes.append(plane.new_empty(-(-size[0] // height), *plane.shape[1:]))
             planes[n][rows.start // height :][: len(plane)] = plane
     return _Giant(image, Coefficients(size, planes, part.tables, part.sampling), grey)
+
+
+def quality_of(image: np.ndarray) -> int | None:
+    """The quality that (H, W[, 3]) pixels were once saved with, estimated band by band; None: no trace of JPEG."""
+    rows = bands((image.shape[0], image.shape[1]), UNIT)
+    return quality_of_parts(to_tensor(image[part])[0] for part in rows)
 
 
 def _found(quality: int | None) -> int:

@@ -13,6 +13,7 @@ from ..operators import Operator, Resize
 from ..operators.local_range import clamp_to_surroundings
 from ..operators.resize import REACH
 from ..rasters import Raster, bands, widened
+from .arguments import whole
 from .arrays import to_tensor
 from .base import Problem, Task
 
@@ -44,11 +45,12 @@ class SuperResolve(Task):
         Raises:
             RestoreError: the scale or the kernel is another one.
         """
-        operator = _operator(image.shape[2:], scale, kernel)
+        operator = _operator(image.shape[2:], whole("scale", scale), kernel)
         return Problem(operator, image, _estimate(operator, image), case=f"x{scale}")
 
     def giant(self, image: np.ndarray, *, scale: int = 4, kernel: str = "bicubic", **inputs: Any) -> Giant | None:
         """See `Task.giant` and `problem`."""
+        scale = whole("scale", scale)
         if image.shape[0] * image.shape[1] * scale**2 <= rasters.LARGE:
             return None
         return _Giant(image, scale, _operator(image.shape, scale, kernel))

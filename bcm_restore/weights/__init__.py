@@ -19,6 +19,7 @@ from ..model import BCM
 DEFAULT = "bcm-photo"
 SMALL = "bcm-photo-small"  # trained without level maps
 PUBLISHED = "bcm-imagenet64"  # the paper's
+CHECKPOINTS = (".pt", ".pth")
 
 
 def names() -> list[str]:
@@ -27,7 +28,7 @@ def names() -> list[str]:
 
 
 def find(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file of a model: one inside the package or in the cache by its name, or any .safetensors by its path.
+    """The file of a model: one inside the package or in the cache by its name, or any file by its path.
 
     Raises:
         RestoreError: there is no such model; close names are offered, or how to fetch it.
@@ -60,7 +61,8 @@ def load_model(
     """Loads a model, ready for images of any size.
 
     Args:
-        name_or_path: a name out of `names()`, or the path of a .safetensors file.
+        name_or_path: a name out of `names()`, or the path of a .safetensors file, or of a published checkpoint (.pt),
+            whose network is found from its tensors; code in it is not run.
         device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", ...
         dtype: "auto" (float32 on CPU, bfloat16 or else float16 on CUDA), "fp32", "bf16", "fp16" or a torch dtype.
         tile: side of the tiles that large images are cut into; None: as the memory allows.
@@ -70,12 +72,17 @@ def load_model(
         RestoreError: there is no such file, it is not a model of this package's, or the overlap does not suit it.
     """
     path = find(name_or_path)
-    if path.suffix == ".pt":
-        raise RestoreError(f"{path}: a consistency model, which goes one way; name it as 'start' of a training")
-    description, tensors = read(path)
+    description, tensors = _described(path) if path.suffix.lower() in CHECKPOINTS else read(path)
     network = networks.build(description["architecture"], description["config"])
     _fill(network, tensors, path)
     return BCM(spread(network, tile, overlap), name=path.stem, device=device, dtype=dtype, **description["model"])
+
+
+def _described(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What `read` gives, for a checkpoint that does not say it."""
+    from . import convert
+
+    return convert.described(checkpoint)
 
 
 def save_model(

@@ -41,16 +41,34 @@ def convert(source: Path, target: Path, precision: str | None = None) -> None:
 
     from . import metadata
 
-    description, tensors = _read(source)
-    if description is None:
-        description, precision = _describe(tensors, source), precision or "fp16"
-    if precision:
-        tensors = {name: _as(precision, tensor, name, source) for name, tensor in tensors.items()}
+    description, tensors = described(source, precision, "fp16")
     with atomic_path(target) as temporary:
         try:
             save_file(tensors, temporary, metadata(description, tensors))
         except SafetensorError as error:
             raise RestoreError(f"{target}: cannot be written ({error}); free some space") from error
+
+
+def described(
+    source: Path, precision: str | None = None, otherwise: str = "fp32"
+) -> tuple[dict[str, Any], dict[str, "Tensor"]]:
+    """What `read` gives, also for a checkpoint that does not say what it is.
+
+    Args:
+        source: .pt, or .safetensors with or without a description.
+        precision: "fp16" or "fp32"; None: as it is if it is a model of this package's, and else
+        otherwise: the precision of what has no description.
+
+    Raises:
+        ConsistencyModel: it is one, and no bidirectional model.
+        Rejected: it is not a checkpoint of a network that is known here.
+    """
+    description, tensors = _read(source)
+    if description is None:
+        description, precision = _describe(tensors, source), precision or otherwise
+    if precision:
+        tensors = {name: _as(precision, tensor, name, source) for name, tensor in tensors.items()}
+    return description, tensors
 
 
 def check_start(path: Path) -> None:

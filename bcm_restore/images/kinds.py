@@ -1,0 +1,60 @@
+"""Which files are pictures by their names, and what is said of those that can't be read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif", ".bmp")
+"""Which files are taken for pictures, by their names in lower case."""
+
+HEIF_SUFFIXES = (".heic", ".heif", ".hif")
+"""The same where pillow-heif is installed."""
+
+NEEDS_HEIF = 'pip install "bcm-restore[heif]"'
+_CONVERT = "convert them to PNG first"
+# What people call pictures of these suffixes, and the way out.
+_FOREIGN = {
+    HEIF_SUFFIXES: ("HEIC", NEEDS_HEIF),
+    (
+        *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mos", ".mrw", ".nef"),
+        *(".nrw", ".orf", ".pef", ".raf", ".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+    ): ("camera RAW", "develop them to TIFF first, with rawpy or darktable"),
+    (".gif",): ("GIF", "read when named one by one"),
+    (".jxl",): ("JPEG XL", f"{_CONVERT}, with djxl or pillow-jxl-plugin"),
+    (".jp2", ".j2k", ".jpf", ".jpx", ".jpc"): ("JPEG 2000", f"{_CONVERT}, with Pillow"),
+    (".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pfm"): ("PNM", f"{_CONVERT}, with Pillow"),
+    (".tga",): ("TGA", f"{_CONVERT}, with Pillow"),
+    (".psd", ".psb"): ("Photoshop", f"{_CONVERT}, with Photoshop or GIMP"),
+    (".xcf",): ("GIMP", f"{_CONVERT}, with GIMP"),
+    (".svg", ".eps"): ("vector", f"{_CONVERT}, with Inkscape"),
+    (".exr", ".hdr"): ("HDR", f"{_CONVERT}, with OpenImageIO"),
+    (".pcx", ".ico", ".icns", ".dds", ".qoi", ".sgi"): ("of other kinds", f"{_CONVERT}, with Pillow"),
+}
+_KINDS = {suffix: kind for suffixes, kind in _FOREIGN.items() for suffix in suffixes}
+
+
+def reads_heif() -> bool:
+    """Whether pillow-heif is installed."""
+    return find_spec("pillow_heif") is not None
+
+
+def is_image(path: str | Path) -> bool:
+    """Whether the file's name says that it is a picture that can be read."""
+    suffix = Path(str(path)).suffix.lower()
+    return suffix in SUFFIXES or (suffix in HEIF_SUFFIXES and reads_heif())
+
+
+def is_foreign(path: str | Path) -> bool:
+    """Whether the file's name says that it is a picture of a kind that folders are not searched for."""
+    return Path(str(path)).suffix.lower() in _KINDS and not is_image(path)
+
+
+def unread(paths: Iterable[Path]) -> str:
+    """How many foreign pictures there are of which kind, with the way out; empty for none."""
+    counts: dict[tuple[str, str], int] = defaultdict(int)
+    for path in paths:
+        counts[_KINDS[path.suffix.lower()]] += 1
+    return ", ".join(f"{count} {name} ({way})" for (name, way), count in sorted(counts.items()))

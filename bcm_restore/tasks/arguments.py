@@ -1,0 +1,74 @@
+"""What is said of arguments that are not what they should be."""
+
+import difflib
+import inspect
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from ..errors import RestoreError
+from ..weights import load_model
+
+if TYPE_CHECKING:
+    from .base import Task
+
+
+def check_names(task: "Task", given: Mapping[str, Any]) -> None:
+    """Refuses inputs that neither `run` nor `problem` of the task names; a `problem` that names none takes any.
+
+    Raises:
+        TypeError: names the first, with the name that is like it.
+    """
+    own, inputs = _names(task.run) - {"image"}, _names(task.problem) - {"image"}
+    if not inputs and "run" not in vars(type(task)):
+        return
+    for name in given:
+        if name not in own | inputs:
+            close = difflib.get_close_matches(name, own | inputs, 1)
+            hint = f"did you mean '{close[0]}'?" if close else f"it takes {', '.join(sorted(own | inputs))}"
+            if name in _names(load_model):
+                hint = f"it belongs to the model: give model=load_model({name}=...)"
+            raise TypeError(f"{task.name} got an unexpected keyword argument '{name}'; {hint}")
+
+
+def _names(function: Callable[..., Any]) -> set[str]:
+    """Names of the parameters."""
+    parameters = inspect.signature(function).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
+
+
+def whole(name: str, value: Any) -> int:
+    """The value as an int.
+
+    Raises:
+        RestoreError: it is no whole number; names the argument.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        kind = type(value).__name__
+    try:
+        hint = f"give {name}={int(value)}"
+    except (TypeError, ValueError, OverflowError):
+        hint = "give an int"
+    raise RestoreError(f"{name}={value!r} is a {kind}, not a whole number; {hint}")
+
+
+def dealt(inputs: Mapping[str, Any], images: Sequence[Any]) -> list[dict[str, Any]]:
+    """The inputs of each of several pictures: lists and arrays that have one for each are dealt out."""
+    count = len(images)
+
+    def own(value: Any, n: int) -> Any:
+        return value[n] if _is_dealt(value, count) else value
+
+    return [{name: own(value, n) for name, value in inputs.items()} for n in range(count)]
+
+
+def _is_dealt(value: Any, count: int) -> bool:
+    if isinstance(value, np.ndarray | Tensor):
+        # (H, W, 1) or (H, W, 3) is one picture
+        return value.ndim >= 3 and len(value) == count and (value.ndim > 3 or value.shape[2] not in (1, 3))
+    return type(value) in (list, tuple) and len(value) == count  # named tuples are something else

@@ -1,0 +1,76 @@
+"""Fully transparent pixels are unknown: whatever colour they hide has no say in the visible ones."""
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..rasters import bands
+from .arrays import AnyImage
+from .fill import known_means
+
+
+def without_hidden(image: AnyImage, hole: np.ndarray | None = None) -> AnyImage:
+    """A PIL image with the colours under its transparency filled from the visible ones; anything else as it is.
+
+    Args:
+        image: of any kind.
+        hole: (H, W) bool, pixels that are unknown as well.
+    """
+    if not isinstance(image, Image.Image) or "A" not in image.getbands():
+        return image
+    alpha = image.getchannel("A")
+    pixels = np.asarray(image.convert("L" if image.mode == "LA" else "RGB"))
+    filled = fill_hidden(pixels, np.asarray(alpha), hole)
+    if filled is pixels:
+        return image
+    out = Image.fromarray(filled)
+    out.putalpha(alpha)
+    out.info.update(image.info)
+    return out
+
+
+def fill_hidden(pixels: np.ndarray, alpha: np.ndarray | None, hole: np.ndarray | None = None) -> np.ndarray:
+    """Pixels whose fully transparent ones are filled by means of the visible ones around.
+
+    Args:
+        pixels: (H, W[, 3]) uint8 or uint16.
+        alpha: (H, W), 0 where a pixel is transparent; None: nowhere.
+        hole: (H, W) bool, pixels that are unknown as well; they stay as they are.
+
+    Returns:
+        `pixels` themselves where nothing is hidden, or where nothing is visible.
+    """
+    if alpha is None:
+        return pixels
+    hidden = alpha == 0
+    unknown = hidden if hole is None else hidden | hole
+    if hole is not None:
+        hidden &= ~hole
+    if not hidden.any() or unknown.all():
+        return pixels
+    out = pixels.copy()
+    np.copyto(out, _filled(pixels, unknown), where=hidden.reshape(hidden.shape + (1,) * (pixels.ndim - 2)))
+    return out
+
+
+def _filled(pixels: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """All pixels as the means of the known ones around them: nearby means where there are any, else further ones."""
+    height, width = unknown.shape
+    grid = (height + 1) // 2, (width + 1) // 2
+    coarse, share = np.empty((*grid, 3), np.float32), np.empty(grid, np.float32)
+    for rows in bands(grid):
+        fine = slice(2 * rows.start, min(2 * rows.stop, height))
+        part = np.broadcast_to(np.atleast_3d(pixels[fine]), (*unknown[fine].shape, 3)).astype(np.float32)
+        coarse[rows], share[rows] = known_means(part, unknown[fine])
+    solution = np.rint(_spread(coarse, share == 0)).astype(pixels.dtype)
+    solution = solution if pixels.ndim == 3 else np.ascontiguousarray(solution[:, :, 0])
+    return cv2.resize(solution, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _spread(x: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+    """(h, w, 3) float32 with unknown pixels from half the size."""
+    if not unknown.any():
+        return x
+    means, share = known_means(x, unknown)
+    guess = cv2.resize(_spread(means, share == 0), unknown.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.where(unknown[..., None], guess, x)
