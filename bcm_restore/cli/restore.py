@@ -168,7 +168,7 @@ class Cleaning(Restoring):
 
         picture = images.read(source, upright=False, max_pixels=self.options.most_pixels, data=data)
         coefficients = images.jpeg_coefficients(source, max_pixels=self.options.most_pixels, data=data)
-        return Loaded(source, picture, {"coefficients": coefficients} if coefficients else {"quality": self.quality})
+        return Loaded(source, picture, {"coefficients": coefficients, "quality": self.quality})
 
     def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
         """See `Steps`."""
@@ -176,7 +176,7 @@ class Cleaning(Restoring):
             return super().restore(several, progress)
         except NothingToRestore:
             source = several[0].source
-            raise Skip(f"{source}: never compressed as JPEG; --input-quality N restores it anyway") from None
+            raise Skip(f"{source}: no trace of JPEG compression found; --input-quality N restores it anyway") from None
 
     def result(self, picture: "Picture", restoration: "Restoration") -> Result:
         """Both upright."""
@@ -190,14 +190,20 @@ def jpeg_restore(
     options: Batch,
     input_quality: Annotated[
         int | None,
-        typer.Option(help="Quality that pictures without JPEG data were once saved with.", min=1, max=100, metavar="N"),
+        typer.Option(
+            help="Quality that the pictures were once saved with, before they were saved in these files.",
+            min=1,
+            max=100,
+            metavar="N",
+        ),
     ] = None,
 ) -> None:
     """Take blocks, ringing and banding out of JPEGs of any quality.
 
-    A JPEG file says itself how it was compressed; for a PNG or WebP that was a JPEG once, the quality is estimated.
-    In a folder, pictures that never were JPEGs are skipped and listed at the end. The output is photo_restored.png
-    beside photo.jpg, or the folder dir_restored beside dir.
+    A JPEG file says itself how it was compressed; for a PNG or WebP that was a JPEG once, the quality is estimated,
+    and so is the one that a JPEG had before it was saved again. In a folder, pictures without a trace of JPEG are
+    skipped and listed at the end. The output is photo_restored.png beside photo.jpg, or the folder dir_restored beside
+    dir.
 
     Example: bcm-restore jpeg-restore holiday/ -r -o clean/
     """
