@@ -19,6 +19,8 @@ from .report import Header, Skip
 from .worker import Loaded, Progress, Result, Steps
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..images import Picture
     from ..tasks import Restoration
 
@@ -168,15 +170,41 @@ class Cleaning(Restoring):
 
         picture = images.read(source, upright=False, max_pixels=self.options.most_pixels, data=data)
         coefficients = images.jpeg_coefficients(source, max_pixels=self.options.most_pixels, data=data)
-        return Loaded(source, picture, {"coefficients": coefficients, "quality": self.quality})
+        inputs: dict[str, Any] = {"coefficients": coefficients, "quality": self.quality}
+        if coefficients and len(coefficients.planes) == 4:
+            inputs["coefficients"] = None
+            if self.quality is None:
+                inks = images.read_inks(source, max_pixels=self.options.most_pixels, data=data)
+                inputs = {"inks": inks, "coefficients": coefficients.inks()}
+        return Loaded(source, picture, inputs)
+
+    def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
+        """See `Steps`; a picture in inks is restored by itself."""
+        kind, most = super().alike(loaded)
+        return ((kind, loaded.source), 1) if "inks" in loaded.inputs else (kind, most)
 
     def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
         """See `Steps`."""
         try:
+            if "inks" in several[0].inputs:
+                return [self._in_inks(several[0], progress)]
             return super().restore(several, progress)
         except NothingToRestore:
             source = several[0].source
             raise Skip(f"{source}: no trace of JPEG compression found; --input-quality N restores it anyway") from None
+
+    def _in_inks(self, loaded: Loaded, progress: Progress) -> Result:
+        """Cyan, magenta and yellow are restored as a picture, black as another one, if there is any."""
+        inks, given = loaded.inputs["inks"], loaded.inputs["coefficients"]
+
+        def restored(pixels: "np.ndarray", coefficients: Any) -> "Restoration":
+            inputs = [{"coefficients": coefficients}]
+            return self.engine.task.run_together([pixels], inputs, progress=progress, **self.engine.how)[0]
+
+        made = restored(inks.colours, given[0])
+        black = restored(inks.black, given[1]).image if inks.black.min() < inks.black.max() else inks.black
+        inks = dataclasses.replace(inks, colours=made.image, black=black)
+        return self.result(loaded.picture, dataclasses.replace(made, image=inks.srgb()))
 
     def result(self, picture: "Picture", restoration: "Restoration") -> Result:
         """Both upright."""

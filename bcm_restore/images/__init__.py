@@ -3,6 +3,7 @@
 Everything that can go wrong with a file is a `RestoreError` of one line that names the file and the way out.
 """
 
+from .inks import Inks, read_inks
 from .jpeg import JpegCoefficients, jpeg_coefficients
 from .picture import Picture, as_depth, resized
 from .reading import MAX_PIXELS, SUFFIXES, declared_pixels, file_contents, is_image, read, read_mask
@@ -11,6 +12,7 @@ from .writing import encoded, output_format, write, write_animation
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
+    "Inks",
     "JpegCoefficients",
     "Picture",
     "as_depth",
@@ -21,6 +23,7 @@ __all__ = [
     "jpeg_coefficients",
     "output_format",
     "read",
+    "read_inks",
     "read_mask",
     "resized",
     "write",

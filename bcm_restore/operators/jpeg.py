@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -14,15 +15,16 @@ from torch.nn.functional import pad
 from ..errors import RestoreError
 from .base import Operator, check_image
 from .dct import (
+    COLOURS,
     LEVELS,
-    YCC_TO_RGB,
     averaged,
     from_blocks,
+    from_components,
     inverse_transform,
     luma,
     standard_tables,
     to_blocks,
-    to_rgb,
+    to_components,
     to_ycc,
     transform,
 )
@@ -48,6 +50,7 @@ class Coefficients(NamedTuple):
     ]  # quantised coefficients, (blocks down, across, 8, 8) integers [row frequency, column frequency]
     tables: Sequence[Any]  # quantisation steps, (8, 8)
     sampling: Sequence[tuple[int, int]]  # factors (vertical, horizontal): ((2, 2), (1, 1), (1, 1)) is 4:2:0
+    colour: str = "YCbCr"  # of three planes: that, RGB, or YCCK for the first three of that
 
 
 class Component(NamedTuple):
@@ -67,8 +70,8 @@ class Jpeg(Operator):
         grey: the picture has no colour. That is so where there is no chroma, unless said otherwise: with `grey=False`
             and luma alone, chroma is unknown and `fit` leaves it as it is.
 
-    y is a tuple of quantised coefficients, (B or 1, blocks down, across, 8, 8) int16, for Y, Cb, Cr or Y alone.
-    `operator.y` are the file's own.
+    y is a tuple of quantised coefficients, (B or 1, blocks down, across, 8, 8) int16, for Y, Cb, Cr (R, G, B where they
+    were not transformed) or Y alone. `operator.y` are the file's own.
 
     `fit(x, y)` moves every coefficient of x into the interval that is rounded to y, and no further. With T^+ the way
     back (T T^+ = I, as averaging undoes repetition):
@@ -89,7 +92,7 @@ class Jpeg(Operator):
         >>> all(map(torch.equal, operator.A(operator.fit(x, operator.y)), operator.y))
         True
 
-    Raises RestoreError for coefficients that are no JPEG's in grey or YCbCr, and for images of another size.
+    Raises RestoreError for coefficients of other than one or three components, and for images of another size.
     """
 
     def __init__(self, coefficients: Coefficients | Any, grey: bool | None = None) -> None:
@@ -97,6 +100,7 @@ class Jpeg(Operator):
         if len(planes) not in (1, 3) or not len(planes) == len(tables) == len(sampling):
             raise RestoreError(f"JPEG with {len(planes)} components: convert it to grey or RGB first")
         self.size = int(coefficients.size[0]), int(coefficients.size[1])
+        self.colour: str = getattr(coefficients, "colour", "YCbCr")
         self.grey = len(planes) == 1 if grey is None else grey
         self.components = [
             _component(self.size, table, own, sampling) for table, own in zip(tables, sampling, strict=True)
@@ -141,7 +145,8 @@ class Jpeg(Operator):
             for c, blocks in zip(self.components, y, strict=True):
                 k = _cut(blocks, c, rows)
                 planes.append(inverse_transform(k * _steps(c, k)))
-            planes[0] += 0.5  # the encoder subtracts 128 from 0..255, the middle is 127.5
+            for plane in planes if self.colour == "RGB" else planes[:1]:
+                plane += 0.5  # the encoder subtracts 128 from 0..255, the middle is 127.5
             x[:, :, rows] = self._synthesise(planes, rows)
         return x
 
@@ -169,7 +174,7 @@ class Jpeg(Operator):
         From the file's own coefficients, within about a quarter. The averaging of chroma and the rounding of pixels to
         8 bits come on top; they matter at qualities above 90. See `quantisation_error`.
         """
-        return quantisation_level([k[0] for k in self.y], [c.table for c in self.components])
+        return quantisation_level([k[0] for k in self.y], [c.table for c in self.components], self.colour)
 
     def _check(self, y: Measurement, batch: int) -> None:
         """Raises RestoreError unless y are coefficients of such a file, for one image or for the batch."""
@@ -191,9 +196,9 @@ class Jpeg(Operator):
         right = max(8 * c.blocks[1] * c.factor[1] for c in self.components) - width
         if right or height % down:
             strip = pad(strip, (0, right, 0, -height % down), mode="replicate")
-        ycc = to_ycc(strip, len(self.components))
+        components = to_components(strip, self.colour, len(self.components))
         planes = []
-        for c, plane in zip(self.components, ycc.unbind(1), strict=True):
+        for c, plane in zip(self.components, components.unbind(1), strict=True):
             plane = averaged(plane, c.factor)[:, :, : 8 * c.blocks[1]]
             planes.append(pad(plane, (0, 0, 0, -plane.shape[1] % 8), mode="replicate"))
         return planes
@@ -206,7 +211,7 @@ class Jpeg(Operator):
             for row, column in product(*map(range, c.factor)):
                 place = ycc[:, i, row :: c.factor[0], column :: c.factor[1]]
                 place[:] = plane[:, : place.shape[1], : place.shape[2]]
-        return to_rgb(ycc)
+        return from_components(ycc, self.colour)
 
 
 def strip_height(down: int) -> int:
@@ -254,16 +259,17 @@ def crop(coefficients: Coefficients | Any, rows: slice) -> Coefficients:
         height = 8 * tallest // own  # image rows a block
         planes.append(plane[rows.start // height : -(-rows.stop // height)])
     size = rows.stop - rows.start, coefficients.size[1]
-    return Coefficients(size, planes, coefficients.tables, coefficients.sampling)
+    colour = getattr(coefficients, "colour", "YCbCr")
+    return Coefficients(size, planes, coefficients.tables, coefficients.sampling, colour)
 
 
-def quantisation_level(planes: Sequence[Any], tables: Sequence[Any]) -> float:
+def quantisation_level(planes: Sequence[Any], tables: Sequence[Any], colour: str = "YCbCr") -> float:
     """`Jpeg.level` of coefficients, (blocks down, across, 8, 8) of each component, with its table."""
     errors = [
         float(quantisation_error(torch.as_tensor(k), torch.as_tensor(q)).mean())
         for k, q in zip(planes, tables, strict=True)
     ]
-    gains = (YCC_TO_RGB**2).mean(0)  # of the error of Y, Cb, Cr on its way to RGB
+    gains = (np.linalg.inv(COLOURS[colour]) ** 2).mean(0)  # of the error of Y, Cb, Cr on its way to RGB
     return math.sqrt(sum(gain * error for gain, error in zip(gains, errors, strict=False))) / LEVELS
 
 

@@ -117,8 +117,9 @@ def seek(
         blocks = clean_blocks(y[:, top:, left:], x[:, :, top:, left:], (1, 1), MOST)
         for noise in noises:
             table = _table(blocks, noise[0], quality)
-            if table.evidence > best and convinces(table, len(blocks)):
-                found, best = History((table.steps,), (1, 1), (top, left), table.quality, noise), table.evidence
+            worth = table.evidence if table.quality else table.evidence / 2  # as `best_table` has it
+            if worth > best and convinces(table, len(blocks)):
+                found, best = History((table.steps,), (1, 1), (top, left), table.quality, noise), worth
     return found
 
 

@@ -49,6 +49,7 @@ class Jpeg(Task):
             NothingToRestore: there are no coefficients, and the pixels show no trace of JPEG compression.
         """
         pixels = image.cpu()  # a search through many small blocks
+        coefficients = _usable(coefficients, quality)
         history = _past(pixels, coefficients, quality)
         operator = operator_of(history, pixels, coefficients) if history else JpegOperator(coefficients)
         operator.surroundings = cells(image, 8)
@@ -60,11 +61,12 @@ class Jpeg(Task):
         """See `Task.giant` and `problem`."""
         if image.shape[0] * image.shape[1] <= rasters.LARGE:
             return None
+        coefficients = _usable(coefficients, quality)
         middle = _middle(image.shape[0], image.shape[1])
         pixels = to_tensor(image[middle])[0]
         if coefficients is not None:
             own = crop(coefficients, middle)
-            history = find_earlier(own, pixels, quality)
+            history = _past(pixels, own, quality)
             if history is None:
                 return _Giant(image, coefficients, None)
             return _Past(image, history, coefficients, operator_of(history, pixels, own).level())
@@ -78,7 +80,7 @@ class _Giant(Giant):
     """Restoring a decoded JPEG, (H, W[, 3]) pixels."""
 
     def __init__(self, image: np.ndarray, coefficients: Coefficients, grey: bool | None) -> None:
-        level = quantisation_level(coefficients.planes, coefficients.tables)
+        level = quantisation_level(coefficients.planes, coefficients.tables, _colour(coefficients))
         super().__init__((image.shape[0], image.shape[1]), t0=level)
         self._image, self._coefficients, self._grey = image, coefficients, grey
         self.unit = self.reach = strip_height(max(down for down, _ in coefficients.sampling))
@@ -171,11 +173,20 @@ def _past(pixels: Tensor, own: Any, quality: int | None) -> History | None:
         NothingToRestore: see `Jpeg.problem`.
     """
     if own is not None:
-        return find_earlier(own, pixels, quality)
+        return find_earlier(own, pixels, quality) if _colour(own) == "YCbCr" else None
     history = find_first(pixels, quality)
     if history is None:
         raise _nothing()
     return history
+
+
+def _usable(coefficients: Any, quality: int | None) -> Any:
+    """Coefficients of a file; None where another compression is asked for that has left no trace in them."""
+    return None if quality and coefficients is not None and _colour(coefficients) != "YCbCr" else coefficients
+
+
+def _colour(coefficients: Any) -> str:
+    return getattr(coefficients, "colour", "YCbCr")
 
 
 def _nothing() -> NothingToRestore:
