@@ -131,7 +131,7 @@ def _noise(own: Coefficients | Any) -> tuple[Noise, Noise]:
     ]
     both = torch.stack([errors[0], torch.stack(errors[1:] or errors).mean(0)])
     spread = avg_pool2d(pad(both[None], (1, 1, 1, 1), mode="replicate"), 3, 1)[0]
-    luma, chroma = (TAILS * spread + NOISE**2).sqrt()
+    luma, chroma = (TAILS * spread + NOISE**2).sqrt().float()
     return luma, chroma
 
 
