@@ -98,4 +98,4 @@ def test_the_operator_of_moved_blocks():
     assert decoder.shape == decoded.shape
     assert psnr(decoder[..., 8:-8, 8:-8], decoded[..., 8:-8, 8:-8]) > 35
     aligned = Jpeg.from_pixels(decoded, 30)
-    assert psnr(aligned.fit(original, aligned.y), original) < 45  # the wrong blocks
+    assert psnr(aligned.fit(original, aligned.y), original) < 50  # the wrong blocks
