@@ -127,13 +127,49 @@ def test_never_compressed_is_skipped_in_a_folder(cli, save, face, tmp_path):
     result = cli("jpeg-restore", tmp_path / "album", "--json")
     entries = json.loads(result.stdout)["files"]
     assert [entry["status"] for entry in entries] == ["restored", "skipped"]
-    assert "never compressed" in entries[1]["remark"]
-    assert f"{never}: never compressed" in result.stderr
+    assert "no trace of JPEG compression found" in entries[1]["remark"]
+    assert f"{never}: no trace of JPEG compression found" in result.stderr
     assert "error" not in result.stderr
     assert not (tmp_path / "album_restored" / "never.png").exists()
     assert "--input-quality" in cli.refuses(tmp_path, "jpeg-restore", never)
     cli("jpeg-restore", never, "--input-quality", 30, "-o", tmp_path / "forced.png")
     assert (tmp_path / "forced.png").exists()
+
+
+def test_jpeg_saved_twice(cli, save, face, tmp_path):
+    Image.fromarray(np.tile(face, (2, 2, 1))).save(tmp_path / "once.jpg", quality=10)
+    Image.open(tmp_path / "once.jpg").save(tmp_path / "twice.jpg", quality=90)
+    result = cli("jpeg-restore", tmp_path / "twice.jpg", "--nfe", 1)
+    assert "; was quality 10 before it was 90)" in result.stdout
+    [entry] = json.loads(cli("jpeg-restore", tmp_path / "twice.jpg", "--json", "--overwrite", "--nfe", 1).stdout)[
+        "files"
+    ]
+    assert entry["status"] == "restored" and entry["remark"] == "was quality 10 before it was 90"
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "RGB"])
+def test_jpegs_in_other_colours(cli, face, tmp_path, mode):
+    photo = np.tile(face, (2, 2, 1))
+    image = Image.fromarray(photo).convert(mode)
+    image.save(tmp_path / "a.jpg", quality=10, **({"keep_rgb": True} if mode == "RGB" else {}))
+    cli("jpeg-restore", tmp_path / "a.jpg", "--nfe", 1)
+    before, after = (
+        ((images.read(tmp_path / name).pixels.astype(float) - photo) ** 2).mean()
+        for name in ("a.jpg", "a_restored.png")
+    )
+    assert after < 0.9 * before
+    cli("jpeg-restore", tmp_path / "a.jpg", "--input-quality", 10, "--overwrite", "--nfe", 1)
+
+
+def test_inks_keep_their_black(cli, face, tmp_path):
+    inks = np.dstack([255 - face, np.tile(np.linspace(0, 200, face.shape[1]).astype(np.uint8), (face.shape[0], 1))])
+    Image.fromarray(inks, "CMYK").save(tmp_path / "a.jpg", quality=10)
+    cli("jpeg-restore", tmp_path / "a.jpg", "--nfe", 1)
+    clean = np.asarray(Image.fromarray(inks, "CMYK").convert("RGB")).astype(float)
+    before, after = (
+        ((images.read(tmp_path / name).pixels - clean) ** 2).mean() for name in ("a.jpg", "a_restored.png")
+    )
+    assert after < 0.95 * before
 
 
 def test_png_that_was_a_jpeg(cli, save, face, tmp_path):

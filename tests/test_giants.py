@@ -287,6 +287,22 @@ def test_jpeg_is_that_of_the_whole_picture(photograph, how, from_file, tmp_path,
     assert not np.array_equal(found, decoded)
 
 
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("again", [False, True])
+def test_jpeg_of_the_past_is_that_of_the_whole_picture(photograph, moved, again, tmp_path, monkeypatch):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(photograph).save(path, quality=20)
+    decoded = Image.open(path).convert("RGB").crop((5 * moved, 3 * moved, SIZE[1], SIZE[0]))
+    inputs = {}
+    if again:
+        decoded.save(path, quality=90)
+        decoded, inputs = Image.open(path), {"coefficients": images.jpeg_coefficients(path)}
+    decoded = np.asarray(decoded) / 255
+    expected, found = whole_and_in_parts("jpeg", decoded, monkeypatch, nfe=2, **inputs)
+    assert np.abs(found - expected).max() < 1e-4
+    assert not np.array_equal(found, decoded)
+
+
 def test_jpeg_finds_nothing_to_restore(photograph, monkeypatch):
     monkeypatch.setattr(rasters, "LARGE", 10_000)
     with pytest.raises(NothingToRestore, match="no trace of JPEG compression"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bcm_restore.errors import RestoreError
-from bcm_restore.images import jpeg_coefficients
+from bcm_restore.images import jpeg_coefficients, read, read_inks
 
 # The (vertical, horizontal) factors of luma; those of chroma are 1.
 SAMPLINGS = {"4:4:4": (1, 1), "4:2:2": (1, 2), "4:2:0": (2, 2), "4:4:0": (2, 1), "4:1:1": (1, 4)}
@@ -208,8 +208,6 @@ def test_other_kinds_give_none(tmp_path):
     png = BytesIO()
     photo().save(png, "PNG")
     kinds = {
-        "cmyk": encoded(photo().convert("CMYK")),
-        "rgb": encoded(photo(), keep_rgb=True),
         "arithmetic": bytes(arithmetic),
         "png": png.getvalue(),
         "text": b"Dear diary",
@@ -242,7 +240,33 @@ def test_colour_space_is_found_as_libjpeg_does(tmp_path):
             shown = np.asarray(image.convert("RGB")).astype(int)
         natural = np.abs(shown - np.asarray(photo())).mean() < 10
         assert natural == expected, name
-        assert (jpeg_coefficients(path) is not None) == expected, name
+        assert jpeg_coefficients(path).colour == ("YCbCr" if expected else "RGB"), name
+
+
+@pytest.mark.parametrize("transform", [0, 2])
+@pytest.mark.parametrize("size", [(40, 48), (37, 45)])
+def test_four_inks(tmp_path, transform, size):
+    path = tmp_path / "a.jpg"
+    data = bytearray(encoded(photo(*size).convert("CMYK"), quality=60))
+    data[data.index(b"Adobe") + 11] = transform
+    path.write_bytes(data)
+    coefficients, inks = jpeg_coefficients(path), read_inks(path)
+    assert coefficients.colour == ("CMYK" if transform == 0 else "YCCK") and len(coefficients.planes) == 4
+    np.testing.assert_array_equal(inks.srgb(), read(path).pixels)
+    colours, black = coefficients.inks()
+    assert colours.colour == ("RGB" if transform == 0 else "YCCK") and black.colour == "YCbCr"
+    height, width = size
+    samples = decoded(black.planes[0], black.tables[0])[:height, :width]
+    assert np.abs(samples - inks.black).max() <= 1
+    if transform == 0:
+        cyan = decoded(colours.planes[0], colours.tables[0])[:height, :width]
+        assert np.abs(cyan - inks.colours[..., 0]).max() <= 1
+
+
+def test_only_inks_are_read_as_inks(tmp_path):
+    photo().save(tmp_path / "a.jpg")
+    with pytest.raises(RestoreError, match=r"a\.jpg.*not CMYK"):
+        read_inks(tmp_path / "a.jpg")
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -12,7 +12,8 @@ from PIL import Image
 from skimage import data
 
 from bcm_restore.errors import RestoreError
-from bcm_restore.operators import Jpeg, standard_tables
+from bcm_restore.images import jpeg_coefficients
+from bcm_restore.operators import Coefficients, Jpeg, standard_tables
 from bcm_restore.operators.dct import (
     COSINES,
     RGB_TO_YCC,
@@ -241,6 +242,24 @@ def test_what_is_refused(tmp_path):
         operator.fit(torch.zeros(1, 3, 96, 128), operator.y[:1])
 
 
+@pytest.mark.parametrize("colour", ["RGB", "YCCK"])
+def test_other_colours(colour, tmp_path):
+    """As they are, and as the negative that YCCK is made of."""
+    path, image = tmp_path / "a.jpg", picture(*ALIGNED)
+    if colour == "RGB":
+        image.save(path, quality=30, keep_rgb=True)
+    else:
+        Image.fromarray(255 - np.asarray(image)).save(path, quality=30, subsampling=0)
+    coefficients = Coefficients(*jpeg_coefficients(path)[:4], colour)
+    decoded = to_tensor(Image.open(path)) * (1 if colour == "RGB" else -1)
+    operator = Jpeg(coefficients)
+    assert psnr(operator.pinv(operator.y), decoded) > 40
+    assert all(map(torch.equal, operator.A(operator.pinv(operator.y)), operator.y))
+    assert psnr(operator.fit(to_tensor(image), operator.y), to_tensor(image)) > 60
+    error = float((decoded - to_tensor(image)).square().mean().sqrt())
+    assert 1 / 1.5 < operator.level() / error < 1.5
+
+
 # --- the level
 
 
@@ -270,7 +289,7 @@ def test_strips_do_not_show(kind, strip, tmp_path, monkeypatch):
         assert torch.allclose(ours, theirs, atol=1e-6)
 
 
-@pytest.mark.parametrize("module", ["dct", "jpeg", "jpeg_history"])
+@pytest.mark.parametrize("module", ["dct", "jpeg", "jpeg_search"])
 def test_examples(module):
     results = doctest.testmod(importlib.import_module(f"bcm_restore.operators.{module}"))
     assert results.attempted > 0 and results.failed == 0

@@ -12,7 +12,7 @@ from bcm_restore.operators import Jpeg, estimate_quality
 from bcm_restore.operators.dct import (
     to_rgb,
 )
-from bcm_restore.operators.jpeg_history import chroma, find_sampling
+from bcm_restore.operators.jpeg_history import chroma, find_sampling, quality_of_parts
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -47,7 +47,7 @@ def test_no_quality_where_there_was_no_jpeg():
     decoded = reread(picture(256, 256), 50, "4:4:4")
     assert estimate_quality(decoded) == 50
     assert estimate_quality(reread(picture(256, 256), 99)) is None  # as good as no JPEG
-    assert estimate_quality(decoded[..., 3:, 5:]) is None  # no longer the blocks of the file
+    assert quality_of_parts([decoded[..., 3:, 5:]]) is None  # no longer the blocks of the file
     half = torch.nn.functional.avg_pool2d(decoded, 2)
     assert estimate_quality((half * 127.5).round() / 127.5) is None
     with pytest.raises(RestoreError, match="one at a time"):

@@ -201,6 +201,32 @@ def test_jpeg_refuses_pixels_that_never_were_one(portrait, model):
     assert tasks.get("jpeg").restore(clean, quality=50, model=model, nfe=1).shape == clean.shape
 
 
+@pytest.mark.parametrize("corner", [0, 3])
+def test_jpegs_saved_twice_are_restored_from_the_first_time(portrait, tmp_path, model, corner):
+    once, _ = compressed(portrait, tmp_path, 10)
+    decoded, coefficients = compressed(once[corner:, corner:], tmp_path, 90)
+    result = tasks.get("jpeg").run(decoded, coefficients=coefficients, nfe=1, model=model)
+    assert "was quality 10" in result.remark and "before it was 90" in result.remark
+    assert psnr(result.image, portrait[corner:, corner:]) - psnr(decoded, portrait[corner:, corner:]) > 0.4
+
+
+def test_the_quality_given_is_honoured_in_files(portrait, tmp_path, model):
+    decoded, coefficients = compressed(portrait, tmp_path, 90)
+    plain, given = (
+        tasks.get("jpeg").run(decoded, coefficients=coefficients, quality=quality, nfe=1, model=model)
+        for quality in (None, 20)
+    )
+    assert plain.remark == "" and given.remark == "was quality 20 before it was 90"
+    assert np.abs(plain.image.astype(int) - decoded).max() < np.abs(given.image.astype(int) - decoded).max()
+
+
+def test_rgb_jpegs_are_restored_from_their_own_coefficients(portrait, tmp_path, model):
+    decoded, coefficients = compressed(portrait, tmp_path, 10, keep_rgb=True)
+    result = tasks.get("jpeg").run(decoded, coefficients=coefficients, nfe=1, model=model)
+    assert psnr(result.image, portrait) - psnr(decoded, portrait) > 0.4
+    assert tasks.get("jpeg").run(decoded, coefficients=coefficients, quality=10, nfe=1, model=model).remark
+
+
 def test_grey_jpegs_stay_grey(portrait, tmp_path, model):
     decoded, coefficients = compressed(np.ascontiguousarray(portrait[..., 1]), tmp_path, 10)
     restored = tasks.get("jpeg").restore(decoded, coefficients=coefficients, model=model, nfe=1)

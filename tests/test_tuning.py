@@ -156,7 +156,9 @@ def test_wrong_metrics(wrong):
 
 
 def test_equal_pictures_leave_the_mean_finite(clean):
-    assert PSNR.measure(clean[0], Example(clean[0], clean[0])) == {"psnr": pytest.approx(48.13, abs=0.01)}  # one step of 255 is fine enough
+    assert PSNR.measure(clean[0], Example(clean[0], clean[0])) == {
+        "psnr": pytest.approx(48.13, abs=0.01)  # one step of 255 is fine enough
+    }
 
 
 # The bench

@@ -19,6 +19,8 @@ from .report import Header, Skip
 from .worker import Loaded, Progress, Result, Steps
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..images import Picture
     from ..tasks import Restoration
 
@@ -204,7 +206,13 @@ class Cleaning(Restoring):
 
         picture = images.read(source, upright=False, max_pixels=self.options.most_pixels, data=data)
         coefficients = images.jpeg_coefficients(source, max_pixels=self.options.most_pixels, data=data)
-        inputs = {"coefficients": coefficients} if coefficients else {"quality": self._quality(picture)}
+        quality = self.quality if coefficients else self._quality(picture)
+        inputs: dict[str, Any] = {"coefficients": coefficients, "quality": quality}
+        if coefficients and len(coefficients.planes) == 4:
+            inputs["coefficients"] = None
+            if self.quality is None:
+                inks = images.read_inks(source, max_pixels=self.options.most_pixels, data=data)
+                inputs = {"inks": inks, "coefficients": coefficients.inks()}
         return Loaded(source, picture, inputs)
 
     def _quality(self, picture: "Picture") -> int | None:
@@ -215,13 +223,33 @@ class Cleaning(Restoring):
 
         return quality_of(picture.pixels)
 
+    def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
+        """See `Steps`; a picture in inks is restored by itself."""
+        kind, most = super().alike(loaded)
+        return ((kind, loaded.source), 1) if "inks" in loaded.inputs else (kind, most)
+
     def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
         """See `Steps`."""
         try:
+            if "inks" in several[0].inputs:
+                return [self._in_inks(several[0], progress)]
             return super().restore(several, progress)
         except NothingToRestore:
             source = several[0].source
-            raise Skip(f"{source}: never compressed as JPEG; --input-quality N restores it anyway") from None
+            raise Skip(f"{source}: no trace of JPEG compression found; --input-quality N restores it anyway") from None
+
+    def _in_inks(self, loaded: Loaded, progress: Progress) -> Result:
+        """Cyan, magenta and yellow are restored as a picture, black as another one, if there is any."""
+        inks, given = loaded.inputs["inks"], loaded.inputs["coefficients"]
+
+        def restored(pixels: "np.ndarray", coefficients: Any) -> "Restoration":
+            inputs = [{"coefficients": coefficients}]
+            return self.engine.task.run_together([pixels], inputs, progress=progress, **self.engine.how)[0]
+
+        made = restored(inks.colours, given[0])
+        black = restored(inks.black, given[1]).image if inks.black.min() < inks.black.max() else inks.black
+        inks = dataclasses.replace(inks, colours=made.image, black=black)
+        return self.result(loaded.picture, dataclasses.replace(made, image=inks.srgb()))
 
     def result(self, picture: "Picture", restoration: "Restoration") -> Result:
         """Both upright."""
@@ -235,14 +263,20 @@ def jpeg_restore(
     options: Batch,
     input_quality: Annotated[
         int | None,
-        typer.Option(help="Quality that pictures without JPEG data were once saved with.", min=1, max=100, metavar="N"),
+        typer.Option(
+            help="Quality that the pictures were once saved with, before they were saved in these files.",
+            min=1,
+            max=100,
+            metavar="N",
+        ),
     ] = None,
 ) -> None:
     """Take blocks, ringing and banding out of JPEGs of any quality.
 
-    A JPEG file says itself how it was compressed; for a PNG or WebP that was a JPEG once, the quality is estimated.
-    In a folder, pictures that never were JPEGs are skipped and listed at the end. The output is photo_restored.png
-    beside photo.jpg, or the folder dir_restored beside dir.
+    A JPEG file says itself how it was compressed; for a PNG or WebP that was a JPEG once, the quality is estimated,
+    and so is the one that a JPEG had before it was saved again. In a folder, pictures without a trace of JPEG are
+    skipped and listed at the end. The output is photo_restored.png beside photo.jpg, or the folder dir_restored beside
+    dir.
 
     Example: bcm-restore jpeg-restore holiday/ -r -o clean/
     """

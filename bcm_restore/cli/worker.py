@@ -391,12 +391,13 @@ def _keep(job: Job, outcome: Outcome, verdict: Verdict) -> None:
 def _facts(result: Result) -> dict[str, Any]:
     """What report and record say of a result."""
     height, width = result.after.pixels.shape[:2]
-    remarks = [result.remark, result.sheets.remark if result.sheets else ""]
+    made = result.restoration
+    remarks = [result.remark, made.remark if made else "", result.sheets.remark if result.sheets else ""]
     facts: dict[str, Any] = {
         "size": (width, height),
         "mse": result.mse,
         "remark": "; ".join(filter(None, remarks)) or None,
     }
-    if made := result.restoration:
+    if made:
         return {**facts, "status": "restored", "scheme": str(made.scheme), "nfe": made.nfe, "case": made.case}
     return {**facts, "status": "copied"}

@@ -3,6 +3,7 @@
 Everything that can go wrong with a file is a `RestoreError` of one line that names the file and the way out.
 """
 
+from .inks import Inks, read_inks
 from .jpeg import JpegCoefficients, jpeg_coefficients
 from .kinds import SUFFIXES, is_foreign, is_image, unread
 from .pages import Pages, page_count
@@ -13,6 +14,7 @@ from .writing import encoded, file_pages, output_format, write, write_animation
 __all__ = [
     "MAX_PIXELS",
     "SUFFIXES",
+    "Inks",
     "JpegCoefficients",
     "Pages",
     "Picture",
@@ -28,6 +30,7 @@ __all__ = [
     "output_format",
     "page_count",
     "read",
+    "read_inks",
     "resized",
     "unread",
     "write",

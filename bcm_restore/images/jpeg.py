@@ -24,7 +24,7 @@ _ESSENTIAL = _FRAMES | {SOS, _DQT, _DHT, _DRI}
 
 
 class JpegCoefficients(NamedTuple):
-    """The coefficients of a JPEG file in grey (one component) or YCbCr (three), as stored, before dequantisation."""
+    """The coefficients of a JPEG file, as stored, before dequantisation."""
 
     size: tuple[int, int]
     """(height, width) of the picture as stored, before any orientation."""
@@ -38,6 +38,20 @@ class JpegCoefficients(NamedTuple):
     """A component each: quantisation steps, uint16 (8, 8), in the order of the planes' last two axes."""
     sampling: tuple[tuple[int, int], ...]
     """A component each: (vertical, horizontal) factors, ((2, 2), (1, 1), (1, 1)) for 4:2:0; their ratios matter."""
+    colour: str = "YCbCr"
+    """What three components are: YCbCr or RGB; or what four are: CMYK, or YCCK, where C, M and Y are as YCbCr."""
+
+    def inks(self) -> tuple[JpegCoefficients, JpegCoefficients]:
+        """Four components as two pictures, see `Inks`: cyan, magenta and yellow as if RGB, and black as if grey."""
+        colours = self._replace(
+            planes=self.planes[:3],
+            tables=self.tables[:3],
+            sampling=self.sampling[:3],
+            colour="RGB" if self.colour == "CMYK" else "YCCK",
+        )
+        return colours, self._replace(
+            planes=self.planes[3:], tables=self.tables[3:], sampling=((1, 1),), colour="YCbCr"
+        )
 
 
 def jpeg_coefficients(
@@ -45,7 +59,8 @@ def jpeg_coefficients(
 ) -> JpegCoefficients | None:
     """The coefficients and tables of a JPEG file, whatever its suffix.
 
-    None when the file is no 8-bit, Huffman-coded JPEG in grey or YCbCr. The arguments are those of `read`.
+    None when the file is no 8-bit, Huffman-coded JPEG in grey, YCbCr, RGB, CMYK or YCCK. The arguments are those of
+    `read`.
 
     Raises:
         RestoreError: there is no such file, or it is no picture, is damaged or too large.
@@ -71,6 +86,7 @@ def jpeg_coefficients(
 class _Layout(NamedTuple):
     size: tuple[int, int]
     sampling: tuple[tuple[int, int], ...]
+    colour: str
     essence: bytes
     """The file without all that does not concern its coefficients."""
 
@@ -98,7 +114,7 @@ def _coefficients(layout: _Layout) -> JpegCoefficients:
     blocks = [(-(-height * v // (8 * tallest)), -(-width * h // (8 * widest))) for v, h in layout.sampling]
     planes = tuple(np.zeros((*count, 8, 8), np.int16) for count in blocks)
     tables, numbers = np.zeros((4, 8, 8), np.uint16), np.zeros(4, np.int16)
-    pointers = {name: plane.ctypes for name, plane in zip(("Y", "Cb", "Cr"), planes, strict=False)}
+    pointers = {name: plane.ctypes for name, plane in zip(("Y", "Cb", "Cr", "K"), planes, strict=False)}
     with tempfile.TemporaryDirectory() as folder, mute():
         path = Path(folder) / "picture.jpg"
         path.write_bytes(layout.essence)
@@ -114,6 +130,7 @@ def _coefficients(layout: _Layout) -> JpegCoefficients:
         planes=planes,
         tables=tuple(tables[number].copy() for number in numbers[: len(planes)]),
         sampling=layout.sampling,
+        colour=layout.colour,
     )
 
 
@@ -146,15 +163,20 @@ def _layout(data: bytes) -> _Layout | None:
         factors = frame[7 : 6 + 3 * count : 3]
     except (IndexError, struct.error):
         return None
-    if precision != 8 or 0 in (height, width) or count not in (1, 3) or len(factors) != count:
+    if precision != 8 or 0 in (height, width) or count not in (1, 3, 4) or len(factors) != count:
         return None
     sampling = tuple((factor & 15, factor >> 4) for factor in factors)
     if any(not 1 <= value <= 4 for pair in sampling for value in pair):
         return None
+    colour = "YCbCr"
     if count == 3 and not _is_ycbcr(names, jfif, adobe_transform):
-        return None
+        colour = "RGB"
+    if count == 4:
+        colour = "YCCK" if adobe_transform == 2 else "CMYK"
+        if sampling[3] != sampling[0]:
+            return None  # black is restored as a picture of the same size
     essence.insert(1, _standard_codes())
-    return _Layout((height, width), sampling, b"".join(essence) + b"\xff\xd9")
+    return _Layout((height, width), sampling, colour, b"".join(essence) + b"\xff\xd9")
 
 
 @cache

@@ -3,7 +3,7 @@
 from .base import Operator, as_operator
 from .dct import standard_tables
 from .jpeg import Coefficients, Jpeg
-from .jpeg_history import estimate_quality
+from .jpeg_search import estimate_quality
 from .mask import Mask
 from .resize import Resize
 

@@ -47,6 +47,24 @@ def _both_axes(matrix: Tensor, planes: Tensor) -> Tensor:
     return (strips.view(-1, 8) @ matrix.T).view(planes.shape)
 
 
+# What the components of a JPEG are of RGB: as in JFIF, without transform, and of the negative (YCCK without its K).
+COLOURS = {"YCbCr": RGB_TO_YCC, "RGB": np.eye(3), "YCCK": -RGB_TO_YCC}
+
+
+def to_components(x: Tensor, colour: str, components: int) -> Tensor:
+    """RGB in [-1, 1] as a JPEG has it, (B, 3, H, W) -> (B, components, H, W), in 8-bit steps around zero."""
+    if colour == "RGB":
+        return LEVELS * x - 0.5  # JPEG subtracts 128 from 0..255, the middle is 127.5
+    return to_ycc(-x if colour == "YCCK" else x, components)
+
+
+def from_components(planes: Tensor, colour: str) -> Tensor:
+    """The linear part of the way back, (B, 3 or 1, H, W) -> (B, 3, H, W), without the half steps."""
+    if colour == "RGB":
+        return planes / LEVELS
+    return -to_rgb(planes) if colour == "YCCK" else to_rgb(planes)
+
+
 def to_ycc(x: Tensor, components: int) -> Tensor:
     """Y, Cb, Cr or Y alone of RGB in [-1, 1], (B, 3, H, W) -> (B, components, H, W), in 8-bit steps around zero."""
     matrix = torch.from_numpy(LEVELS * RGB_TO_YCC[:components]).to(x)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -14,15 +15,16 @@ from torch.nn.functional import pad
 from ..errors import RestoreError
 from .base import Operator, check_image
 from .dct import (
+    COLOURS,
     LEVELS,
-    YCC_TO_RGB,
     averaged,
     from_blocks,
+    from_components,
     inverse_transform,
     luma,
     standard_tables,
     to_blocks,
-    to_rgb,
+    to_components,
     to_ycc,
     transform,
 )
@@ -35,6 +37,7 @@ SLACK = 0.499
 STRIP = 32  # image rows at a time: what is worked on stays in the processor's cache, and memory stays low
 ROUNDS = 4  # of correcting the blocks at the right and lower edge: then less than 0.2 of a grey level moves any more
 
+Noise = float | Tensor  # standard deviation of coefficients: of all frequencies, or (8, 8)
 Measurement = Sequence[Tensor]  # quantised coefficients (B or 1, m, n, 8, 8) of Y, Cb, Cr or of Y alone
 
 
@@ -47,6 +50,7 @@ class Coefficients(NamedTuple):
     ]  # quantised coefficients, (blocks down, across, 8, 8) integers [row frequency, column frequency]
     tables: Sequence[Any]  # quantisation steps, (8, 8)
     sampling: Sequence[tuple[int, int]]  # factors (vertical, horizontal): ((2, 2), (1, 1), (1, 1)) is 4:2:0
+    colour: str = "YCbCr"  # of three planes: that, RGB, or YCCK for the first three of that
 
 
 class Component(NamedTuple):
@@ -66,8 +70,8 @@ class Jpeg(Operator):
         grey: the picture has no colour. That is so where there is no chroma, unless said otherwise: with `grey=False`
             and luma alone, chroma is unknown and `fit` leaves it as it is.
 
-    y is a tuple of quantised coefficients, (B or 1, blocks down, across, 8, 8) int16, for Y, Cb, Cr or Y alone.
-    `operator.y` are the file's own.
+    y is a tuple of quantised coefficients, (B or 1, blocks down, across, 8, 8) int16, for Y, Cb, Cr (R, G, B where they
+    were not transformed) or Y alone. `operator.y` are the file's own.
 
     `fit(x, y)` moves every coefficient of x into the interval that is rounded to y, and no further. With T^+ the way
     back (T T^+ = I, as averaging undoes repetition):
@@ -88,7 +92,7 @@ class Jpeg(Operator):
         >>> all(map(torch.equal, operator.A(operator.fit(x, operator.y)), operator.y))
         True
 
-    Raises RestoreError for coefficients that are no JPEG's in grey or YCbCr, and for images of another size.
+    Raises RestoreError for coefficients of other than one or three components, and for images of another size.
     """
 
     def __init__(self, coefficients: Coefficients | Any, grey: bool | None = None) -> None:
@@ -96,6 +100,7 @@ class Jpeg(Operator):
         if len(planes) not in (1, 3) or not len(planes) == len(tables) == len(sampling):
             raise RestoreError(f"JPEG with {len(planes)} components: convert it to grey or RGB first")
         self.size = int(coefficients.size[0]), int(coefficients.size[1])
+        self.colour: str = getattr(coefficients, "colour", "YCbCr")
         self.grey = len(planes) == 1 if grey is None else grey
         self.components = [
             _component(self.size, table, own, sampling) for table, own in zip(tables, sampling, strict=True)
@@ -115,7 +120,8 @@ class Jpeg(Operator):
         """
         grey = bool((x == x[:, :1]).all())
         factor = sampling or (None if grey else find_sampling(x, quality))
-        return cls(coefficients_of(x, quality, factor), grey)
+        tables = standard_tables(quality)[: 2 if factor else 1]
+        return cls(coefficients_of(x, tables, factor or (1, 1)), grey)
 
     def A(self, x: Tensor) -> tuple[Tensor, ...]:
         """The encoder: the quantised coefficients of x."""
@@ -139,7 +145,8 @@ class Jpeg(Operator):
             for c, blocks in zip(self.components, y, strict=True):
                 k = _cut(blocks, c, rows)
                 planes.append(inverse_transform(k * _steps(c, k)))
-            planes[0] += 0.5  # the encoder subtracts 128 from 0..255, the middle is 127.5
+            for plane in planes if self.colour == "RGB" else planes[:1]:
+                plane += 0.5  # the encoder subtracts 128 from 0..255, the middle is 127.5
             x[:, :, rows] = self._synthesise(planes, rows)
         return x
 
@@ -165,9 +172,9 @@ class Jpeg(Operator):
         """How far the decoded picture is from the original: the expected RMS error of RGB, images in [-1, 1].
 
         From the file's own coefficients, within about a quarter. The averaging of chroma and the rounding of pixels to
-        8 bits come on top; they matter at qualities above 90. See `_quantisation_error`.
+        8 bits come on top; they matter at qualities above 90. See `quantisation_error`.
         """
-        return quantisation_level([k[0] for k in self.y], [c.table for c in self.components])
+        return quantisation_level([k[0] for k in self.y], [c.table for c in self.components], self.colour)
 
     def _check(self, y: Measurement, batch: int) -> None:
         """Raises RestoreError unless y are coefficients of such a file, for one image or for the batch."""
@@ -189,9 +196,9 @@ class Jpeg(Operator):
         right = max(8 * c.blocks[1] * c.factor[1] for c in self.components) - width
         if right or height % down:
             strip = pad(strip, (0, right, 0, -height % down), mode="replicate")
-        ycc = to_ycc(strip, len(self.components))
+        components = to_components(strip, self.colour, len(self.components))
         planes = []
-        for c, plane in zip(self.components, ycc.unbind(1), strict=True):
+        for c, plane in zip(self.components, components.unbind(1), strict=True):
             plane = averaged(plane, c.factor)[:, :, : 8 * c.blocks[1]]
             planes.append(pad(plane, (0, 0, 0, -plane.shape[1] % 8), mode="replicate"))
         return planes
@@ -204,7 +211,7 @@ class Jpeg(Operator):
             for row, column in product(*map(range, c.factor)):
                 place = ycc[:, i, row :: c.factor[0], column :: c.factor[1]]
                 place[:] = plane[:, : place.shape[1], : place.shape[2]]
-        return to_rgb(ycc)
+        return from_components(ycc, self.colour)
 
 
 def strip_height(down: int) -> int:
@@ -212,19 +219,36 @@ def strip_height(down: int) -> int:
     return 8 * down * -(-STRIP // (8 * down))
 
 
-def coefficients_of(x: Tensor, quality: int, factor: tuple[int, int] | None) -> Coefficients:
-    """The coefficients that pixels x (1, 3, H, W) had in a JPEG of that quality, by `Jpeg.from_pixels`.
+def coefficients_of(
+    x: Tensor, tables: Sequence[Tensor], factor: tuple[int, int], noise: Sequence[Noise] | None = None, times: int = 1
+) -> Coefficients:
+    """The coefficients that pixels x (1, 3, H, W), whose blocks begin at their corner, had in a JPEG.
 
-    `factor` is the image rows and columns of a sample of chroma; None: of luma alone.
+    Args:
+        x: the pixels.
+        tables: (8, 8), of luma, or of luma and chroma.
+        factor: image rows and columns of a sample of chroma.
+        noise: standard deviation of the coefficients of luma and chroma now, (8, 8) or of all frequencies. Steps below
+            4 of them can't be told apart any more: there the coefficient is known only within that much. None: small.
+        times: how often chroma has been enlarged since.
     """
-    samples = [to_ycc(x, 1)[0], *(chroma(x, factor).split(1) if factor else [])]
-    tables = [standard_tables(quality)[min(i, 1)] for i in range(len(samples))]
-    planes = []
-    for plane, table in zip(samples, tables, strict=True):
+    samples = [to_ycc(x, 1)[0], *(chroma(x, factor, times).split(1) if len(tables) > 1 else [])]
+    planes, steps = [], []
+    for i, plane in enumerate(samples):
         plane = pad(plane[None], (0, -plane.shape[2] % 8, 0, -plane.shape[1] % 8), mode="replicate")[0]
-        planes.append((to_blocks(transform(plane))[0] / table.to(x.device)).round().short())
-    factors = [factor or (1, 1), (1, 1), (1, 1)][: len(planes)]
-    return Coefficients((x.shape[2], x.shape[3]), planes, tables, factors)
+        table = tables[min(i, 1)].to(x.device)
+        k = to_blocks(transform(plane))[0]
+        if noise is None:
+            k = (k / table).round().short()
+        else:
+            spread = 4 * torch.as_tensor(noise[min(i, 1)], device=x.device).expand(8, 8)
+            certain = table >= spread
+            table = torch.where(certain, table, table + spread)
+            k = torch.where(certain, (k / table).round(), k / table)
+        planes.append(k)
+        steps.append(table)
+    factors = [factor, (1, 1), (1, 1)] if len(planes) > 1 else [(1, 1)]
+    return Coefficients((x.shape[2], x.shape[3]), planes, steps, factors)
 
 
 def crop(coefficients: Coefficients | Any, rows: slice) -> Coefficients:
@@ -235,13 +259,17 @@ def crop(coefficients: Coefficients | Any, rows: slice) -> Coefficients:
         height = 8 * tallest // own  # image rows a block
         planes.append(plane[rows.start // height : -(-rows.stop // height)])
     size = rows.stop - rows.start, coefficients.size[1]
-    return Coefficients(size, planes, coefficients.tables, coefficients.sampling)
+    colour = getattr(coefficients, "colour", "YCbCr")
+    return Coefficients(size, planes, coefficients.tables, coefficients.sampling, colour)
 
 
-def quantisation_level(planes: Sequence[Any], tables: Sequence[Any]) -> float:
+def quantisation_level(planes: Sequence[Any], tables: Sequence[Any], colour: str = "YCbCr") -> float:
     """`Jpeg.level` of coefficients, (blocks down, across, 8, 8) of each component, with its table."""
-    errors = [_quantisation_error(torch.as_tensor(k), torch.as_tensor(q)) for k, q in zip(planes, tables, strict=True)]
-    gains = (YCC_TO_RGB**2).mean(0)  # of the error of Y, Cb, Cr on its way to RGB
+    errors = [
+        float(quantisation_error(torch.as_tensor(k), torch.as_tensor(q)).mean())
+        for k, q in zip(planes, tables, strict=True)
+    ]
+    gains = (np.linalg.inv(COLOURS[colour]) ** 2).mean(0)  # of the error of Y, Cb, Cr on its way to RGB
     return math.sqrt(sum(gain * error for gain, error in zip(gains, errors, strict=False))) / LEVELS
 
 
@@ -275,8 +303,8 @@ def _correct_edges(correction: Tensor, c: Component, plane: Tensor, k: Tensor, r
         correction[:, top:, left:] = total
 
 
-def _quantisation_error(k: Tensor, table: Tensor) -> float:
-    """The expected squared error, a sample, of coefficients that were rounded to k steps; k is (m, n, 8, 8).
+def quantisation_error(k: Tensor, table: Tensor) -> Tensor:
+    """The expected squared error, (8, 8) a coefficient, of those that were rounded to k steps; k is (m, n, 8, 8).
 
     Where k is not zero the error is even within the interval: q^2 / 12. Around zero it is less, how much less is read
     off the share of zeros. The coefficients of one frequency over all blocks, of sky and grass alike, have a density
@@ -288,12 +316,12 @@ def _quantisation_error(k: Tensor, table: Tensor) -> float:
     """
     blocks = k.shape[0] * k.shape[1]
     # Where all are zero a thousandth of a coefficient counts as not: the true share is not zero either.
-    share = (k != 0).sum((0, 1)).double().cpu().clamp(1e-3, blocks - 1e-3) / blocks
+    share = (k.abs() > 0.5).sum((0, 1)).double().cpu().clamp(1e-3, blocks - 1e-3) / blocks
     z = -share.log()
     for _ in range(200):  # converges, the slower the smaller z; but there z hardly matters
         z = torch.log1p(z) - share.log()
     zeros = math.factorial(5) * torch.special.gammainc(torch.full_like(z, 6), z) / z**4
-    return float(((table.double().cpu() / 2) ** 2 * (zeros + share / 3)).mean())
+    return (table.double().cpu() / 2) ** 2 * (zeros + share / 3)
 
 
 def _steps(c: Component, plane: Tensor) -> Tensor:

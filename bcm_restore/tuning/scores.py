@@ -10,12 +10,11 @@ from .. import metrics
 from ..bench.degradations import Example
 from ..errors import RestoreError
 
-
 FINEST = 20 * math.log10(255)  # dB: an RMS error of one step of 255
 
 
 def _psnr(result: np.ndarray, example: Example) -> float:
-    # without the limit, a hole in a clear sky that only idle schemes leave exact would decide the mean over all pictures
+    # without the limit, one hole in a clear sky that idle schemes leave exact would decide the mean over all pictures
     return min(metrics.psnr(result, example.clean, example.where), FINEST)
 
 

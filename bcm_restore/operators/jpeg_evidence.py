@@ -1,0 +1,144 @@
+"""How much likelier coefficients are if they were once quantised with some step: for every frequency and step."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .dct import standard_tables
+
+# Noise of a coefficient, in 8-bit steps: rounding samples, then pixels, gives sqrt(1/12 + 0.04..0.08); where they are
+# smooth, neighbours are rounded alike, which gives more; and to some coefficients anything may have happened.
+NOISE, SMOOTH_NOISE = 0.38, 2.3
+SMOOTH, OUTLIERS = 0.2, 0.02  # their shares
+FINEST = 96  # quality; above, the steps are as fine as rounding to pixels: any picture looks like it
+EVIDENCE = 30.0  # nats: by chance one picture in e^30 would look so much like a JPEG
+STEPS = 255  # the coarsest there is
+OWN_EVIDENCE = 0.5  # nats a block, and
+FREQUENCIES = 8  # that a table which is no quality's shows itself in: its steps are free
+
+
+class Table(NamedTuple):
+    """A quantisation table that was found."""
+
+    steps: Tensor  # (8, 8) [row frequency, column frequency], of the pixels as they lie now
+    quality: int | None  # libjpeg's; None: another table
+    evidence: float  # nats
+
+
+def combs(coefficients: Tensor, tables: Tensor, noise: float | Tensor = NOISE) -> Tensor:
+    """Evidence for quantisation of coefficients (N, 8, 8), with noise upon them: (8, 8, M) in nats.
+
+    Quantised by q they are multiples of q plus noise; else, at the scale of q, anything is as likely. The log of the
+    ratio is summed over coefficients. Zeros are common in any picture: what is nearest to zero counts only if it speaks
+    against q. Repeated values, of which drawings have many, count once.
+
+    Args:
+        coefficients: of blocks.
+        tables: (M, 8, 8).
+        noise: standard deviation, the same for all frequencies or (8, 8).
+    """
+    noises = torch.as_tensor(noise).expand(8, 8).tolist()
+    total = torch.zeros(8, 8, len(tables), dtype=torch.float64)
+    for row in range(8):
+        for column in range(8):
+            sigma = noises[row][column]
+            c = coefficients[:, row, column].unique()
+            c = c[c.abs() > 4 * sigma, None]
+            steps, table = tables[:, row, column].to(c).unique(return_inverse=True)
+            multiple = (c / steps).round()
+            off = c - steps * multiple
+            fine, coarse = _density(off, steps, sigma), _density(off, steps, max(SMOOTH_NOISE, sigma))
+            ratio = steps * ((1 - SMOOTH - OUTLIERS) * fine + SMOOTH * coarse) + OUTLIERS
+            ratio = torch.where(multiple == 0, ratio.clamp(max=1), ratio)
+            total[row, column] = ratio.log().sum(0).double().cpu()[table.cpu()]
+    return total
+
+
+def gaps(k: Tensor, table: Tensor) -> Tensor:
+    """Evidence for an earlier quantisation on the same blocks, (8, 8, `STEPS`) in nats, of a later one's integers.
+
+    Multiples of q1, rounded to multiples of a finer q2, leave gaps among these: some integers hardly occur where their
+    neighbours do. A number k collects of the multiples j q1, with their noise, the share
+
+        w(k) = q1 / q2 sum_j P[(k - 1/2) q2 < j q1 + noise < (k + 1/2) q2]
+
+    of what would be there without any q1. Where w < 1, k was to be seen at least n0 times, as often as the next
+    multiple of q1 further out for each of the numbers it stands for, as large coefficients are rarer than small ones.
+    With n times seen, the evidence of Poisson counts is n log w - n0 (w - 1). Equal blocks, of which drawings have
+    many, count once.
+
+    Args:
+        k: (N, 8, 8) integers.
+        table: (8, 8), q2.
+    """
+    k = torch.from_numpy(np.unique(k.reshape(-1, 64).cpu().numpy(), axis=0)).abs()
+    first = torch.arange(1, STEPS + 1, dtype=torch.float64)[:, None]  # q1, down
+    total = torch.zeros(64, STEPS, dtype=torch.float64)
+    for frequency, second in enumerate(table.flatten().double().tolist()):
+        counts = torch.bincount(k[:, frequency].long()).double()
+        if len(counts) < 2:
+            continue
+        seen = torch.arange(1, len(counts), dtype=torch.float64)[None]
+        w = _collected(seen, first, second)
+        outward = ((seen * second / first).ceil() * first / second).round().long()
+        n0 = torch.where(outward < len(counts), counts[outward.clamp(max=len(counts) - 1)] * second / first, 0)
+        evidence = counts[1:] * w.log() - n0 * (w - 1)
+        total[frequency] = torch.where((w < 1) & (first > second), evidence, 0).sum(1)
+    return total.view(8, 8, STEPS)
+
+
+def best_table(evidence: Tensor, component: int) -> Table:
+    """The table that the evidence (8, 8, 255) of `gaps`, or of `combs` for `all_steps`, speaks for most.
+
+    That is one of libjpeg's, of luma (component 0) or chroma (1), as it is or transposed (of pictures turned a
+    quarter); else one put together of the best step of each frequency, where there is evidence for it.
+    """
+    upright = torch.stack([standard_tables(quality)[component] for quality in range(1, 101)])
+    tables = torch.cat([upright, upright.mT])
+    sums = evidence.gather(2, tables.permute(1, 2, 0).long() - 1).sum((0, 1))
+    best = int(sums.argmax())
+    found = Table(tables[best], best % 100 + 1, float(sums[best]))
+    own = _own(evidence, component)
+    return own if own is not None and own.evidence > 2 * max(found.evidence, EVIDENCE) else found
+
+
+def all_steps() -> Tensor:
+    """(255, 8, 8): of each frequency all steps that there are."""
+    return torch.arange(1, STEPS + 1)[:, None, None].expand(-1, 8, 8)
+
+
+def _own(evidence: Tensor, component: int) -> Table | None:
+    """The best step of each frequency; where none is clear, the standard table's in the same proportion."""
+    evidence, best = (evidence - math.log(STEPS)).max(2)  # that many were tried
+    clear = evidence > 0
+    if int(clear.sum()) < FREQUENCIES:
+        return None
+    standard = standard_tables(50)[component].double()
+    ratio = ((best + 1) / standard)[clear].median()
+    if ratio < (100 - FINEST) / 50:
+        return None
+    steps = torch.where(clear, best + 1, (standard * ratio).round().clamp(1, STEPS)).short()
+    return Table(steps, None, float(evidence[clear].sum()))
+
+
+def _collected(k: Tensor, first: Tensor, second: float) -> Tensor:
+    """w(k) of `gaps`, a row a q1: of the multiple next to k and of those beside it."""
+    total = torch.zeros(first.shape[0], k.shape[1], dtype=torch.float64)
+    nearest = (k * second / first).round()
+    for share, noise in ((1 - SMOOTH - OUTLIERS, NOISE), (SMOOTH, SMOOTH_NOISE)):
+        for beside in (-1, 0, 1):
+            off = k * second - (nearest + beside) * first
+            ends = [torch.special.ndtr((off + half) / noise) for half in (second / 2, -second / 2)]
+            total += share * first / second * (ends[0] - ends[1])
+    return total + OUTLIERS
+
+
+def _density(off: Tensor, steps: Tensor, noise: float) -> Tensor:
+    """Normal, wrapped: of being that far off the nearest multiple of the step, whichever multiple it came from."""
+    distances = torch.stack([off - steps, off, off + steps]) / noise
+    return torch.exp(-(distances**2) / 2).sum(0) / (noise * math.sqrt(2 * math.pi))

@@ -1,0 +1,49 @@
+"""JPEG compression on blocks that do not begin at the image's corner: it was cropped, turned or framed since."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from .base import Operator
+from .jpeg import Jpeg
+from .local_range import clamp_to_surroundings
+
+
+class JpegPart(Operator):
+    """A x = B(x[rows, columns]) with a `Jpeg` B: of the cut blocks around it nothing is known, `fit` leaves them.
+
+    Args:
+        jpeg: B.
+        size: (H, W) of the image.
+        rows, columns: of the whole blocks.
+
+    `y` and `surroundings`, these of the whole image, are as of `Jpeg`.
+    """
+
+    def __init__(self, jpeg: Jpeg, size: tuple[int, int], rows: slice, columns: slice) -> None:
+        self.jpeg, self.size, self.rows, self.columns = jpeg, size, rows, columns
+        self.y = jpeg.y
+        self.surroundings: tuple[Tensor, Tensor] | None = None
+
+    def A(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The quantised coefficients of the whole blocks."""
+        return self.jpeg.A(x[:, :, self.rows, self.columns])
+
+    def pinv(self, y: Any) -> Tensor:
+        """Decoded blocks, and grey around them."""
+        part = self.jpeg.pinv(y)
+        x = part.new_zeros(*part.shape[:2], *self.size)
+        x[:, :, self.rows, self.columns] = part
+        return x
+
+    def fit(self, x: Tensor, y: Any) -> Tensor:
+        """See `Jpeg.fit`."""
+        fitted = x.clone() if self.surroundings is None else clamp_to_surroundings(x, *self.surroundings, cell=8)
+        fitted[:, :, self.rows, self.columns] = self.jpeg.fit(fitted[:, :, self.rows, self.columns], y)
+        return fitted
+
+    def level(self) -> float:
+        """See `Jpeg.level`."""
+        return self.jpeg.level()

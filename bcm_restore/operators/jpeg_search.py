@@ -1,0 +1,199 @@
+"""A JPEG compression that pixels went through before they were cropped, turned, painted upon or compressed again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import RestoreError
+from .dct import standard_tables, to_blocks, to_ycc, transform
+from .jpeg import Noise
+from .jpeg_evidence import EVIDENCE, FINEST, NOISE, OWN_EVIDENCE, Table, all_steps, best_table, combs
+from .jpeg_history import SAMPLINGS, chroma, clean_blocks, quality_of_parts
+
+NOISES = (NOISE, 1.2, 3.0)  # of pixels rounded, saved again in high quality, reduced to a palette
+MOST = 400  # blocks that tables are sought in
+SAMPLE = 2048  # rows and columns of a large picture that are looked at
+NEAR_ZERO = (0.8, 3.0, 8.0, 20.0)  # what counts as a coefficient of zero, without noise and with more and more of it
+GRID = 8.0  # standard deviations by which the true grid has more zeros than others
+
+
+def estimate_quality(x: Tensor) -> int | None:
+    """The JPEG quality (libjpeg's, 1..100) that the pixels x went through, or None: no sign of JPEG at such a quality.
+
+    x is (1, 3, H, W) in [-1, 1], not resized since; where it was cropped or turned the blocks are found again.
+
+        >>> estimate_quality(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1) is None
+        True
+    """
+    if x.ndim != 4 or len(x) != 1 or x.shape[1] != 3:
+        raise RestoreError(
+            f"a quality is estimated for one image (1, 3, H, W), not {tuple(x.shape)}: pass one at a time"
+        )
+    history = find_history(x)
+    return history.quality if history else None
+
+
+class History(NamedTuple):
+    """A JPEG compression that pixels went through.
+
+    Attributes:
+        tables: quantisation steps (8, 8) of luma and, where it is clear, of chroma, of the pixels as they lie now.
+        factor: image rows and columns a sample of chroma.
+        corner: row and column where whole blocks begin; below 8 times the factor.
+        quality: libjpeg's; None: tables of another program.
+        noise: that came upon the coefficients of luma and chroma since.
+        times: how often chroma has been enlarged since.
+        later: quality of another compression since.
+    """
+
+    tables: tuple[Tensor, ...]
+    factor: tuple[int, int] = (1, 1)
+    corner: tuple[int, int] = (0, 0)
+    quality: int | None = None
+    noise: tuple[Noise, Noise] = (NOISE, NOISE)
+    times: int = 1
+    later: int | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing has happened since but that pixels were rounded, and it was with libjpeg's tables."""
+        rounded = all(isinstance(noise, float) and noise <= NOISE for noise in self.noise)
+        return rounded and self.corner == (0, 0) and self.quality is not None and self.later is None
+
+    def __str__(self) -> str:
+        own = "" if self.quality else "custom tables, about "
+        top, left = (side % 8 for side in self.corner)
+        place = f" (blocks from row {top} and column {left})" if top or left else ""
+        since = f" before it was {self.later}" if self.later else ""
+        return f"was {own}quality {self.quality or about(self.tables[0])}{place}{since}"
+
+
+def about(table: Tensor) -> int:
+    """The quality whose luma table is most like this one."""
+    tables = torch.stack([standard_tables(quality)[0] for quality in range(1, 101)])
+    return int((tables.float().log() - table.float().log()).abs().mean((1, 2)).argmin()) + 1
+
+
+def find_history(x: Tensor, quality: int | None = None) -> History | None:
+    """The compression that left most evidence in x (1, 3, H, W), wherever its blocks lie; None: no trace of any.
+
+    Args:
+        x: (1, 3, H, W) in [-1, 1].
+        quality: of the tables, if that is known: then there is a history, with blocks from the corner of x if unclear.
+    """
+    plain = quality or quality_of_parts([x])
+    aligned = History((standard_tables(plain)[0],), quality=plain) if plain else None
+    found = seek(x, quality) if quality or not aligned else None
+    history = found or aligned
+    return with_chroma(sample(x), history) if history else None
+
+
+def seek(
+    x: Tensor,
+    quality: int | None = None,
+    noises: Sequence[tuple[Noise, Noise]] = tuple(zip(NOISES, NOISES, strict=True)),
+    besides: tuple[int, int] | None = None,
+) -> History | None:
+    """A compression of luma on any grid, that has left most evidence; chroma is not looked at.
+
+    Grids are compared by how many coefficients are next to zero (`_corners`), tables on the likely ones by how near
+    to multiples of their steps coefficients lie (`combs`).
+
+    Args:
+        x: (1, 3, H, W) in [-1, 1].
+        quality: of the table, if that is known.
+        noises: that may have come upon the coefficients of luma and chroma since.
+        besides: a corner where the blocks do not begin.
+    """
+    x = sample(x)
+    y = to_ycc(x, 1)[0]
+    found, best = None, 0.0
+    for top, left in _corners(y, besides):
+        blocks = clean_blocks(y[:, top:, left:], x[:, :, top:, left:], (1, 1), MOST)
+        for noise in noises:
+            table = _table(blocks, noise[0], quality)
+            worth = table.evidence if table.quality else table.evidence / 2  # as `best_table` has it
+            if worth > best and convinces(table, len(blocks)):
+                found, best = History((table.steps,), (1, 1), (top, left), table.quality, noise), worth
+    return found
+
+
+def with_chroma(x: Tensor, luma: History, own: tuple[int, int] | None = None) -> History:
+    """The history with the table and the sampling of chroma, if they are clear.
+
+    Args:
+        x: the picture or its `sample`.
+        luma: the history without them.
+        own: image rows and columns a sample of chroma in the JPEG that x comes from, if that was made later.
+    """
+    if bool((x == x[:, :1]).all()):
+        return luma
+    found = []
+    for factor in SAMPLINGS:
+        for down, across in product(range(factor[0]), range(factor[1])):
+            corner = luma.corner[0] + 8 * down, luma.corner[1] + 8 * across
+            part, times = x[:, :, corner[0] :, corner[1] :], 1 + (factor == own)
+            if min(part.shape[2:]) < 8:
+                continue
+            blocks = clean_blocks(chroma(part, factor, times), part, factor, MOST)
+            table = _table(blocks, luma.noise[1], luma.quality, 1)
+            history = luma._replace(tables=(*luma.tables, table.steps), factor=factor, corner=corner, times=times)
+            found.append((table.evidence, history))
+    found.sort(key=lambda one: one[0])
+    clear = len(found) > 1 and found[-1][0] > max(0, found[-2][0] + EVIDENCE)
+    return found[-1][1] if clear else luma
+
+
+def sample(x: Tensor) -> Tensor:
+    """The middle of a large picture, cut where blocks begin."""
+    for axis in (2, 3):
+        start = max(x.shape[axis] - SAMPLE, 0) // 64 * 32
+        x = x.narrow(axis, start, min(x.shape[axis] - start, SAMPLE))
+    return x
+
+
+def _table(blocks: Tensor, noise: Noise, quality: int | None, component: int = 0) -> Table:
+    """The table that coefficients (N, 8, 8) speak for most, of that quality if it is known."""
+    if quality is None:
+        return best_table(combs(blocks, all_steps(), noise), component)
+    steps = standard_tables(quality)[component]
+    tables = torch.stack([steps, steps.mT])
+    evidence = combs(blocks, tables, noise).sum((0, 1))
+    best = int(evidence.argmax())
+    return Table(tables[best], quality, float(evidence[best]))
+
+
+def convinces(table: Table, blocks: int) -> bool:
+    """Whether the evidence of so many blocks for a table is more than chance."""
+    if table.quality is None:
+        return table.evidence > EVIDENCE + OWN_EVIDENCE * blocks
+    return table.evidence > EVIDENCE and table.quality < FINEST
+
+
+def _corners(y: Tensor, besides: tuple[int, int] | None) -> Iterable[tuple[int, int]]:
+    """Where blocks of luma y (1, H, W) may begin: rows and columns from 0 to 7.
+
+    Quantisation makes zeros, and cutting other blocks hides them. For each frequency the share of coefficients that
+    are next to zero is compared between the 64 grids, in standard deviations of such a share.
+    """
+    grids = [grid for grid in product(range(8), range(8)) if grid != besides]
+    if min(y.shape[1:]) < 16:
+        return []
+    shares = torch.stack([_near_zero(y[:, top:, left:]) for top, left in grids])  # (grids, thresholds, 63)
+    blocks = y.shape[1] * y.shape[2] / 64
+    mean = shares.mean(0)
+    scores = ((shares - mean) / ((mean * (1 - mean) / blocks).sqrt() + 1e-3)).sum(2) / 8
+    best, which = scores.max(0)
+    return dict.fromkeys(grids[n] for n, score in zip(which.tolist(), best.tolist(), strict=True) if score > GRID)
+
+
+def _near_zero(y: Tensor) -> Tensor:
+    height, width = (side // 8 * 8 for side in y.shape[1:])
+    blocks = to_blocks(y[:, :height, :width]).flatten(0, 2)
+    coefficients = transform(blocks[:: len(blocks) // 4096 + 1]).flatten(1)[:, 1:].abs()
+    return torch.stack([(coefficients < limit).float().mean(0) for limit in NEAR_ZERO])
