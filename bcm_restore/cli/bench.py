@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import RestoreError
-from . import engine, printing
+from . import engine, printing, usage
 from .groups import add
 from .options import Evaluation, Reading, Report, numbers, option, shared
 
@@ -220,7 +220,7 @@ def _finish(
         temporary.write_text(json.dumps(results, indent=1), encoding="utf-8")
     report.write(results, folder, bench.store.load)
     if options.json:
-        print(json.dumps(results), flush=True)
+        printing.document(results, indent=None)
         return results
     for outcome in outcomes:
         _print_table(results, outcome.case.name)
@@ -310,6 +310,7 @@ def benching(name: str, given: dict[str, Any]) -> Benching:
 
 group = typer.Typer(
     name="bench",
+    cls=usage.Group,
     help="Compare BCM with other methods by PSNR, SSIM, LPIPS and FID at equal numbers of network evaluations (NFE).",
     epilog="Example: bcm-restore bench --task inpaint",
     add_completion=False,

@@ -1,6 +1,5 @@
 """The command that makes pictures out of noise."""
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -64,7 +63,7 @@ def generate(
     written = [str(path) for path in (*targets, *([grid] if grid else []))]
     if options.json:
         how = {"label": options.label, "scheme": str(scheme), "nfe": scheme.nfe}
-        print(json.dumps({**engine.header("generate", model, options.seed), **how, "files": written}, indent=2))
+        printing.document({**engine.header("generate", model, options.seed), **how, "files": written})
         return
     height, width = made[0].shape[:2]
     rest = f" and {len(written) - 1} more" if len(written) > 1 else ""

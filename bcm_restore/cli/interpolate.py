@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import RestoreError
-from . import engine, inputs, printing, report
+from . import engine, inputs, printing, report, standard
 from .engine import Engine
 from .inputs import Job
 from .options import Common, shared
@@ -24,8 +24,8 @@ ANIMATIONS = (".gif", ".webp")
 
 @shared
 def interpolate(
-    first: Annotated[Path, typer.Argument(help="The picture that it begins with.", metavar="A", show_default=False)],
-    last: Annotated[Path, typer.Argument(help="The picture that it ends with.", metavar="B", show_default=False)],
+    first: Annotated[str, typer.Argument(help="The picture that it begins with.", metavar="A", show_default=False)],
+    last: Annotated[str, typer.Argument(help="The picture that it ends with.", metavar="B", show_default=False)],
     options: Common,
     frames: Annotated[
         int, typer.Option(help="Number of pictures, A and B included.", min=2, max=10_000, metavar="N")
@@ -36,10 +36,17 @@ def interpolate(
     """Make the pictures between two pictures.
 
     -o DIR/ gets frame_000.png and so on (A_to_B/ beside A unless given), -o FILE.gif or FILE.webp an animation, and a
-    file of another format all frames in a row.
+    file of another format all frames in a row. - is standard input, and standard output: frames in a row, or with
+    --format webp an animation.
 
     Example: bcm-restore interpolate day.jpg night.jpg --frames 17 -o day_to_night.gif
     """
+    with standard.spooled((first, last), options) as (names, options):
+        _interpolate(Path(names[0]), Path(names[1]), options, frames=frames, fps=fps, resize=resize)
+
+
+def _interpolate(first: Path, last: Path, options: Common, *, frames: int, fps: float, resize: bool) -> None:
+    """Checks everything, makes the frames and says what was done."""
     for path in (first, last):
         if reason := inputs.trouble(path):
             raise RestoreError(f"{path}: {reason}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from ..errors import NothingToRestore, RestoreError
-from . import engine, inputs, jobs
+from . import engine, inputs, jobs, standard
 from .engine import Engine
 from .inputs import Naming
 from .masks import Masks
@@ -84,8 +84,9 @@ def restore(arguments: list[str], naming: Naming, steps: Steps, apart: Iterable[
         steps: how a picture is restored.
         apart: files and folders that are neither inputs nor to be overwritten: masks.
     """
-    planned, single = inputs.find(arguments, naming, steps.options, list(apart))
-    jobs.run(planned, steps, single)
+    with standard.spooled(arguments, steps.options) as (named, options):
+        planned, single = inputs.find(named, naming, options, list(apart))
+        jobs.run(planned, dataclasses.replace(steps, options=options), single)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
