@@ -222,7 +222,10 @@ def test_an_input_is_overwritten_when_asked(cli, photo):
 
 def test_output_names_that_make_no_sense(cli, tmp_path, photo, save, face):
     album = save("album/a.png", face).parent
-    assert "suffix" in cli.refuses(tmp_path, "super-resolve", photo, "-o", tmp_path / "out.xyz")
+    for suffix in (".xyz", ".gif"):
+        line = cli.refuses(tmp_path, "super-resolve", photo, "-o", tmp_path / f"out{suffix}")
+        assert f"not written with the suffix {suffix}" in line and ".png" in line
+    assert "end it with /" in cli.refuses(tmp_path, "super-resolve", photo, "-o", tmp_path / "out")
     assert "disagree" in cli.refuses(tmp_path, "super-resolve", photo, "-o", tmp_path / "out.jpg", "--format", "png")
     assert "folder" in cli.refuses(tmp_path, "super-resolve", album, "-o", tmp_path / "out.png")
     assert "folder" in cli.refuses(tmp_path, "super-resolve", photo, "-o", photo / "out.png")

@@ -110,7 +110,7 @@ def _samples(
     from .. import samplers
     from .progress import Bar
 
-    with Bar(n) as bar:
+    with Bar(n, "pictures", quiet=options.json) as bar:
         for start in range(0, n, BATCH):
             count, seed = min(BATCH, n - start), options.seed + start
             batch = samplers.generate(

@@ -113,7 +113,7 @@ def _make(
 
     first, last = (images.read(name, max_pixels=options.most_pixels) for name in outcome.input)
     first, last = _alike(first, last, outcome.input, resize)
-    with Bar(1) as bar:
+    with Bar(1, "interpolations", quiet=options.json) as bar:
         pair = (first.pixels, last.pixels)
         restoration = loaded.task.run(pair, frames=frames, progress=bar.evaluation, **loaded.how)
         bar.file(sum(frame.shape[0] * frame.shape[1] for frame in restoration.image))

@@ -247,7 +247,7 @@ class RoundTrip(Batch):
 Inputs = Annotated[
     list[str],
     typer.Argument(
-        help='Pictures, folders or quoted patterns such as "*.png"; - reads standard input and writes the result to standard output, unless -o names a file.',
+        help='Pictures, folders or quoted patterns such as "*.png"; or - for standard input, and output.',
         metavar="INPUT",
         show_default=False,
     ),

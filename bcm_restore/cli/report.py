@@ -92,7 +92,7 @@ class Log:
     def __enter__(self) -> "Log":
         from .progress import Bar
 
-        self._bar = Bar(len(self._jobs))
+        self._bar = Bar(len(self._jobs), quiet=self._options.json)
         self._bar.__enter__()
         return self
 

@@ -103,7 +103,7 @@ def _run(trainer: "Trainer", reports: list[Callable[["Status"], None]], quiet: b
             each(status)
         view(status)
 
-    with View(quiet) as view, _signals(trainer):
+    with View(quiet, "compiling, no step yet" if trainer.compiles else "no step yet") as view, _signals(trainer):
         try:
             trainer.run(report)
         except KeyboardInterrupt:
@@ -120,6 +120,8 @@ def _signals(trainer: "Trainer") -> Iterator[None]:
         if trainer.stop:
             raise KeyboardInterrupt
         trainer.stop = True
+        with contextlib.suppress(RuntimeError):  # it came while something was printed
+            printing.note("stopping after this step; Ctrl-C again stops at once")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -141,6 +143,8 @@ def _introduce(prepared: "Prepared", config: "Config", folder: Path) -> None:
     printing.note(
         f"{config.objective.name}, {size:.1f} M parameters, {processes}{trainer.device}, {budget}, in {folder}"
     )
+    if trainer.compiles:
+        printing.note("compiling in the first step: minutes on a CPU, which are part of the budget")
 
 
 def _conclude(last: "Status", folder: Path, options: Report) -> None:
