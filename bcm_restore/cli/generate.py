@@ -53,6 +53,7 @@ def generate(
     scheme = samplers.generation(schedule)
     model = engine.load(options, options.model)
     schemes.check(scheme, model)
+    engine.tell_small(model, "out of pure noise it makes soft colours and textures, no objects")
     made: list[np.ndarray] = []
     for pixels in _samples(model, scheme, n, shape, options):
         if targets:

@@ -19,9 +19,12 @@ from .report import Header, Skip
 from .worker import Loaded, Progress, Result, Steps
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..images import Picture
     from ..tasks import Restoration
 
+WIDE = 60  # pixels across a hole
 MAX_RESULT = 400_000_000  # pixels of an enlarged picture: 5 GB of memory in the process
 
 
@@ -114,6 +117,19 @@ class Inpainting(Restoring):
         hole = self.masks.of(source, picture.size)
         return Loaded(source, picture, {"mask": hole}, "" if hole.any() else "copied: its mask is empty")
 
+    def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
+        """See `Steps`; says what becomes of wide holes."""
+        if any(wide(one.inputs["mask"]) for one in several):
+            _ = self._told
+        return super().restore(several, progress)
+
+    @functools.cached_property
+    def _told(self) -> None:
+        """Told once a run."""
+        engine.tell_small(
+            self.engine.model, f"holes wider than {WIDE} pixels get a smooth continuation, without texture or objects"
+        )
+
     def result(self, picture: "Picture", restoration: "Restoration") -> Result:
         """What was transparent has been filled."""
         found = super().result(picture, restoration)
@@ -122,6 +138,14 @@ class Inpainting(Restoring):
             if self.masks.alpha
             else found
         )
+
+
+def wide(hole: "np.ndarray") -> bool:
+    """Whether a hole, bool (H, W), is wider somewhere than a small model can fill with more than a smooth surface."""
+    import cv2
+    import numpy as np
+
+    return bool(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5).max() > WIDE / 2)
 
 
 @shared
