@@ -112,11 +112,11 @@ def test_the_environment_is_set_before_torch_unless_it_says_otherwise(name, give
 def test_threads_are_those_of_the_command_and_of_what_it_starts():
     code = (
         "import os\n"
-        "from bcm_restore.cli.startup import limit_threads; limit_threads(3); import torch, cv2\n"
+        "from bcm_restore.cli.startup import limit_threads; limit_threads(1); import torch, cv2\n"
         "print(torch.get_num_threads(), cv2.getNumThreads(), os.environ['OMP_NUM_THREADS'])\n"
         "limit_threads(2); limit_threads(None); print(torch.get_num_threads(), cv2.getNumThreads())"
     )
-    assert python("-c", code).stdout.splitlines() == ["3 3 3", "2 2"]
+    assert python("-c", code).stdout.splitlines() == ["1 1 1", "2 2"]
 
 
 def test_threads_change_nothing(cli, tmp_path, photo, monkeypatch):
