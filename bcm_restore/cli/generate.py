@@ -53,7 +53,6 @@ def generate(
     scheme = samplers.generation(schedule)
     model = engine.load(options, options.model)
     schemes.check(scheme, model)
-    engine.tell_small(model, "out of pure noise it makes soft colours and textures, no objects")
     made: list[np.ndarray] = []
     for pixels in _samples(model, scheme, n, shape, options):
         if targets:
@@ -61,6 +60,7 @@ def generate(
         made.append(pixels)
     if grid:
         images.write(images.Picture(_grid(made)), grid, quality=options.quality)
+    engine.tell_small(model, "out of pure noise it makes soft colours and textures, no objects")
     written = [str(path) for path in (*targets, *([grid] if grid else []))]
     if options.json:
         how = {"label": options.label, "scheme": str(scheme), "nfe": scheme.nfe}

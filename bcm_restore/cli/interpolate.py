@@ -54,7 +54,6 @@ def _interpolate(first: Path, last: Path, options: Common, *, frames: int, fps: 
     compare = _compare_path(targets) if options.compare else None
     _check(first, last, targets, compare, options)
     loaded = engine.prepare("interpolate", options)
-    engine.tell_small(loaded.model, "frames between unlike pictures blend and blur, one does not turn into the other")
     outcome = Outcome([str(first), str(last)])
     try:
         with report.timed(outcome):
@@ -64,6 +63,7 @@ def _interpolate(first: Path, last: Path, options: Common, *, frames: int, fps: 
         raise
     finally:
         report.finish([outcome], loaded.header, options)
+    engine.tell_small(loaded.model, "frames between unlike pictures blend and blur, one does not turn into the other")
     if not options.json:
         printing.result(report.summary(outcome))
 

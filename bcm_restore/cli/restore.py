@@ -119,9 +119,10 @@ class Inpainting(Restoring):
 
     def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
         """See `Steps`; says what becomes of wide holes."""
+        results = super().restore(several, progress)
         if any(wide(one.inputs["mask"]) for one in several):
             _ = self._told
-        return super().restore(several, progress)
+        return results
 
     @functools.cached_property
     def _told(self) -> None:
