@@ -178,6 +178,10 @@ def test_usage_errors_in_our_words(cli, tmp_path, photo, arguments, message):
     assert "Value error" not in line and "Input should" not in line
 
 
+def test_an_option_without_its_value(cli, tmp_path):
+    assert "not known" not in cli.refuses(tmp_path, "train", tmp_path / "x.toml", "--steps")
+
+
 def test_unknown_command_and_option_offer_close_ones(cli, tmp_path):
     assert "inpaint" in cli.refuses(tmp_path, "inpain")
     assert "--scale" in cli.refuses(tmp_path, "super-resolve", "x.png", "--scal", "4")

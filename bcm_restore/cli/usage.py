@@ -52,7 +52,7 @@ class Group(_Ordered, TyperGroup):
 def describe(error: Exception) -> str:
     """What went wrong, in one line."""
     option = getattr(error, "option_name", None)
-    if option in ELSEWHERE:
+    if type(error).__name__ == "NoSuchOption" and option in ELSEWHERE:  # of click or of typer's own copy of it
         return f"{option} is not known here; {ELSEWHERE[option]}"
     wording = getattr(error, "format_message", None)  # usage errors of typer's know how to word themselves
     if wording is None:
