@@ -32,7 +32,7 @@ from .validation import validate
 
 SMOOTHING = 0.99  # of the losses that are shown
 MODEL = "model.safetensors"
-PAYS = 10.0  # minutes of a run on a CPU from which on compiling, which takes some of them, saves more than it takes
+PAYS = 10.0  # minutes of a run on a CPU: shorter ones are not compiled, which would take most of them
 
 
 @dataclass(frozen=True)
