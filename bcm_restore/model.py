@@ -4,19 +4,22 @@ Notation of arXiv 2403.18035 and of EDM (arXiv 2206.00364): an image x_0 in [-1,
 deviation of the noise in x_t = x_0 + t n, and a level u to go to.
 """
 
+import functools
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
-from .errors import RestoreError
+from .errors import RestoreError, RestoreWarning
 from .labels import label_index
 
 Level = float | Tensor  # one level for the batch, or a (B,) tensor of levels
 Label = int | str  # of a class: its index, or an ImageNet name
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+INSTRUCTIONS = {torch.bfloat16: ("avx512_bf16", "amx_bf16"), torch.float16: ("avx512_fp16", "amx_fp16")}  # of CPUs
 
 
 class BCM:
@@ -31,7 +34,7 @@ class BCM:
         level_maps: the network was trained with levels that differ between pixels.
         device: "auto" (CUDA if there is one), or what `torch.device` takes.
         dtype: of the network's arithmetic: "auto" (float32 on CPU, bfloat16 or else float16 on CUDA), "fp32", "bf16",
-            "fp16" or a torch dtype. Images stay in float32.
+            "fp16" (float32 on a CPU that has no instructions for them) or a torch dtype. Images stay in float32.
 
     Attributes:
         classes: number of classes that labels tell apart; 0 if the network takes none.
@@ -213,6 +216,8 @@ def choose_device(device: str | torch.device = "auto") -> torch.device:
 def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     """The dtype of the network's arithmetic; "auto" is float32 on CPU, bfloat16 or else float16 on CUDA.
 
+    A name is float32 on a CPU that has no instructions for it, which a warning says; a torch dtype is what it is.
+
     Raises:
         RestoreError: the name is not a precision.
     """
@@ -224,7 +229,33 @@ def choose_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if dtype not in PRECISIONS:
         raise RestoreError(f"precision '{dtype}' is not known; use auto, {', '.join(PRECISIONS)}")
+    if device.type == "cpu" and not fast_on_cpu(PRECISIONS[dtype]):
+        _tell_of_fp32(dtype)
+        return torch.float32
     return PRECISIONS[dtype]
+
+
+def fast_on_cpu(dtype: torch.dtype) -> bool:
+    """Whether the CPU has instructions for arithmetic in it; without them it takes 3 to 6 times as long as float32."""
+    if dtype == torch.float32:
+        return True
+    there: dict[str, bool] = getattr(torch.cpu, "get_capabilities", _older_capabilities)()
+    return any(there.get(name, False) for name in INSTRUCTIONS[dtype])
+
+
+def _older_capabilities() -> dict[str, bool]:
+    """What PyTorch before `get_capabilities` knows."""
+    names = {"avx512_bf16": "_is_avx512_bf16_supported", "amx_bf16": "_is_amx_tile_supported"}
+    return {name: getattr(torch.cpu, function, bool)() for name, function in names.items()}
+
+
+@functools.cache  # once a process
+def _tell_of_fp32(name: str) -> None:
+    warnings.warn(
+        f"this CPU has no fast {name}, which would take 3 to 6 times as long; the network calculates in fp32",
+        RestoreWarning,
+        stacklevel=3,
+    )
 
 
 class Noise:

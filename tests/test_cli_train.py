@@ -101,7 +101,7 @@ def test_what_cannot_be_read_is_said_and_skipped(cli, config, pictures, tmp_path
     [
         (CONFIG, ["--minutes", "1", "--steps", "2"], "--minutes and --steps"),
         (CONFIG, ["--data", "nowhere"], "nowhere: no such file or folder"),
-        (CONFIG, [], "no pictures to train on"),
+        (CONFIG, [], "no pictures to train on: give --data FOLDER, or 'sources' in the [data] of"),
         ("start = 'bcm-photo-smal'\n" + CONFIG, ["--data", "pictures"], "did you mean bcm-photo-small"),
         (CONFIG.replace("[data]", "[data]\nlabels = true"), ["--data", "pictures"], "takes no class labels"),
         (CONFIG.replace("crop = 16", "crop = 18"), ["--data", "pictures"], "a multiple of 8"),

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import bcm_restore
 from bcm_restore import tasks
+from bcm_restore.cli import startup
 
 HEAVY = ("torch", "cv2", "numpy", "PIL", "bcm_restore.tasks", "bcm_restore.images")
 
@@ -58,20 +60,76 @@ def test_help_imports_nothing_heavy(command):
     assert not command or f"Example: bcm-restore {' '.join(command)}" in result.stdout
 
 
+@pytest.mark.parametrize("command", [[], ["bench"], ["weights"], *(name.split() for name in COMMANDS)])
+def test_help_shows_no_types_of_flags(cli, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "bool" not in cli(*command, "--help").stdout
+
+
+def test_help_begins_with_what_everyone_needs_and_ends_with_clusters(cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    text = cli("inpaint", "--help").stdout
+    named = re.findall(r"^│ \*? *(--[\w-]+)", text, re.MULTILINE)
+    assert named[:5] == ["--mask", "--invert-mask", "--grow", "--fit-mask", "--output"]
+    assert set(named[5:13]) >= {"--overwrite", "--nfe", "--model", "--format", "--quality", "--compare", "--recursive"}
+    assert named[-3:] == ["--join", "--engine", "--address"]
+    panels = re.findall(r"^╭─ (\w+)", text, re.MULTILINE)
+    assert panels == ["Arguments", "Options", "Output", "Model", "Input", "Cluster"]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("bcm-restore inp", {"inpaint"}),
+        ("bcm-restore super-resolve --sca", {"--scale"}),
+        ("bcm-restore we", {"weights"}),
+    ],
+)
+def test_shell_completion(words, offered):
+    environment = {"_BCM_RESTORE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    code = "import sys; sys.argv[0] = 'bcm-restore'; from bcm_restore.cli import main; main()"
+    result = python("-c", code, env={**ENVIRONMENT, **environment})
+    assert set(result.stdout.split()) == offered, result.stderr
+
+
 def test_module_and_version():
     result = python("-m", "bcm_restore", "--version")
     assert (result.returncode, result.stdout) == (0, f"bcm-restore {bcm_restore.__version__}\n")
 
 
+@pytest.mark.parametrize("name", ["THP_MEM_ALLOC_ENABLE", "OMP_WAIT_POLICY"])
 @pytest.mark.parametrize("given", [None, "0"])
-def test_huge_pages_unless_the_environment_says_otherwise(given):
+def test_the_environment_is_set_before_torch_unless_it_says_otherwise(name, given):
     code = (
         "import os, sys\nfrom bcm_restore.cli import main\nsys.argv = ['bcm-restore', '--version']\n"
-        "try: main()\nexcept SystemExit: print('torch' in sys.modules, os.environ['THP_MEM_ALLOC_ENABLE'])"
+        f"try: main()\nexcept SystemExit: print('torch' in sys.modules, os.environ[{name!r}])"
     )
-    plain = {name: value for name, value in ENVIRONMENT.items() if name != "THP_MEM_ALLOC_ENABLE"}
-    result = python("-c", code, env={**plain, **({"THP_MEM_ALLOC_ENABLE": given} if given else {})})
-    assert result.stdout.splitlines()[-1] == f"False {given or 1}"
+    plain = {key: value for key, value in ENVIRONMENT.items() if key != name}
+    result = python("-c", code, env={**plain, **({name: given} if given else {})})
+    assert result.stdout.splitlines()[-1] == f"False {given or startup.ENVIRONMENT[name]}"
+
+
+def test_threads_are_those_of_the_command_and_of_what_it_starts():
+    code = (
+        "import os\n"
+        "from bcm_restore.cli.startup import limit_threads; limit_threads(1); import torch, cv2\n"
+        "print(torch.get_num_threads(), cv2.getNumThreads(), os.environ['OMP_NUM_THREADS'])\n"
+        "limit_threads(2); limit_threads(None); print(torch.get_num_threads(), cv2.getNumThreads())"
+    )
+    assert python("-c", code).stdout.splitlines() == ["1 1 1", "2 2"]
+
+
+def test_threads_change_nothing(cli, tmp_path, photo, monkeypatch):
+    for name in startup.THREADS:
+        monkeypatch.setenv(name, "1")  # put back afterwards
+    try:
+        for threads in (1, 2):
+            out = tmp_path / f"{threads}.png"
+            cli("super-resolve", photo, "--scale", "2", "--nfe", "1", "-o", out, "--threads", threads)
+            assert torch.get_num_threads() == threads
+    finally:
+        startup.set_threads(1)
+    assert (tmp_path / "1.png").read_bytes() == (tmp_path / "2.png").read_bytes()
 
 
 def test_no_command_is_help(cli):
@@ -99,6 +157,29 @@ def test_no_command_is_help(cli):
 def test_wrong_usage_is_one_line(cli, tmp_path, monkeypatch, photo, mask, arguments):
     monkeypatch.chdir(tmp_path)
     cli.refuses(tmp_path, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scale", "5"], "'--scale': '5' is not one of '2', '3', '4', '8'"),
+        (["--nfe", "0"], "'--nfe': give 1 or more"),
+        (["--quality", "101"], "'--quality': give 100 or less"),
+        (["--nfe", "many"], "'--nfe': give a whole number"),
+        (["--max-pixels", "all"], "'--max-pixels': give a number"),
+        (["--gpu"], "--gpu is not known here; --device cuda runs on a GPU"),
+        (["--threads", "0"], "'--threads': give 1 or more"),
+        (["--engine", "ray", "--threads", "2"], "--threads 2: Ray gives each of its processes a core"),
+    ],
+)
+def test_usage_errors_in_our_words(cli, tmp_path, photo, arguments, message):
+    line = cli.refuses(tmp_path, "super-resolve", photo, *arguments)
+    assert message in line
+    assert "Value error" not in line and "Input should" not in line
+
+
+def test_an_option_without_its_value(cli, tmp_path):
+    assert "not known" not in cli.refuses(tmp_path, "train", tmp_path / "x.toml", "--steps")
 
 
 def test_unknown_command_and_option_offer_close_ones(cli, tmp_path):
@@ -222,7 +303,10 @@ def test_an_input_is_overwritten_when_asked(cli, photo):
 
 def test_output_names_that_make_no_sense(cli, tmp_path, photo, save, face):
     album = save("album/a.png", face).parent
-    assert "suffix" in cli.refuses(tmp_path, "super-resolve", photo, "-o", tmp_path / "out.xyz")
+    for suffix in (".xyz", ".gif"):
+        line = cli.refuses(tmp_path, "super-resolve", photo, "-o", tmp_path / f"out{suffix}")
+        assert f"not written with the suffix {suffix}" in line and ".png" in line
+    assert "end it with /" in cli.refuses(tmp_path, "super-resolve", photo, "-o", tmp_path / "out")
     assert "disagree" in cli.refuses(tmp_path, "super-resolve", photo, "-o", tmp_path / "out.jpg", "--format", "png")
     assert "folder" in cli.refuses(tmp_path, "super-resolve", album, "-o", tmp_path / "out.png")
     assert "folder" in cli.refuses(tmp_path, "super-resolve", photo, "-o", photo / "out.png")

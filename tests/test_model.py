@@ -1,10 +1,12 @@
 import math
+import warnings
 
 import pytest
 import torch
 from torch import nn
 
-from bcm_restore.errors import RestoreError
+from bcm_restore import model as model_module
+from bcm_restore.errors import RestoreError, RestoreWarning
 from bcm_restore.model import BCM, Noise, choose_device, choose_dtype
 
 SIGMA_DATA = 0.5
@@ -150,7 +152,7 @@ def test_noise_needs_a_seed_for_each_image():
 
 
 def test_a_model_on_another_device_comes_back():
-    model = BCM(nn.Conv2d(3, 3, 1), device="cpu", dtype="bf16")
+    model = BCM(nn.Conv2d(3, 3, 1), device="cpu", dtype=torch.bfloat16)
     with pytest.raises(KeyError), model.on("meta"):
         assert {model.device.type, model.network.weight.device.type} == {"meta"}
         assert model.dtype == torch.float32
@@ -162,7 +164,7 @@ def test_a_model_on_another_device_comes_back():
 
 def test_device_and_precision_policy():
     assert choose_dtype("auto", torch.device("cpu")) == torch.float32
-    assert choose_dtype("bf16", torch.device("cpu")) == torch.bfloat16
+    assert choose_dtype(torch.float16, torch.device("cpu")) == torch.float16  # a torch dtype is what it is
     assert choose_device("cpu") == torch.device("cpu")
     with pytest.raises(RestoreError, match="device 'gpu' is not known; use auto"):
         choose_device("gpu")
@@ -170,3 +172,25 @@ def test_device_and_precision_policy():
         choose_dtype("double", torch.device("cpu"))
     with pytest.raises(RestoreError, match="is not there"):
         choose_device("cuda:99")
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        ({}, {"bf16": torch.float32, "fp16": torch.float32}),
+        ({"avx512_bf16": True}, {"bf16": torch.bfloat16, "fp16": torch.float32}),
+        ({"amx_bf16": True, "avx512_fp16": True}, {"bf16": torch.bfloat16, "fp16": torch.float16}),
+        ({"avx512_bf16": False, "bf16": True}, {"bf16": torch.float32, "fp16": torch.float32}),
+    ],
+)
+def test_half_precision_only_where_the_cpu_has_it(monkeypatch, there, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: there, raising=False)
+    for name, dtype in expected.items():
+        model_module._tell_of_fp32.cache_clear()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            assert choose_dtype(name, torch.device("cpu")) == dtype
+        said = [str(each.message) for each in told if each.category is RestoreWarning]
+        assert len(said) == (dtype == torch.float32)
+        assert all(f"this CPU has no fast {name}" in line for line in said)
+    model_module._tell_of_fp32.cache_clear()

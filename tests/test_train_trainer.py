@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ from toys import tiny_trainer
 import bcm_restore
 from bcm_restore.errors import RestoreError
 from bcm_restore.train import checkpoints, trainer
+from bcm_restore.train.config import Run
 from bcm_restore.train.trainer import Diverged
 from bcm_restore.train.validation import psnr, validate
 
@@ -388,3 +390,29 @@ def test_resuming_takes_as_many_processes(tmp_path):
     checkpoints.save(tmp_path, {**state, "generators": state["generators"] * 2})
     with pytest.raises(RestoreError, match="was made by 2 processes; go on with as many"):
         tiny_trainer(tmp_path).resume()
+
+
+@pytest.mark.parametrize(
+    ("run", "compiler", "expected"),
+    [
+        ({"minutes": 2.0}, True, False),
+        ({"minutes": 10.0}, True, True),
+        ({"minutes": 10.0}, False, False),
+        ({"steps": 3}, True, True),
+        ({"minutes": 2.0, "compile": True}, False, True),
+        ({"minutes": 60.0, "compile": False}, True, False),
+    ],
+)
+def test_a_short_run_on_a_cpu_is_not_spent_on_compiling(tmp_path, monkeypatch, run, compiler, expected):
+    made = tiny_trainer(tmp_path)
+    made.config = replace(made.config, run=Run(**run))
+    monkeypatch.setattr("shutil.which", lambda name: "g++" if compiler else None)
+    assert made.compiles == expected
+
+
+@pytest.mark.parametrize(
+    ("precision", "fast", "expected"), [("auto", True, False), ("bf16", True, True), ("bf16", False, False)]
+)
+def test_bf16_on_a_cpu_only_where_it_is_fast(tmp_path, monkeypatch, precision, fast, expected):
+    monkeypatch.setattr("bcm_restore.model.fast_on_cpu", lambda dtype: fast)
+    assert tiny_trainer(tmp_path, run={"precision": precision}).bf16 == expected

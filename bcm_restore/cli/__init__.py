@@ -3,17 +3,15 @@
 Only light modules are imported before a command runs: torch and its company take seconds, and `--help` must not.
 """
 
-import os
 import signal
 import sys
 import warnings
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from .. import __version__
-from . import printing
+from . import printing, startup, usage
 from .bench import group as bench
 from .generate import generate
 from .groups import add
@@ -32,8 +30,11 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends a run as Ctrl-C does: what was begun is cleaned up."""
 
 
-class _Shell(TyperGroup):
-    """All that goes wrong is one line on stderr and an exit status: 2, or 130 after Ctrl-C and 143 after SIGTERM."""
+class _Shell(usage.Group):
+    """All that goes wrong is one line on stderr and an exit status: 2, or 130 after Ctrl-C and 143 after SIGTERM.
+
+    Where nobody reads the results any longer, typer ends with status 1 and without a line.
+    """
 
     def main(self, *args: Any, **more: Any) -> NoReturn:
         try:
@@ -43,9 +44,7 @@ class _Shell(TyperGroup):
         except typer.Abort:
             status = INTERRUPTED
         except Exception as error:
-            # usage errors of typer's know how to word themselves
-            wording = getattr(error, "format_message", None)
-            printing.note(f"error: {wording() if wording else printing.describe(error)}")
+            printing.note(f"error: {usage.describe(error)}")
             status = 2
         sys.exit(status or 0)
 
@@ -60,7 +59,6 @@ class _Shell(TyperGroup):
 app = typer.Typer(
     name="bcm-restore",
     cls=_Shell,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -95,9 +93,8 @@ def _root(
 
 def main() -> None:
     """Runs the command line of this process."""
+    startup.prepare()
     stop_when_terminated()
-    # PyTorch looks at its first allocation; with huge pages, large pictures take two thirds of the time on Linux
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     app()
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import RestoreError
-from . import engine, printing
+from . import engine, printing, usage
 from .groups import add
 from .options import Evaluation, Reading, Report, numbers, option, shared
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..bench.base import Case, Contestant
     from ..bench.measures import Measure
     from ..bench.pictures import Suite
-    from ..bench.run import Bench, Outcome
+    from ..bench.run import Bench
     from ..model import BCM
     from ..schemes import Scheme
 
@@ -136,7 +136,7 @@ def run(options: Benching) -> dict[str, Any]:
     store = Store(options.output or Path(f"bench_{options.task}"), anew=options.overwrite)
     try:
         bench = Bench(suite, contestants, columns, store, next(iter(models.values())).device)
-        return _finish(bench, columns, _run(bench), options)
+        return _finish(bench, columns, _run(bench, columns, options), options)
     finally:
         store.close()
 
@@ -195,37 +195,39 @@ def _identity(model: str) -> dict[str, str]:
     return {"name": path.stem, "sha256": digest(path)}
 
 
-def _run(bench: "Bench") -> "list[Outcome]":
+def _run(bench: "Bench", columns: "dict[str, Measure]", options: Benching) -> dict[str, Any]:
+    """The results of all cases; the table of each is printed as soon as it is there."""
+    from ..bench.summary import summarise
     from .progress import Bar
 
-    with Bar(bench.total) as bar:
-        return [bench.run(case, lambda record: bar.file(bench.pixels(record))) for case in bench.suite.cases]
+    facts = {"task": options.task, "command": shlex.join(["bcm-restore", *sys.argv[1:]])}
+    results = summarise(facts, bench, columns, [])
+    with Bar(bench.total, "results", quiet=options.json) as bar:
+        for case in bench.suite.cases:
+            outcome = bench.run(case, lambda record: bar.file(bench.pixels(record)))
+            own = summarise(facts, bench, columns, [outcome])
+            results = {**own, "cases": results["cases"] + own["cases"]}
+            if not options.json:
+                _print_table(results, case.name)
+                for note in outcome.notes:
+                    printing.note(f"{case.name}: {note}")
+    return results
 
 
 def _finish(
-    bench: "Bench", columns: "dict[str, Measure]", outcomes: "Sequence[Outcome]", options: Benching
+    bench: "Bench", columns: "dict[str, Measure]", results: dict[str, Any], options: Benching
 ) -> dict[str, Any]:
-    """Puts everything together, writes and prints it."""
+    """Writes the report."""
     from ..bench import report
-    from ..bench.summary import summarise
     from ..files import atomic_path
 
-    facts = {
-        "task": options.task,
-        "command": shlex.join(["bcm-restore", *sys.argv[1:]]),
-    }
-    results = summarise(facts, bench, columns, outcomes)
     folder = bench.store.folder
     with atomic_path(folder / "results.json") as temporary:
         temporary.write_text(json.dumps(results, indent=1), encoding="utf-8")
     report.write(results, folder, bench.store.load)
     if options.json:
-        print(json.dumps(results), flush=True)
+        printing.document(results, indent=None)
         return results
-    for outcome in outcomes:
-        _print_table(results, outcome.case.name)
-        for note in outcome.notes:
-            printing.note(f"{outcome.case.name}: {note}")
     for column in columns.values():
         if column.missing:
             printing.note(f"{column.title}: n/a; {column.missing}")
@@ -310,6 +312,7 @@ def benching(name: str, given: dict[str, Any]) -> Benching:
 
 group = typer.Typer(
     name="bench",
+    cls=usage.Group,
     help="Compare BCM with other methods by PSNR, SSIM, LPIPS and FID at equal numbers of network evaluations (NFE).",
     epilog="Example: bcm-restore bench --task inpaint",
     add_completion=False,

@@ -58,6 +58,8 @@ def check(options: Batch) -> None:
         return
     if options.join:
         raise RestoreError("--engine ray and --join exclude each other; the cluster shares the work itself")
+    if options.threads is not None:
+        raise RestoreError(f"--threads {options.threads}: Ray gives each of its processes a core; leave it out")
     if options.device not in ("auto", "cpu", "cuda"):
         raise RestoreError(f"--device {options.device}: Ray chooses the devices; give auto, cpu or cuda")
 

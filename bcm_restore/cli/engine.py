@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RestoreError
 from ..files import digest
+from . import printing
 from .options import Common, Evaluation
 
 if TYPE_CHECKING:
     from ..model import BCM, Label
     from ..schemes import Scheme
     from ..tasks import Task
+
+
+SMALL = 50_000_000  # parameters: those of models that generate are many times more
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,13 @@ def load(options: Evaluation, name: str | None) -> "BCM":
     )
     model.labels(options.label)
     return model
+
+
+def tell_small(model: "BCM", expected: str) -> None:
+    """Says what is to be expected of a model that is too small to know what pictures show."""
+    parameters = sum(parameter.numel() for parameter in model.network.parameters())
+    if parameters < SMALL:
+        printing.note(f"{model.name} is a small model ({parameters / 1e6:.1f} M parameters): {expected}")
 
 
 def given_scheme(options: Common) -> "Scheme | None":

@@ -1,6 +1,5 @@
 """The command that makes pictures out of noise."""
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -61,10 +60,11 @@ def generate(
         made.append(pixels)
     if grid:
         images.write(images.Picture(_grid(made)), grid, quality=options.quality)
+    engine.tell_small(model, "out of pure noise it makes soft colours and textures, no objects")
     written = [str(path) for path in (*targets, *([grid] if grid else []))]
     if options.json:
         how = {"label": options.label, "scheme": str(scheme), "nfe": scheme.nfe}
-        print(json.dumps({**engine.header("generate", model, options.seed), **how, "files": written}, indent=2))
+        printing.document({**engine.header("generate", model, options.seed), **how, "files": written})
         return
     height, width = made[0].shape[:2]
     rest = f" and {len(written) - 1} more" if len(written) > 1 else ""
@@ -111,7 +111,7 @@ def _samples(
     from .. import samplers
     from .progress import Bar
 
-    with Bar(n) as bar:
+    with Bar(n, "pictures", quiet=options.json) as bar:
         for start in range(0, n, BATCH):
             count, seed = min(BATCH, n - start), options.seed + start
             batch = samplers.generate(

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import typer
 
+from . import usage
+
 
 def add(app: typer.Typer, command: Callable[..., None]) -> None:
     """Adds a command whose help is its docstring: a line of summary, paragraphs, and an example at the end."""
     *text, example = (" ".join(paragraph.split()) for paragraph in (command.__doc__ or "").split("\n\n"))
     name = command.__name__.strip("_").replace("_", "-")  # import_ is import
-    app.command(name, help="\n\n".join(text), epilog=example)(command)
+    app.command(name, cls=usage.Command, help="\n\n".join(text), epilog=example)(command)

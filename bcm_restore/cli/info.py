@@ -1,6 +1,5 @@
 """The commands that tell what there is."""
 
-import json
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +27,7 @@ def tasks(
 
     found = [registry.get(task) for task in ([name] if name else registry.names())]
     if options.json:
-        _print_json({task.name: {"summary": task.summary, "schemes": _plain(task)} for task in found})
+        printing.document({task.name: {"summary": task.summary, "schemes": _plain(task)} for task in found})
         return
     for n, task in enumerate(found):
         if n:
@@ -49,7 +48,7 @@ def info(options: Report) -> None:
     """
     facts = _facts()
     if options.json:
-        _print_json(facts)
+        printing.document(facts)
         return
     for name, value in facts.items():
         if isinstance(value, dict):
@@ -95,7 +94,3 @@ def _facts() -> dict[str, Any]:
             "weights": str(shipped.folder("weights")),
         },
     }
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document, indent=2), flush=True)

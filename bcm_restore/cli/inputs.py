@@ -264,7 +264,7 @@ def check_suffix(path: Path, options: Files) -> None:
     """Refuses the name of an output file whose suffix is no picture's, or not that of `--format`."""
     from .. import images
 
-    if not images.is_image(path):
+    if not path.suffix:
         raise RestoreError(f"{path}: give the output a suffix such as .png, or end it with / for a folder")
     images.output_format(path)
     same = {".jpeg": ".jpg", ".tif": ".tiff"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import RestoreError
-from . import engine, inputs, printing, report
+from . import engine, inputs, printing, report, standard
 from .engine import Engine
 from .inputs import Job
 from .options import Common, shared
@@ -24,8 +24,8 @@ ANIMATIONS = (".gif", ".webp")
 
 @shared
 def interpolate(
-    first: Annotated[Path, typer.Argument(help="The picture that it begins with.", metavar="A", show_default=False)],
-    last: Annotated[Path, typer.Argument(help="The picture that it ends with.", metavar="B", show_default=False)],
+    first: Annotated[str, typer.Argument(help="The picture that it begins with.", metavar="A", show_default=False)],
+    last: Annotated[str, typer.Argument(help="The picture that it ends with.", metavar="B", show_default=False)],
     options: Common,
     frames: Annotated[
         int, typer.Option(help="Number of pictures, A and B included.", min=2, max=10_000, metavar="N")
@@ -36,10 +36,17 @@ def interpolate(
     """Make the pictures between two pictures.
 
     -o DIR/ gets frame_000.png and so on (A_to_B/ beside A unless given), -o FILE.gif or FILE.webp an animation, and a
-    file of another format all frames in a row.
+    file of another format all frames in a row. - is standard input, and standard output: frames in a row, or with
+    --format webp an animation.
 
     Example: bcm-restore interpolate day.jpg night.jpg --frames 17 -o day_to_night.gif
     """
+    with standard.spooled((first, last), options) as (names, options):
+        _interpolate(Path(names[0]), Path(names[1]), options, frames=frames, fps=fps, resize=resize)
+
+
+def _interpolate(first: Path, last: Path, options: Common, *, frames: int, fps: float, resize: bool) -> None:
+    """Checks everything, makes the frames and says what was done."""
     for path in (first, last):
         if reason := inputs.trouble(path):
             raise RestoreError(f"{path}: {reason}")
@@ -56,6 +63,7 @@ def interpolate(
         raise
     finally:
         report.finish([outcome], loaded.header, options)
+    engine.tell_small(loaded.model, "frames between unlike pictures blend and blur, one does not turn into the other")
     if not options.json:
         printing.result(report.summary(outcome))
 
@@ -109,7 +117,7 @@ def _make(
     first, last = (images.read(name, max_pixels=options.most_pixels, data=data) for name, data in files)
     outcome.remark = _left_out(files)
     first, last = _alike(first, last, outcome.input, resize)
-    with Bar(1) as bar:
+    with Bar(1, "interpolations", quiet=options.json) as bar:
         pair = tuple(fill_hidden(picture.pixels, picture.alpha) for picture in (first, last))
         restoration = loaded.task.run(pair, frames=frames, progress=bar.evaluation, **loaded.how)
         bar.file(sum(frame.shape[0] * frame.shape[1] for frame in restoration.image))

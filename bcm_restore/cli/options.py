@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 
 from ..errors import RestoreError
+from .startup import limit_threads
 
 
 class Precision(str, Enum):
@@ -46,8 +47,11 @@ class Format(str, Enum):
         return f".{self.value}"
 
 
-def option(*names: str, panel: str, text: str, **more: Any) -> Any:
-    """An option in a panel of the help."""
+FIRST = ("output", "overwrite", "nfe", "model", "format", "quality", "compare", "recursive")  # what everyone needs
+
+
+def option(*names: str, panel: str | None = None, text: str, **more: Any) -> Any:
+    """An option in a panel of the help, in the first one unless it is given."""
     return typer.Option(*names, help=text, rich_help_panel=panel, **more)
 
 
@@ -60,7 +64,24 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Evaluation(Report):
+class Calculation(Report):
+    """What calculating commands take."""
+
+    threads: Annotated[
+        int | None,
+        option(
+            "--threads",
+            panel="Model",
+            text="Threads on the CPU, of all processes together; one a core unless given.",
+            min=1,
+            max=1024,
+            metavar="N",
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation(Calculation):
     """How models are evaluated, and on what."""
 
     label: Annotated[
@@ -93,7 +114,12 @@ class Evaluation(Report):
         ),
     ] = "auto"
     precision: Annotated[
-        Precision, option("--precision", panel="Model", text="Arithmetic of the network; auto is fp32 on CPU.")
+        Precision,
+        option(
+            "--precision",
+            panel="Model",
+            text="Arithmetic of the network; auto is fp32 on CPU.",
+        ),
     ] = Precision.AUTO
     seed: Annotated[
         int, option("--seed", panel="Model", text="Seed of the noise.", min=0, max=2**32 - 1, metavar="N")
@@ -127,21 +153,17 @@ class Files(Evaluation):
 
     model: Annotated[
         str | None,
-        option("--model", panel="Model", text="Name of a model or path of its file.", metavar="NAME|FILE"),
+        option("--model", text="Name of a model or path of its file.", metavar="NAME|FILE"),
     ] = None
     output: Annotated[
         str | None,
-        option("-o", "--output", panel="Output", text="File or folder to write to.", metavar="PATH"),
+        option("-o", "--output", text="File or folder to write to.", metavar="PATH"),
     ] = None
-    overwrite: Annotated[bool, option("--overwrite", panel="Output", text="Replace outputs that exist.")] = False
-    format: Annotated[
-        Format | None, option("--format", panel="Output", text="Format of the outputs, png unless given.")
-    ] = None
+    overwrite: Annotated[bool, option("--overwrite", text="Replace outputs that exist.")] = False
+    format: Annotated[Format | None, option("--format", text="Format of the outputs, png unless given.")] = None
     quality: Annotated[
         int | None,
-        option(
-            "--quality", panel="Output", text="Quality of JPEG, WebP and AVIF outputs.", min=1, max=100, metavar="N"
-        ),
+        option("--quality", text="Quality of JPEG, WebP and AVIF outputs.", min=1, max=100, metavar="N"),
     ] = None
 
 
@@ -151,7 +173,7 @@ class Common(Reading, Files):
 
     nfe: Annotated[
         int | None,
-        option("--nfe", panel="Model", text="Network evaluations for each picture: 1, 2, 3, 4 (default) or 8.", min=1),
+        option("--nfe", text="Network evaluations for each picture: 1, 2, 3, 4 (default) or 8.", min=1, metavar="N"),
     ] = None
     scheme: Annotated[
         str | None,
@@ -159,7 +181,7 @@ class Common(Reading, Files):
     ] = None
     compare: Annotated[
         bool,
-        option("--compare", panel="Output", text="Also write OUTPUT_compare.png: before and after, side by side."),
+        option("--compare", text="Also write OUTPUT_compare.png: before and after, side by side."),
     ] = False
 
 
@@ -181,7 +203,7 @@ class Batch(Common):
     ] = False
     join: Annotated[
         bool,
-        option("--join", panel="Output", text="Take part in the work of a run that is at work in the output folder."),
+        option("--join", panel="Cluster", text="Take part in the work of a run that is at work in the output folder."),
     ] = False
     engine: Annotated[
         Runner,
@@ -218,7 +240,7 @@ class RoundTrip(Batch):
         int | None,
         option(
             "--nfe",
-            panel="Model",
+            metavar="N",
             text="Network evaluations there and back: 2 (default, the published one-step inversion) or 3 (two-step).",
             min=1,
         ),
@@ -227,7 +249,11 @@ class RoundTrip(Batch):
 
 Inputs = Annotated[
     list[str],
-    typer.Argument(help='Pictures, folders or quoted patterns such as "*.png".', metavar="INPUT", show_default=False),
+    typer.Argument(
+        help='Pictures, folders or quoted patterns such as "*.png"; or - for standard input, and output.',
+        metavar="INPUT",
+        show_default=False,
+    ),
 ]
 
 
@@ -251,7 +277,7 @@ def shared(command: Callable[..., None]) -> Callable[..., None]:
     own = list(inspect.signature(command).parameters.values())
     kind = next(parameter.annotation for parameter in own if parameter.name == "options")
     # what is common to all stands last in the help
-    order = [name for level in kind.__mro__ for name in inspect.get_annotations(level)]
+    order = [*FIRST, *(name for level in kind.__mro__ for name in inspect.get_annotations(level))]
     fields = sorted(dataclasses.fields(kind), key=lambda field: order.index(field.name))
     parameters = [parameter for parameter in own if parameter.name != "options"] + [
         inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
@@ -260,6 +286,8 @@ def shared(command: Callable[..., None]) -> Callable[..., None]:
 
     def run(**values: Any) -> None:
         options = kind(**{field.name: values.pop(field.name) for field in fields})
+        if isinstance(options, Calculation):
+            limit_threads(options.threads)
         try:
             command(**values, options=options)
         except Exception as error:

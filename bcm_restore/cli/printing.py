@@ -1,25 +1,47 @@
 """What people read: one line a fact, safe for any terminal, results on stdout and everything else on stderr."""
 
+import contextlib
+import json
 import os
 import sys
 import traceback
 import warnings
-from typing import TextIO
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
 
 from ..errors import RestoreError, RestoreWarning
 from ..streams import STREAMS
 
 _show_warning = warnings.showwarning
+_results = "stdout"
+_called: dict[str, str] = {}
 
 
 def result(text: str) -> None:
     """A line of the result, on stdout."""
-    _line(text, "stdout")
+    _line(text, _results)
 
 
 def note(text: str) -> None:
     """A line about the work, on stderr."""
     _line(text, "stderr")
+
+
+@contextlib.contextmanager
+def results_on_stderr() -> Iterator[None]:
+    """Results are printed on stderr: stdout is for a picture."""
+    global _results
+    _results = "stderr"
+    try:
+        yield
+    finally:
+        _results = "stdout"
+
+
+def call(path: Path, name: str) -> None:
+    """Has a temporary file called by another name from now on."""
+    _called[str(path)] = name
 
 
 def trace(error: BaseException) -> None:
@@ -58,8 +80,40 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def document(content: Any, indent: int | None = 2) -> None:
+    """A JSON document on stdout; ASCII, so that no file name can be without an encoding."""
+    with STREAMS:
+        _print(json.dumps(content, indent=indent), "stdout")
+
+
+def discard_results() -> None:
+    """What is still to be printed on stdout goes nowhere: a pipe that is closed would raise again at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 def _line(text: str, name: str) -> None:
     with STREAMS:  # before looking the stream up: it may be a silenced one
-        stream: TextIO = getattr(sys, name)
-        encoding = stream.encoding or "utf-8"
-        print(printable(text).encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+        encoding = getattr(sys, name).encoding or "utf-8"
+        _print(printable(text).encode(encoding, "backslashreplace").decode(encoding), name)
+
+
+def _print(text: str, name: str) -> None:
+    """Prints on a standard stream.
+
+    Raises:
+        BrokenPipeError: nobody reads stdout any longer.
+        RestoreError: stdout can't be written to.
+    """
+    for path, given in _called.items():
+        text = text.replace(path, given)
+    try:
+        print(text, file=getattr(sys, name), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if name == "stdout":  # where stderr can't be written to, there is nobody to tell
+            discard_results()
+            raise RestoreError(f"standard output: cannot be written ({error.strerror or error})") from error

@@ -1,4 +1,4 @@
-"""The bar that long work shows on a terminal."""
+"""The bar that long work shows on a terminal; a line a minute elsewhere."""
 
 import sys
 import time
@@ -6,21 +6,27 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from . import printing
+
+EVERY = 60.0  # seconds between lines where there is no terminal
+
 
 class Bar:
-    """Files done, speed, time left and how far the current picture is; nothing where stderr is no terminal.
+    """Files done, speed, time left and how far the current picture is.
 
     Args:
         files: how many there are.
+        unit: what they are.
+        quiet: show nothing where stderr is no terminal.
 
     Attributes:
         evaluation: to be told of evaluations, or tiles, of the current picture.
     """
 
-    def __init__(self, files: int) -> None:
+    def __init__(self, files: int, unit: str = "files", quiet: bool = False) -> None:
         console = Console(stderr=True)
         self._bar = Progress(
-            TextColumn("{task.fields[files]} files", markup=False),
+            TextColumn(f"{{task.fields[files]}} {unit}", markup=False),
             BarColumn(),
             TextColumn("{task.fields[part]}", markup=False),
             TextColumn("{task.fields[speed]}", markup=False),
@@ -32,8 +38,9 @@ class Bar:
             redirect_stdout=sys.stdout.isatty(),
         )
         self.evaluation = _Evaluations(self)
-        self._files, self._done = files, 0
+        self._files, self._done, self._unit = files, 0, unit
         self._megapixels, self._start = 0.0, time.monotonic()
+        self._lines, self._told = not (console.is_terminal or quiet), self._start
         self._task: TaskID = self._bar.add_task("", total=files, files=f"0/{files}", part="", speed="")
 
     def __enter__(self) -> "Bar":
@@ -46,6 +53,7 @@ class Bar:
     def part(self, unit: str, done: int, total: int) -> None:
         """Tells how far the current picture is: so many units done, and in all."""
         self._bar.update(self._task, completed=self._done + done / max(total, 1), part=f"{unit} {done}/{total}")
+        self._line(f", {unit} {done}/{total} of the next")
 
     def file(self, pixels: int) -> None:
         """Tells that a file is done, and how many pixels were restored."""
@@ -59,6 +67,21 @@ class Bar:
             part="",
             speed=f"{speed:.2f} MP/s",
         )
+        self._line("")
+
+    def _line(self, part: str) -> None:
+        """A line where there is no terminal, if the last one was long ago."""
+        now = time.monotonic()
+        if self._lines and self._done < self._files and now - self._told >= EVERY:
+            self._told = now
+            printing.note(f"{self._done}/{self._files} {self._unit} done{part}, {clock(now - self._start)}")
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
 
 
 class _Evaluations:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -94,7 +93,7 @@ class Log:
     def __enter__(self) -> "Log":
         from .progress import Bar
 
-        self._bar = Bar(len(self._jobs))
+        self._bar = Bar(len(self._jobs), quiet=self._options.json)
         self._bar.__enter__()
         return self
 
@@ -155,9 +154,7 @@ def summary(outcome: Outcome) -> str:
 def finish(outcomes: Sequence[Outcome], header: Header, options: Common) -> None:
     """What stands at the end: the JSON document or the mean error, and what was kept or skipped."""
     if options.json:
-        document = {**header, "files": [dataclasses.asdict(outcome) for outcome in outcomes]}
-        # ASCII, so that no file name can be without an encoding
-        print(json.dumps(document, indent=2), flush=True)
+        printing.document({**header, "files": [dataclasses.asdict(outcome) for outcome in outcomes]})
     errors = [outcome.mse for outcome in outcomes if outcome.mse is not None]
     if len(errors) > 1 and not options.json:
         nfe = next(outcome.nfe for outcome in outcomes if outcome.mse is not None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from ..errors import NothingToRestore, RestoreError
-from . import engine, inputs, jobs
+from . import engine, inputs, jobs, standard
 from .engine import Engine
 from .inputs import Naming
 from .masks import Masks
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..images import Picture
     from ..tasks import Restoration
 
+WIDE = 60  # pixels across a hole
 MAX_RESULT = 400_000_000  # pixels of an enlarged picture: 5 GB of memory in the process
 
 
@@ -92,8 +93,9 @@ def restore(arguments: list[str], naming: Naming, steps: Steps, apart: Iterable[
         steps: how a picture is restored.
         apart: files and folders that are neither inputs nor to be overwritten: masks.
     """
-    planned, single = inputs.find(arguments, naming, steps.options, list(apart))
-    jobs.run(planned, steps, single)
+    with standard.spooled(arguments, steps.options) as (named, options):
+        planned, single = inputs.find(named, naming, options, list(apart))
+        jobs.run(planned, dataclasses.replace(steps, options=options), single)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,6 +136,20 @@ class Inpainting(Restoring):
                 np.copyto(result.after.pixels.T, one.picture.pixels.T, where=hidden.T)
         return found
 
+    def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
+        """See `Steps`; says what becomes of wide holes."""
+        results = super().restore(several, progress)
+        if any(wide(one.inputs["mask"]) for one in several):
+            _ = self._told
+        return results
+
+    @functools.cached_property
+    def _told(self) -> None:
+        """Told once a run."""
+        engine.tell_small(
+            self.engine.model, f"holes wider than {WIDE} pixels get a smooth continuation, without texture or objects"
+        )
+
     def result(self, picture: "Picture", restoration: "Restoration") -> Result:
         """What was transparent has been filled."""
         found = super().result(picture, restoration)
@@ -142,6 +158,14 @@ class Inpainting(Restoring):
             if self.masks.alpha
             else found
         )
+
+
+def wide(hole: "np.ndarray") -> bool:
+    """Whether a hole, bool (H, W), is wider somewhere than a small model can fill with more than a smooth surface."""
+    import cv2
+    import numpy as np
+
+    return bool(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5).max() > WIDE / 2)
 
 
 @shared

@@ -1,10 +1,8 @@
 """The command that trains."""
 
 import contextlib
-import json
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +11,7 @@ import typer
 
 from ..errors import RestoreError
 from . import printing
-from .options import Report, shared
+from .options import Calculation, Report, shared
 
 if TYPE_CHECKING:
     from ..train.config import Config
@@ -25,7 +23,7 @@ MINUTE = 60.0
 
 @shared
 def train(
-    options: Report,
+    options: Calculation,
     config: Annotated[Path, typer.Argument(help="What to train, on what and how: a TOML file.", metavar="CONFIG")],
     data: Annotated[
         list[str] | None,
@@ -60,6 +58,8 @@ def train(
     if minutes is not None and steps is not None:
         raise RestoreError("--minutes and --steps are two ways to say the same; give one")
     chosen = start.with_options(configs.read_config(config), sources=tuple(data or ()), minutes=minutes, steps=steps)
+    if not chosen.data.sources:
+        raise RestoreError(f"no pictures to train on: give --data FOLDER, or 'sources' in the [data] of {config}")
     folder = output or Path("runs") / config.stem
     _check_folder(folder, resume)
     prepared = start.prepare(chosen, folder, device)
@@ -103,7 +103,7 @@ def _run(trainer: "Trainer", reports: list[Callable[["Status"], None]], quiet: b
             each(status)
         view(status)
 
-    with View(quiet) as view, _signals(trainer):
+    with View(quiet, "compiling, no step yet" if trainer.compiles else "no step yet") as view, _signals(trainer):
         try:
             trainer.run(report)
         except KeyboardInterrupt:
@@ -120,6 +120,8 @@ def _signals(trainer: "Trainer") -> Iterator[None]:
         if trainer.stop:
             raise KeyboardInterrupt
         trainer.stop = True
+        with contextlib.suppress(RuntimeError):  # it came while something was printed
+            printing.note("stopping after this step; Ctrl-C again stops at once")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -141,6 +143,8 @@ def _introduce(prepared: "Prepared", config: "Config", folder: Path) -> None:
     printing.note(
         f"{config.objective.name}, {size:.1f} M parameters, {processes}{trainer.device}, {budget}, in {folder}"
     )
+    if trainer.compiles:
+        printing.note("compiling in the first step: minutes on a CPU, which are part of the budget")
 
 
 def _conclude(last: "Status", folder: Path, options: Report) -> None:
@@ -149,6 +153,6 @@ def _conclude(last: "Status", folder: Path, options: Report) -> None:
     model = folder / MODEL
     if options.json:
         facts = {"model": str(model), "steps": last.step, "seconds": round(last.seconds, 1)}
-        print(json.dumps({**facts, "losses": last.losses, "scores": last.scores}, indent=2), file=sys.stdout)
+        printing.document({**facts, "losses": last.losses, "scores": last.scores})
         return
     printing.result(f"{os.fspath(model)}: {last.step} steps in {last.seconds / MINUTE:.1f} minutes")

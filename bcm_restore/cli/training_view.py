@@ -1,5 +1,8 @@
 """What a run shows: a live table on a terminal, a line a minute elsewhere."""
 
+import math
+import threading
+import time
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
@@ -8,11 +11,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from . import printing
+from .progress import EVERY, clock
 
 if TYPE_CHECKING:
     from ..train.trainer import Status
 
-EVERY = 60.0  # seconds between lines where there is no terminal
 NAMES = {
     "psnr_15": "PSNR at sigma 15, dB",
     "psnr_25": "PSNR at sigma 25, dB",
@@ -27,13 +30,16 @@ class View:
 
     Args:
         quiet: show nothing.
+        first: what the time before the first step goes into.
     """
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, first: str = "no step yet") -> None:
         console = Console(stderr=True)
         self._quiet = quiet
-        self._live = None if quiet or not console.is_terminal else Live(console=console, refresh_per_second=2)
-        self._printed = 0.0
+        on_terminal = not quiet and console.is_terminal
+        self._live = Live(first, console=console, refresh_per_second=2) if on_terminal else None
+        self._first, self._begun = first, threading.Event()
+        self._printed = -math.inf  # the first step is told of
         self._bar = Progress(BarColumn(), TextColumn("{task.percentage:.0f} %  {task.fields[left]} left", markup=False))
         self._task = self._bar.add_task("", total=1.0, left="?")
         self._scores: dict[str, list[float]] = {}
@@ -41,14 +47,24 @@ class View:
     def __enter__(self) -> "View":
         if self._live:
             self._live.start()
+        elif not self._quiet:
+            threading.Thread(target=self._wait, daemon=True).start()
         return self
 
+    def _wait(self) -> None:
+        """A line a minute until the first step is done."""
+        start = time.monotonic()
+        while not self._begun.wait(EVERY):
+            printing.note(f"{clock(time.monotonic() - start)}: {self._first}")
+
     def __exit__(self, *exception: object) -> None:
+        self._begun.set()
         if self._live:
             self._live.stop()
 
     def __call__(self, status: "Status") -> None:
         """Shows where the run is."""
+        self._begun.set()
         for name, value in status.scores.items():
             self._scores.setdefault(name, []).append(value)
         if self._live:
@@ -77,10 +93,3 @@ def describe(status: "Status") -> str:
     parts += [f"{name} {value:.4f}" for name, value in status.losses.items()]
     parts += [f"{name} {value:.4g}" for name, value in status.scores.items()]
     return ", ".join(parts)
-
-
-def clock(seconds: float) -> str:
-    """Hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}"

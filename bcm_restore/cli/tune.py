@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,7 @@ import typer
 from ..errors import RestoreError
 from ..files import atomic_path
 from . import inputs, printing
-from .options import Reading, Report, numbers, shared
+from .options import Calculation, Reading, numbers, shared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +30,7 @@ USES = {"inpaint": "inpaint photo.png --mask mask.png", "jpeg": "jpeg-restore ph
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Tuning(Reading, Report):
+class Tuning(Reading, Calculation):
     """What `tune` takes besides the task and the pictures."""
 
     nfe: Annotated[
@@ -202,7 +201,7 @@ def _finish(study: "Study", target: Path, options: Tuning) -> None:
     """Reports all and writes the best schemes, in this order: what can't be written is not lost."""
     best = _best(study)
     if options.json:
-        print(json.dumps(_document(study, target if best else None, options), indent=2), flush=True)
+        printing.document(_document(study, target if best else None, options))
     else:
         for found in study.found:
             _print_found(study, found)

@@ -1,7 +1,6 @@
 """The commands that fetch weights and look after them."""
 
 import dataclasses
-import json
 import sys
 from enum import Enum
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from ..errors import RestoreError
-from . import printing
+from . import printing, usage
 from .groups import add
 from .options import Report, shared
 
@@ -47,7 +46,7 @@ def list_(options: Report) -> None:
     """
     rows = _rows()
     if options.json:
-        _print_json(rows)
+        printing.document(rows)
         return
     for name, row in rows.items():
         printing.result(f"{name}: {row['summary']} [{row['state']}]")
@@ -84,7 +83,7 @@ def download(
             printing.result(f"{name}: {path}")
             printing.note(f"{name}: licence {catalogue.get(name).licence}")
     if options.json:
-        _print_json(done)
+        printing.document(done)
 
 
 @shared
@@ -108,7 +107,7 @@ def verify(options: Report, names: AnyNames = None) -> None:
         if not options.json and states[name] == "as recorded":
             printing.result(f"{name}: as recorded")
     if options.json:
-        _print_json(states)
+        printing.document(states)
     for each in damaged[:-1]:
         printing.note(f"error: {each}")
     if damaged:
@@ -139,7 +138,7 @@ def import_(
     stored = precision.value if precision else None
     found, path = import_file(source, name=name, precision=stored, file=file, overwrite=overwrite, note=printing.note)
     if options.json:
-        _print_json({found: str(path)})
+        printing.document({found: str(path)})
     else:
         printing.result(f"{found}: {path}")
 
@@ -168,7 +167,7 @@ def path(
         known = catalogue.get(name).name  # else it says what there is
         raise RestoreError(f"'{known}' is not in the cache; 'bcm-restore weights download {known}' fetches it")
     if options.json:
-        _print_json({"path": str(where)})
+        printing.document({"path": str(where)})
     else:
         printing.result(str(where))
 
@@ -187,11 +186,12 @@ def remove(options: Report, names: Names) -> None:
         if not options.json:
             printing.result(f"{name}: removed")
     if options.json:
-        _print_json(gone)
+        printing.document(gone)
 
 
 group = typer.Typer(
     name="weights",
+    cls=usage.Group,
     help="Fetch the published models and the networks of metrics, import your own, and look after them.",
     epilog="Example: bcm-restore weights download bcm-imagenet64",
     add_completion=False,
@@ -265,7 +265,3 @@ def _size(entry: "Entry") -> str:
     if entry.size is None:
         return "size unknown"
     return f"{'' if entry.sha256 else 'about '}{entry.size / 1e6:.0f} MB"
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document, indent=2), flush=True)

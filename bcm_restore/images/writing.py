@@ -115,7 +115,8 @@ def output_format(path: str | Path, format: str | None = None) -> str:
     suffix = f".{format.lower()}" if format else Path(str(path)).suffix.lower()
     name = _FORMATS.get(suffix)
     if name is None:
-        what = f"unknown format {format!r}" if format else f"unknown suffix {suffix!r}" if suffix else "no suffix"
+        unwritten = f"pictures are not written with the suffix {suffix}" if suffix else "no suffix"
+        what = f"unknown format {format!r}" if format else unwritten
         raise RestoreError(f"{path}: {what}; choose one of {' '.join(_FORMATS)}")
     Image.init()
     if name not in Image.SAVE:

@@ -74,8 +74,8 @@ class Run:
     minutes: float | None = None  # of wall clock, over which the schedule runs
     steps: int | None = None  # or a number of steps
     batch: int = 32  # crops a step, on each device
-    precision: str = "auto"  # auto (bf16 on CUDA, fp32 on CPU), fp32 or bf16
-    compile: bool | None = None  # torch.compile; left out: on CUDA, and on CPU where there is a C++ compiler
+    precision: str = "auto"  # auto (bf16 on CUDA, fp32 on CPU), fp32, or bf16 where it is fast
+    compile: bool | None = None  # left out: on CUDA, and on CPU in 10 minutes or more where there is a C++ compiler
     checkpoint: float = 5.0  # minutes between checkpoints
     validate: float = 5.0  # minutes between validations
     seed: int = 0

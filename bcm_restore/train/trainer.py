@@ -20,7 +20,7 @@ from .. import weights
 from ..canvas import spread
 from ..errors import RestoreError
 from ..files import atomic_path
-from ..model import BCM
+from ..model import BCM, choose_dtype
 from . import checkpoints
 from .config import Config
 from .data import Crops
@@ -32,6 +32,7 @@ from .validation import validate
 
 SMOOTHING = 0.99  # of the losses that are shown
 MODEL = "model.safetensors"
+PAYS = 10.0  # minutes of a run on a CPU: shorter ones are not compiled, which would take most of them
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ class Trainer:
         self.device = crops.device
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.generator = torch.Generator(self.device).manual_seed(config.run.seed + 7919 * self.rank)
-        if self.device.type == "cuda":
+        precision, on_gpu = config.run.precision, self.device.type == "cuda"
+        self.bf16 = on_gpu if precision == "auto" else choose_dtype(precision, self.device) == torch.bfloat16
+        if on_gpu:
             torch.backends.cudnn.benchmark = True  # every step has the same shapes
         self.network = network.to(self.device).to(memory_format=torch.channels_last).train()
         self.averages = [copy.deepcopy(self.network).requires_grad_(False) for _ in config.optimizer.ema]
@@ -258,7 +261,7 @@ class Trainer:
     def _ready(self, network: nn.Module, distributed: bool = False, compiled: bool = True) -> Callable[..., Tensor]:
         """The network's call, compiled where the run compiles, in its precision and synchronised between processes."""
         run: nn.Module = network
-        if compiled and self._compiles():
+        if compiled and self.compiles:
             logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA on CPU, loudly
             run = torch.compile(run)  # type: ignore[assignment]
         if distributed and self.world > 1:
@@ -272,15 +275,18 @@ class Trainer:
         return call
 
     def _autocast(self) -> AbstractContextManager[object]:
-        precision = self.config.run.precision
-        if precision == "bf16" or (precision == "auto" and self.device.type == "cuda"):
+        if self.bf16:
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
-    def _compiles(self) -> bool:
-        if self.config.run.compile is not None:
-            return self.config.run.compile
-        return self.device.type == "cuda" or shutil.which(os.environ.get("CXX", "g++")) is not None
+    @property
+    def compiles(self) -> bool:
+        """Whether networks are compiled, in the first step, whose time is part of the budget."""
+        run = self.config.run
+        if run.compile is not None:
+            return run.compile
+        long = run.minutes is None or run.minutes >= PAYS
+        return self.device.type == "cuda" or (long and shutil.which(os.environ.get("CXX", "g++")) is not None)
 
     def _agree(self, seconds: float, stop: bool) -> tuple[float, bool]:
         """The slowest process's clock and whether any was told to stop: all have to end at the same step."""

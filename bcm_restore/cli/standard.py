@@ -1,0 +1,79 @@
+"""`-` in the place of a file: standard input, and standard output."""
+
+import contextlib
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import RestoreError
+from ..streams import STREAMS
+from . import printing
+from .options import Common
+
+STREAM = "-"
+
+Options = TypeVar("Options", bound=Common)
+
+
+@contextlib.contextmanager
+def spooled(arguments: Sequence[str], options: Options) -> Iterator[tuple[list[str], Options]]:
+    """The arguments and options with temporary files for `-`; what is in that of the output is sent at the end.
+
+    An input `-` goes to standard output unless `-o` names another place.
+
+    Args:
+        arguments: the inputs as typed.
+        options: what was asked for.
+
+    Raises:
+        RestoreError: a stream is a terminal, or can't be what it is to be.
+    """
+    given = STREAM in arguments
+    sends = options.output == STREAM or (given and options.output is None)
+    if not given and not sends:
+        yield list(arguments), options
+        return
+    if arguments.count(STREAM) > 1:
+        raise RestoreError("-: standard input holds one picture; name a file for the other")
+    if sends:
+        _check_output(options)
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as sending:
+        source, target = Path(folder, "stdin"), Path(folder, f"stdout{_suffix(options)}")
+        if given:
+            printing.call(source, STREAM)
+            source.write_bytes(_received())
+        if sends:
+            printing.call(target, STREAM)
+            options = dataclasses.replace(options, output=str(target), overwrite=False)
+            sending.enter_context(printing.results_on_stderr())
+        yield [str(source) if argument == STREAM else argument for argument in arguments], options
+        if sends and target.exists():
+            _send(target.read_bytes())
+
+
+def _check_output(options: Common) -> None:
+    """Refuses what standard output can't take."""
+    if sys.stdout.isatty():
+        raise RestoreError("standard output is a terminal; send it to a file or another program, or give -o FILE")
+    for name, wanted in (("--json", options.json), ("--compare", options.compare)):
+        if wanted:
+            raise RestoreError(f"{name}: standard output takes the picture alone; give -o FILE")
+
+
+def _suffix(options: Common) -> str:
+    return options.format.suffix if options.format else ".png"
+
+
+def _received() -> bytes:
+    if sys.stdin.isatty():
+        raise RestoreError("-: standard input is a terminal; send a picture to it (< photo.png)")
+    return sys.stdin.buffer.read()
+
+
+def _send(data: bytes) -> None:
+    with STREAMS:  # it may be silenced
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()

@@ -1,0 +1,63 @@
+"""Help and usage errors, as people read them: what everyone needs comes first, and no library speaks."""
+
+import re
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+from . import printing
+
+PANELS = ("Options", "What", "Contestants", "Search", "Output", "Model", "Input", "Cluster")  # in the order of the help
+
+ELSEWHERE = {  # what other programs call it
+    "--gpu": "--device cuda runs on a GPU",
+    "--cuda": "--device cuda runs on a GPU",
+    "--cpu": "--device cpu runs on the CPU",
+    "--jobs": "--threads N limits the threads",
+    "--steps": "--nfe N gives the number of network evaluations",
+    "--force": "--overwrite replaces outputs that exist",
+    "--out": "-o PATH names the output",
+}
+
+WORDINGS = (  # of pydantic, which typer checks values with
+    (r"Value error, ", ""),
+    (r"Input should be greater than or equal to (\S+)", r"give \1 or more"),
+    (r"Input should be less than or equal to (\S+)", r"give \1 or less"),
+    (r"Input should be a valid integer\b.*", "give a whole number"),
+    (r"Input should be a valid number\b.*", "give a number"),
+    (r"Input should be a finite number", "give a number"),
+)
+
+
+class _Ordered:
+    """Parameters in the order of `PANELS`, and flags without the name of a type."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """What the command takes, `--help` included."""
+        params = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if getattr(param, "is_flag", False):
+                param.metavar = ""
+        return sorted(params, key=lambda param: PANELS.index(getattr(param, "rich_help_panel", None) or PANELS[0]))
+
+
+class Command(_Ordered, TyperCommand):
+    """A command."""
+
+
+class Group(_Ordered, TyperGroup):
+    """A command of commands."""
+
+
+def describe(error: Exception) -> str:
+    """What went wrong, in one line."""
+    option = getattr(error, "option_name", None)
+    if type(error).__name__ == "NoSuchOption" and option in ELSEWHERE:  # of click or of typer's own copy of it
+        return f"{option} is not known here; {ELSEWHERE[option]}"
+    wording = getattr(error, "format_message", None)  # usage errors of typer's know how to word themselves
+    if wording is None:
+        return printing.describe(error)
+    text = wording()
+    for theirs, ours in WORDINGS:
+        text = re.sub(theirs, ours, text)
+    return text
