@@ -126,22 +126,17 @@ class Inpainting(Restoring):
         return Loaded(source, picture, {"mask": marks.hole}, remark, found)
 
     def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
-        """See `Steps`. What is hidden under transparency and not marked stays as it was."""
+        """See `Steps`; says what becomes of wide holes. What is hidden and not marked stays as it was."""
         import numpy as np
 
         found = super().restore(several, progress)
+        if any(wide(one.inputs["mask"]) for one in several):
+            _ = self._told
         for one, result in zip(several, found, strict=True):
             if one.picture.alpha is not None:
                 hidden = (one.picture.alpha == 0) & ~one.inputs["mask"]
                 np.copyto(result.after.pixels.T, one.picture.pixels.T, where=hidden.T)
         return found
-
-    def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
-        """See `Steps`; says what becomes of wide holes."""
-        results = super().restore(several, progress)
-        if any(wide(one.inputs["mask"]) for one in several):
-            _ = self._told
-        return results
 
     @functools.cached_property
     def _told(self) -> None:
