@@ -26,7 +26,7 @@ class Giant(ABC):
 
     Attributes:
         size: (H, W) of the result.
-        t0, case, labels: as of `Problem`.
+        t0, case, labels, remark: as of `Problem`.
         unit: bands begin at multiples of it.
         reach: rows beyond a band that `fit` needs for the band's own pixels.
     """
@@ -34,6 +34,7 @@ class Giant(ABC):
     unit = 1
     reach = 0
     labels: Tensor | None = None
+    remark = ""
 
     def __init__(self, size: tuple[int, int], t0: float = 0.0, case: str = "any") -> None:
         self.size, self.t0, self.case = size, t0, case

@@ -38,7 +38,7 @@ class Outcome:
     mse: float | None = None  # of a reconstruction
     seconds: float = 0.0
     error: str | None = None  # why it failed
-    remark: str | None = None  # why it was skipped, copied or kept
+    remark: str | None = None  # why it was skipped, copied or kept, or what was found in it
 
     @property
     def pixels(self) -> int:
@@ -146,7 +146,8 @@ def summary(outcome: Outcome) -> str:
     assert outcome.size is not None
     width, height = outcome.size
     mse = "" if outcome.mse is None else f", MSE {outcome.mse:.5f}"
-    how = outcome.remark or f"{width}x{height}, NFE {outcome.nfe}{mse}, {outcome.seconds:.1f} s"
+    made = "" if outcome.nfe is None else f"{width}x{height}, NFE {outcome.nfe}{mse}, {outcome.seconds:.1f} s"
+    how = "; ".join(filter(None, [made, outcome.remark]))
     return f"{_joined(outcome.input)} -> {_joined(outcome.output)} ({how})"
 
 

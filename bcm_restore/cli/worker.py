@@ -360,7 +360,9 @@ def _facts(result: Result) -> dict[str, Any]:
     height, width = result.after.pixels.shape[:2]
     facts: dict[str, Any] = {"size": (width, height), "mse": result.mse}
     if made := result.restoration:
-        return {**facts, "status": "restored", "scheme": str(made.scheme), "nfe": made.nfe, "case": made.case}
+        return {**facts, "status": "restored", "scheme": str(made.scheme), "nfe": made.nfe, "case": made.case} | (
+            {"remark": made.remark} if made.remark else {}
+        )
     return {**facts, "status": "copied", "remark": result.remark}
 
 

@@ -41,6 +41,7 @@ class Problem:
         t0: level of the first estimate: how wrong it is, as the standard deviation of noise.
         case: which of the task's default schemes suit it.
         labels: (B,) or (1,) int64, classes of the images for models that know classes.
+        remark: what was found out about the damage.
     """
 
     operator: Operator
@@ -49,6 +50,7 @@ class Problem:
     t0: float = 0.0
     case: str = "any"
     labels: Tensor | None = None
+    remark: str = ""
 
 
 @dataclass
@@ -61,6 +63,7 @@ class Restoration:
         nfe: network evaluations that it took.
         case: which of the task's default schemes suited it.
         model: name of the model.
+        remark: what was found out about the damage, if it is worth saying.
     """
 
     image: Any
@@ -68,6 +71,7 @@ class Restoration:
     nfe: int
     case: str
     model: str
+    remark: str = ""
 
 
 Made = TypeVar("Made")
@@ -193,7 +197,14 @@ class Task(ABC):
             found = self.solve([posed[n][0] for n in group], one, model, noises, progress)
             restored |= zip(group, found, strict=True)
         return [
-            Restoration(self.finish(back(restored[n]), images[n], **inputs[n]), own, own.nfe, problem.case, model.name)
+            Restoration(
+                self.finish(back(restored[n]), images[n], **inputs[n]),
+                own,
+                own.nfe,
+                problem.case,
+                model.name,
+                problem.remark,
+            )
             for n, ((problem, back), own) in enumerate(zip(posed, chosen, strict=True))
         ]
 
@@ -223,7 +234,8 @@ class Task(ABC):
         chosen = self.choose(scheme, nfe, model, giant.case)
         giant.labels = model.labels(label)
         restored = giants.run(chosen, model, giant, Noise([seed]), lambda x: from_raster(x, image), progress)
-        return Restoration(self.finish(restored, image, **inputs), chosen, chosen.nfe, giant.case, model.name)
+        finished = self.finish(restored, image, **inputs)
+        return Restoration(finished, chosen, chosen.nfe, giant.case, model.name, giant.remark)
 
     def _pose(self, image: Any, inputs: Mapping[str, Any], model: BCM, label: Label | None) -> tuple[Problem, Back]:
         """The problem that a picture poses, and the way back to its kind."""

@@ -1,22 +1,28 @@
 """Super-resolution: a larger picture that gives the small one back when it is scaled down again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .. import rasters
 from ..errors import RestoreError
 from ..giants import Giant
-from ..operators import Operator, Resize
+from ..model import BCM, Label, Noise
+from ..operators import Chain, Noisy, Operator, Points, Resize
 from ..operators.local_range import clamp_to_surroundings
+from ..operators.points import looks_sampled
 from ..operators.resize import REACH
 from ..rasters import Raster, bands, widened
-from .arrays import to_tensor
+from ..schemes import Progress, Scheme
+from .arrays import Back, to_tensor
 from .base import Problem, Task
+from .small import Flaw, flaw, sample
 
 SCALES = (2, 3, 4, 8)
+SAMPLED = "sampled without a filter (nearest)"
 
 
 class Enlargement(Resize):
@@ -28,39 +34,125 @@ class Enlargement(Resize):
 
 
 class SuperResolve(Task):
-    """The operator is antialiased scaling down, as Pillow does it; the first estimate is exact under it."""
+    """The operator is antialiased scaling down, as Pillow does it; the first estimate is exact under it.
+
+    What else is wrong with the small picture comes after that, in a chain: quantisation if it is a JPEG, noise if there
+    is any. `run` restores the small picture first, and enlarges what it then is.
+    """
 
     name = "super-resolve"
     summary = "enlarges a picture 2, 3, 4 or 8 times"
 
-    def problem(self, image: Tensor, *, scale: int = 4, kernel: str = "bicubic", **inputs: Any) -> Problem:
+    def problem(
+        self,
+        image: Tensor,
+        *,
+        scale: int = 4,
+        kernel: str | None = None,
+        noise: float | None = None,
+        coefficients: Any = None,
+        **inputs: Any,
+    ) -> Problem:
         """The problem of enlarging a picture.
 
         Args:
             image: (B, 3, H, W) in [-1, 1].
             scale: how many times: 2, 3, 4 or 8.
-            kernel: what made it small: a filter of `bcm_restore.operators.Resize`, "box" for the means of pixels.
+            kernel: what made it small: a filter of `bcm_restore.operators.Resize`, "box" for the means of pixels, or
+                "nearest" for one of so many pixels. None: "nearest" if it looks like that, else "bicubic".
+            noise: standard deviation of the small picture's noise, in 8-bit steps; None: estimated.
+            coefficients: if the small picture is a JPEG, its own, from `bcm_restore.images.jpeg_coefficients`; the
+                picture is the decoded one, as stored in the file (orientation not applied).
 
         Raises:
-            RestoreError: the scale or the kernel is another one.
+            RestoreError: the scale, the kernel or the noise is another one.
         """
-        operator = _operator(image.shape[2:], scale, kernel)
-        return Problem(operator, image, _estimate(operator, image), case=f"x{scale}")
+        flaws = [flaw(one, noise, coefficients) for one in image.split(1)]
+        plain = _plain(image, scale, kernel, flaws)
+        if not any(flaws):
+            return plain
+        second: Operator = Noisy(torch.tensor([one.sigma if one else 0.0 for one in flaws]).repeat(_copies(plain)))
+        y = plain.y
+        if coefficients is not None and not noise:
+            inner = flaws[0].task.problem(image, **flaws[0].inputs)  # type: ignore[union-attr]
+            second, y = inner.operator, inner.y
+        chain = Chain(plain.operator, second)
+        start = plain.operator.upscale(plain.y)  # type: ignore[attr-defined]
+        return Problem(chain, y, chain.fit(start, y), case=plain.case, remark=plain.remark)
 
-    def giant(self, image: np.ndarray, *, scale: int = 4, kernel: str = "bicubic", **inputs: Any) -> Giant | None:
-        """See `Task.giant` and `problem`."""
-        if image.shape[0] * image.shape[1] * scale**2 <= rasters.LARGE:
+    def giant(
+        self,
+        image: np.ndarray,
+        *,
+        scale: int = 4,
+        kernel: str | None = None,
+        noise: float | None = None,
+        coefficients: Any = None,
+        **inputs: Any,
+    ) -> Giant | None:
+        """See `Task.giant` and `problem`. What else is wrong with the small picture is not in the operator."""
+        if image.shape[0] * image.shape[1] * scale**2 <= rasters.LARGE or kernel == "nearest":
             return None
-        return _Giant(image, scale, _operator(image.shape, scale, kernel))
+        middle = to_tensor(image[sample(*image.shape[:2])])[0]
+        found = flaw(middle, noise, coefficients)
+        remarks = [found.remark] if found else []
+        if kernel is None and looks_sampled(middle, found.sigma if found else 0.0):
+            remarks.append(f"{SAMPLED}, but too large to be taken so")
+        giant = _Giant(image, scale, _operator(image.shape, scale, kernel or "bicubic"), found)
+        giant.remark = "; ".join(remarks)
+        return giant
+
+    def solve(
+        self,
+        problems: Sequence[Problem],
+        scheme: Scheme,
+        model: BCM,
+        noises: Sequence[Noise],
+        progress: Progress | None = None,
+    ) -> list[Tensor]:
+        """See `Task.solve`. Of pictures restored twice, the mean."""
+        solved = super().solve(problems, scheme, model, noises, progress)
+        return [
+            torch.stack(x.chunk(_copies(problem))).mean(0) if _copies(problem) > 1 else x
+            for x, problem in zip(solved, problems, strict=True)
+        ]
+
+    def _pose(self, image: Any, inputs: Mapping[str, Any], model: BCM, label: Label | None) -> tuple[Problem, Back]:
+        """The problem of the small picture as it is without its flaws."""
+        problem, back = super()._pose(image, inputs, model, label)
+        if not isinstance(problem.operator, Chain):
+            return problem, back
+        damaged = to_tensor(image)[0].to(model.device).split(1)
+        flaws = [flaw(one, inputs.get("noise"), inputs.get("coefficients")) for one in damaged]
+        small = [
+            found.restored((one + 1) / 2, model, label) * 2 - 1 if found else one
+            for one, found in zip(damaged, flaws, strict=True)
+        ]
+        operator = problem.operator.first
+        y = torch.cat(small * _copies(problem))
+        x = _estimate(operator, y)
+        return Problem(operator, y, x, case=problem.case, labels=problem.labels, remark=problem.remark), back
+
+    def _giant(self, image: Any, inputs: Mapping[str, Any], model: BCM) -> Giant | None:
+        """That of the small picture as it is without its flaw."""
+        giant = super()._giant(image, inputs, model)
+        if isinstance(giant, _Giant):
+            giant.restore_small(model)
+        return giant
 
 
 class _Giant(Giant):
     """Enlarging (h, w[, 3]) pixels."""
 
-    def __init__(self, image: np.ndarray, scale: int, operator: Resize) -> None:
+    def __init__(self, image: np.ndarray, scale: int, operator: Resize, found: Flaw | None) -> None:
         super().__init__(operator.image_size, case=f"x{scale}")
-        self._image, self._scale, self._operator = image, scale, operator
+        self._image, self._scale, self._operator, self._flaw = image, scale, operator, found
         self.unit, self.reach = scale, REACH * scale
+
+    def restore_small(self, model: BCM) -> None:
+        """Takes its flaw out of the small picture."""
+        if self._flaw:
+            self._image, self._flaw = self._flaw.restored(self._image, model), None
 
     def begin(self, x: Raster) -> None:
         for rows in bands(self.size, self.unit):
@@ -75,11 +167,30 @@ class _Giant(Giant):
         return to_tensor(self._image[rows.start // self._scale : rows.stop // self._scale])[0]
 
 
-def _operator(size: Sequence[int], scale: int, kernel: str) -> Enlargement:
+def _plain(image: Tensor, scale: int, kernel: str | None, flaws: Sequence[Flaw | None]) -> Problem:
+    """The problem of a small picture with no flaw."""
+    remarks = [found.remark for found in flaws if found]
+    if kernel is None:
+        sampled = len(flaws) == 1 and looks_sampled(image, flaws[0].sigma if flaws[0] else 0.0)
+        kernel = "nearest" if sampled else "bicubic"
+        remarks += [SAMPLED] * sampled
+    operator = _operator(image.shape[2:], scale, kernel)
+    y = image if kernel != "nearest" else torch.cat([image, image])
+    return Problem(operator, y, _estimate(operator, y), case=f"x{scale}", remark="; ".join(dict.fromkeys(remarks)))
+
+
+def _copies(problem: Problem) -> int:
+    """How many times each picture is restored."""
+    operator = problem.operator.first if isinstance(problem.operator, Chain) else problem.operator
+    return 2 if isinstance(operator, Points) else 1
+
+
+def _operator(size: Sequence[int], scale: int, kernel: str) -> Any:
     if scale not in SCALES:
         raise RestoreError(f"scale {scale} has no schemes; use {', '.join(map(str, SCALES))}")
-    return Enlargement((size[0] * scale, size[1] * scale), scale=scale, filter=kernel)
+    large = size[0] * scale, size[1] * scale
+    return Points(large, scale) if kernel == "nearest" else Enlargement(large, scale=scale, filter=kernel)
 
 
-def _estimate(operator: Resize, y: Tensor) -> Tensor:
+def _estimate(operator: Any, y: Tensor) -> Tensor:
     return operator.fit(operator.upscale(y), y)

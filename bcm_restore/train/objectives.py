@@ -162,7 +162,7 @@ def flow_map(
         there = flow.land(x[some], raw[some], at[some], to[some])
         labels = None if off.labels is None else off.labels[some]
         back = target.traverse(there, to[some], at[some], labels) - x[some]
-        squares = (back.square() / (at[some].pixel ** 2 + flow.sigma_data**2))
+        squares = back.square() / (at[some].pixel ** 2 + flow.sigma_data**2)
         terms["soft"] = len(raw[some]) / len(off) * in_hole(squares, off[some]).mean()
     return terms
 
