@@ -13,6 +13,7 @@ from .. import rasters, schemes
 from ..errors import RestoreError
 from ..giants import Giant
 from ..model import BCM, Label
+from ..operators import Jpeg as JpegOperator
 from ..operators import Noisy, Operator, estimate_noise
 from ..operators.dct import LEVELS
 from ..rasters import Raster
@@ -88,7 +89,7 @@ def flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | None:
 
     Args:
         image: in [-1, 1].
-        noise: its standard deviation in 8-bit steps; None: estimated, unless there are coefficients.
+        noise: its standard deviation in 8-bit steps; None: estimated, unless it is a JPEG.
         coefficients: if it is a JPEG, its own.
 
     Raises:
@@ -96,7 +97,7 @@ def flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | None:
     """
     if noise is not None and not (math.isfinite(noise) and 0 <= noise <= 255):
         raise RestoreError(f"noise {noise}: give its standard deviation in 8-bit steps, 0 (none) to 255")
-    if not noise and coefficients is not None:
+    if not noise and coefficients is not None and _is_known(coefficients):
         return Flaw(Jpeg(), {"coefficients": coefficients}, "a JPEG, restored as such first")
     sigma = estimate_noise(image) if noise is None else noise / LEVELS
     if not sigma:
@@ -104,6 +105,15 @@ def flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | None:
     found = "noise" if noise is None else "given noise"
     remark = f"{found} of standard deviation {sigma * LEVELS:.2g} of 255, taken out first"
     return Flaw(Denoising(), {"sigma": sigma}, remark, sigma)
+
+
+def _is_known(coefficients: Any) -> bool:
+    """Whether it is a JPEG that can be restored as such; of the rest the pixels are taken."""
+    try:
+        JpegOperator(coefficients)
+    except RestoreError:
+        return False
+    return True
 
 
 def sample(height: int, width: int) -> slice:

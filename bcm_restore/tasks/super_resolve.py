@@ -1,7 +1,7 @@
 """Super-resolution: a larger picture that gives the small one back when it is scaled down again."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from ..rasters import Raster, bands, widened
 from ..schemes import Progress, Scheme
 from .arrays import Back, to_tensor
 from .base import Problem, Task
+from .jpeg import Jpeg
 from .small import Flaw, flaw, sample
 
 SCALES = (2, 3, 4, 8)
@@ -67,18 +68,18 @@ class SuperResolve(Task):
         Raises:
             RestoreError: the scale, the kernel or the noise is another one.
         """
-        flaws = [flaw(one, noise, coefficients) for one in image.split(1)]
-        plain = _plain(image, scale, kernel, flaws)
-        if not any(flaws):
+        found = _find(image, kernel, noise, coefficients)
+        plain = _plain(image, scale, found)
+        if not any(found.flaws):
             return plain
-        second: Operator = Noisy(torch.tensor([one.sigma if one else 0.0 for one in flaws]).repeat(_copies(plain)))
-        y = plain.y
-        if coefficients is not None and not noise:
-            inner = flaws[0].task.problem(image, **flaws[0].inputs)  # type: ignore[union-attr]
+        operator, y = plain.operator, plain.y
+        sigmas = torch.tensor([one.sigma if one else 0.0 for one in found.flaws])
+        second: Operator = Noisy(sigmas.repeat(_copies(operator)))
+        if not sigmas.any():  # a JPEG
+            inner = Jpeg().problem(image, coefficients=coefficients)
             second, y = inner.operator, inner.y
-        chain = Chain(plain.operator, second)
-        start = plain.operator.upscale(plain.y)  # type: ignore[attr-defined]
-        return Problem(chain, y, chain.fit(start, y), case=plain.case, remark=plain.remark)
+        chain = Chain(operator, second)
+        return Problem(chain, y, chain.fit(operator.upscale(plain.y), y), case=plain.case, remark=plain.remark)  # type: ignore[attr-defined]
 
     def giant(
         self,
@@ -93,13 +94,10 @@ class SuperResolve(Task):
         """See `Task.giant` and `problem`. What else is wrong with the small picture is not in the operator."""
         if image.shape[0] * image.shape[1] * scale**2 <= rasters.LARGE or kernel == "nearest":
             return None
-        middle = to_tensor(image[sample(*image.shape[:2])])[0]
-        found = flaw(middle, noise, coefficients)
-        remarks = [found.remark] if found else []
-        if kernel is None and looks_sampled(middle, found.sigma if found else 0.0):
-            remarks.append(f"{SAMPLED}, but too large to be taken so")
-        giant = _Giant(image, scale, _operator(image.shape, scale, kernel or "bicubic"), found)
-        giant.remark = "; ".join(remarks)
+        found = _find(to_tensor(image[sample(*image.shape[:2])])[0], kernel, noise, coefficients)
+        sampled = found.kernel == "nearest"
+        giant = _Giant(image, scale, _operator(image.shape, scale, "bicubic" if sampled else found.kernel))
+        giant.flaw, giant.remark = found.flaws[0], found.remark + ", but too large to be taken so" * sampled
         return giant
 
     def solve(
@@ -113,25 +111,25 @@ class SuperResolve(Task):
         """See `Task.solve`. Of pictures restored twice, the mean."""
         solved = super().solve(problems, scheme, model, noises, progress)
         return [
-            torch.stack(x.chunk(_copies(problem))).mean(0) if _copies(problem) > 1 else x
+            torch.stack(x.chunk(_copies(problem.operator))).mean(0) if _copies(problem.operator) > 1 else x
             for x, problem in zip(solved, problems, strict=True)
         ]
 
     def _pose(self, image: Any, inputs: Mapping[str, Any], model: BCM, label: Label | None) -> tuple[Problem, Back]:
         """The problem of the small picture as it is without its flaws."""
-        problem, back = super()._pose(image, inputs, model, label)
-        if not isinstance(problem.operator, Chain):
-            return problem, back
-        damaged = to_tensor(image)[0].to(model.device).split(1)
-        flaws = [flaw(one, inputs.get("noise"), inputs.get("coefficients")) for one in damaged]
-        small = [
-            found.restored((one + 1) / 2, model, label) * 2 - 1 if found else one
-            for one, found in zip(damaged, flaws, strict=True)
-        ]
-        operator = problem.operator.first
-        y = torch.cat(small * _copies(problem))
-        x = _estimate(operator, y)
-        return Problem(operator, y, x, case=problem.case, labels=problem.labels, remark=problem.remark), back
+        damaged = to_tensor(image)[0]
+        found = _find(damaged, *(inputs.get(name) for name in ("kernel", "noise", "coefficients")))
+        clean = {**inputs, "kernel": found.kernel, "noise": 0, "coefficients": None}
+        problem, back = super()._pose(image, clean, model, label)
+        if any(found.flaws):
+            small = [
+                own.restored((one + 1) / 2, model, label) * 2 - 1 if own else one
+                for one, own in zip(damaged.split(1), found.flaws, strict=True)
+            ]
+            problem.y = torch.cat(small * _copies(problem.operator)).to(model.device)
+            problem.x = _estimate(problem.operator, problem.y)
+        problem.remark = found.remark
+        return problem, back
 
     def _giant(self, image: Any, inputs: Mapping[str, Any], model: BCM) -> Giant | None:
         """That of the small picture as it is without its flaw."""
@@ -144,15 +142,17 @@ class SuperResolve(Task):
 class _Giant(Giant):
     """Enlarging (h, w[, 3]) pixels."""
 
-    def __init__(self, image: np.ndarray, scale: int, operator: Resize, found: Flaw | None) -> None:
+    flaw: Flaw | None = None
+
+    def __init__(self, image: np.ndarray, scale: int, operator: Resize) -> None:
         super().__init__(operator.image_size, case=f"x{scale}")
-        self._image, self._scale, self._operator, self._flaw = image, scale, operator, found
+        self._image, self._scale, self._operator = image, scale, operator
         self.unit, self.reach = scale, REACH * scale
 
     def restore_small(self, model: BCM) -> None:
         """Takes its flaw out of the small picture."""
-        if self._flaw:
-            self._image, self._flaw = self._flaw.restored(self._image, model), None
+        if self.flaw:
+            self._image, self.flaw = self.flaw.restored(self._image, model), None
 
     def begin(self, x: Raster) -> None:
         for rows in bands(self.size, self.unit):
@@ -167,22 +167,36 @@ class _Giant(Giant):
         return to_tensor(self._image[rows.start // self._scale : rows.stop // self._scale])[0]
 
 
-def _plain(image: Tensor, scale: int, kernel: str | None, flaws: Sequence[Flaw | None]) -> Problem:
-    """The problem of a small picture with no flaw."""
-    remarks = [found.remark for found in flaws if found]
+class _Found(NamedTuple):
+    """What was found out about small pictures."""
+
+    kernel: str
+    flaws: list[Flaw | None]  # one a picture
+    remark: str
+
+
+def _find(image: Tensor, kernel: str | None, noise: float | None, coefficients: Any) -> _Found:
+    """See `SuperResolve.problem`."""
+    flaws = [flaw(one, noise, coefficients) for one in image.split(1)]
+    remarks = list(dict.fromkeys(one.remark for one in flaws if one))
     if kernel is None:
         sampled = len(flaws) == 1 and looks_sampled(image, flaws[0].sigma if flaws[0] else 0.0)
         kernel = "nearest" if sampled else "bicubic"
         remarks += [SAMPLED] * sampled
-    operator = _operator(image.shape[2:], scale, kernel)
-    y = image if kernel != "nearest" else torch.cat([image, image])
-    return Problem(operator, y, _estimate(operator, y), case=f"x{scale}", remark="; ".join(dict.fromkeys(remarks)))
+    return _Found(kernel, flaws, "; ".join(remarks))
 
 
-def _copies(problem: Problem) -> int:
+def _plain(image: Tensor, scale: int, found: _Found) -> Problem:
+    """The problem of small pictures with no flaw."""
+    operator = _operator(image.shape[2:], scale, found.kernel)
+    y = image.repeat(_copies(operator), 1, 1, 1) if _copies(operator) > 1 else image
+    return Problem(operator, y, _estimate(operator, y), case=f"x{scale}", remark=found.remark)
+
+
+def _copies(operator: Operator) -> int:
     """How many times each picture is restored."""
-    operator = problem.operator.first if isinstance(problem.operator, Chain) else problem.operator
-    return 2 if isinstance(operator, Points) else 1
+    first = operator.first if isinstance(operator, Chain) else operator
+    return 2 if isinstance(first, Points) else 1
 
 
 def _operator(size: Sequence[int], scale: int, kernel: str) -> Any:
