@@ -14,7 +14,7 @@ from .local_range import clamp_to_surroundings
 
 HIGH, MIDDLE = (0.4, 0.5), (0.2, 0.3)  # cycles a pixel, along the rows and along the columns
 ALIASED = 0.3  # of 192 filtered pictures none has so much at the high ones, of as many sampled ones 89 % have more
-SMALLEST = 32  # pixels a side: of fewer nothing is known
+SMALLEST = 64  # pixels a side: of fewer nothing is known
 
 
 class Points(Operator):
