@@ -231,7 +231,7 @@ def test_operators_stay_as_they_are():
         as_operator("blur")
 
 
-@pytest.mark.parametrize("module", ["base", "mask", "banded", "resize"])
+@pytest.mark.parametrize("module", ["base", "mask", "banded", "resize", "chain", "noise"])
 def test_examples(module):
     results = doctest.testmod(importlib.import_module(f"bcm_restore.operators.{module}"))
     assert results.attempted > 0 and results.failed == 0

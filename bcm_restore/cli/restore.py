@@ -272,8 +272,7 @@ class Cleaning(Restoring):
 
     def result(self, picture: "Picture", restoration: "Restoration") -> Result:
         """Both upright."""
-        found = super().result(picture, restoration)
-        return dataclasses.replace(found, before=found.before.upright(), after=found.after.upright())
+        return _upright(super().result(picture, restoration))
 
 
 @shared
@@ -309,27 +308,38 @@ class Enlarging(Restoring):
 
     task = "super-resolve"
     scale: int
+    noise: float | None
 
     def settings(self) -> dict[str, Any]:
-        """With the scale."""
-        return super().settings() | {"scale": self.scale}
+        """With the scale and the noise."""
+        return super().settings() | {"scale": self.scale, "noise": self.noise}
 
     def pixels(self, data: bytes) -> int:
         """See `Steps`."""
         return super().pixels(data) * self.scale**2
 
     def read(self, source: Path, data: bytes) -> Loaded:
-        """A picture that can become that large."""
+        """A picture that can become that large; a JPEG as stored, as its coefficients belong to the stored pixels."""
         from .. import images
 
-        picture = images.read(source, max_pixels=self.options.most_pixels, data=data)
+        coefficients = images.jpeg_coefficients(source, max_pixels=self.options.most_pixels, data=data)
+        upright = coefficients is None
+        picture = images.read(source, upright=upright, max_pixels=self.options.most_pixels, data=data)
         height, width = picture.size
         if height * width * self.scale**2 > MAX_RESULT:
             raise RestoreError(
                 f"{source}: {width * self.scale}x{height * self.scale} is more than {MAX_RESULT // 10**6} megapixels; "
                 "use a smaller --scale"
             )
-        return Loaded(source, picture, {"scale": self.scale})
+        return Loaded(source, picture, {"scale": self.scale, "noise": self.noise, "coefficients": coefficients})
+
+    def result(self, picture: "Picture", restoration: "Restoration") -> Result:
+        """Both upright."""
+        return _upright(super().result(picture, restoration))
+
+
+def _upright(found: Result) -> Result:
+    return dataclasses.replace(found, before=found.before.upright(), after=found.after.upright())
 
 
 @shared
@@ -337,13 +347,22 @@ def super_resolve(
     arguments: Inputs,
     options: Batch,
     scale: Annotated[Scale, typer.Option(help="How many times larger.")] = Scale.X4,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            help="Standard deviation of the pictures' noise, of 255; 0: none. Estimated unless given.",
+            min=0,
+            max=255,
+            metavar="S",
+        ),
+    ] = None,
 ) -> None:
     """Enlarge pictures 2, 3, 4 or 8 times.
 
-    Scaled down again, the result gives the input back. The output is photo_x4.png beside photo.png, or the folder
-    dir_x4 beside dir.
+    Scaled down again, the result gives the input back; of a JPEG or a noisy picture, what it is without artefacts or
+    noise. The output is photo_x4.png beside photo.png, or the folder dir_x4 beside dir.
 
     Example: bcm-restore super-resolve photo.png --scale 2
     """
-    steps = Enlarging(options=options, scale=int(scale.value))
+    steps = Enlarging(options=options, scale=int(scale.value), noise=noise)
     restore(arguments, Naming(f"_x{steps.scale}", "_x[2348]", steps.task), steps)

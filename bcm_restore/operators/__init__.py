@@ -1,19 +1,26 @@
 """Degradations and their pseudo-inverses: objects with `A(x)`, `pinv(y)` and `fit(x, y)`. Noise is no part of them."""
 
 from .base import Operator, as_operator
+from .chain import Chain
 from .dct import standard_tables
 from .jpeg import Coefficients, Jpeg
 from .jpeg_search import estimate_quality
 from .mask import Mask
+from .noise import Noisy, estimate_noise
+from .points import Points
 from .resize import Resize
 
 __all__ = [
+    "Chain",
     "Coefficients",
     "Jpeg",
     "Mask",
+    "Noisy",
     "Operator",
+    "Points",
     "Resize",
     "as_operator",
+    "estimate_noise",
     "estimate_quality",
     "standard_tables",
 ]

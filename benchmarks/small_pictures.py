@@ -1,0 +1,102 @@
+"""Super-resolution of small pictures as people have them, beside Pillow's bicubic: benchmarks/small_pictures.md.
+
+    python benchmarks/small_pictures.py [--model NAME|FILE] [--scale S ...] [--nfe N] FOLDER ...
+
+Centre crops (256x256, smaller where the picture is) are made small, by Pillow's bicubic unless the row says otherwise,
+and get what the row says; what they become is compared with the crops. Differences in dB are means over pictures.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from bcm_restore import images, tasks
+from bcm_restore.metrics import psnr
+
+SIDE = 256
+
+Small = tuple[np.ndarray, dict[str, Any]]  # the picture and what the task is given besides
+Damage = Callable[[Image.Image, tuple[int, int], int], Small]  # of a clean picture, the small size and its number
+
+
+def crops(folder: Path) -> Iterator[Image.Image]:
+    for path in sorted(folder.iterdir()):
+        if images.is_image(path):
+            picture = Image.open(path).convert("RGB")
+            width, height = (min(SIDE, side // 8 * 8) for side in picture.size)
+            left, top = (picture.width - width) // 2, (picture.height - height) // 2
+            yield picture.crop((left, top, left + width, top + height))
+
+
+def filtered(filter: Image.Resampling) -> Damage:
+    return lambda clean, size, number: (np.asarray(clean.resize(size, filter)), {})
+
+
+def by_opencv(filter: int) -> Damage:
+    return lambda clean, size, number: (cv2.resize(np.asarray(clean), size, interpolation=filter), {})
+
+
+def noisy(sigma: float) -> Damage:
+    def damage(clean: Image.Image, size: tuple[int, int], number: int) -> Small:
+        noise = sigma * np.random.default_rng(number).standard_normal((*size[::-1], 3))
+        small = np.asarray(clean.resize(size, Image.Resampling.BICUBIC)) + noise
+        return small.round().clip(0, 255).astype(np.uint8), {}
+
+    return damage
+
+
+def compressed(quality: int) -> Damage:
+    def damage(clean: Image.Image, size: tuple[int, int], number: int) -> Small:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "small.jpg"
+            clean.resize(size, Image.Resampling.BICUBIC).save(path, quality=quality)
+            return images.read(path).pixels, {"coefficients": images.jpeg_coefficients(path)}
+
+    return damage
+
+
+ROWS: dict[str, Damage] = {
+    "clean": filtered(Image.Resampling.BICUBIC),
+    **{f"noise, sigma {sigma}": noisy(sigma) for sigma in (2, 5, 10)},
+    **{f"JPEG, quality {quality}": compressed(quality) for quality in (30, 60, 90)},
+    "by Pillow's Lanczos": filtered(Image.Resampling.LANCZOS),
+    "by OpenCV's area": by_opencv(cv2.INTER_AREA),
+    "by Pillow's nearest": filtered(Image.Resampling.NEAREST),
+    "by OpenCV's nearest": by_opencv(cv2.INTER_NEAREST),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--scale", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--nfe", type=int, default=tasks.DEFAULT_NFE)
+    parser.add_argument("--model", default=None)
+    options = parser.parse_args()
+    model, task = tasks.base.ready(options.model), tasks.get("super-resolve")
+    print("| pictures | scale | small picture | bicubic, dB | gain | least | greatest | said |")
+    print("| --- " * 8 + "|")
+    for folder in options.folders:
+        clean = list(crops(folder))
+        for scale in options.scale:
+            for row, damage in ROWS.items():
+                base, gains, said = [], [], 0
+                for number, picture in enumerate(clean):
+                    small, inputs = damage(picture, (picture.width // scale, picture.height // scale), number)
+                    made = task.run(small, scale=scale, nfe=options.nfe, model=model, **inputs)
+                    bicubic = np.asarray(Image.fromarray(small).resize(picture.size, Image.Resampling.BICUBIC))
+                    base.append(psnr(bicubic, np.asarray(picture)))
+                    gains.append(psnr(made.image, np.asarray(picture)) - base[-1])
+                    said += bool(made.remark)
+                figures = f"{np.mean(base):.2f} | {np.mean(gains):+.2f} | {min(gains):+.2f} | {max(gains):+.2f}"
+                print(f"| {folder.name} ({len(clean)}) | x{scale} | {row} | {figures} | {said} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
