@@ -127,7 +127,7 @@ def test_a_disk_that_fails_at_any_tile_ends_the_run_in_one_line(photograph, brok
             return whole(raster, *arguments)
 
         monkeypatch.setattr(Raster, broken, call)
-        tasks.get("inpaint").run(photograph, mask=lines(), model=toy(), nfe=1)
+        tasks.get("inpaint").run(photograph, mask=lines(), model=toy(), scheme="level 0.06, mean, fit")
         return len(calls)
 
     whole = getattr(Raster, broken)
