@@ -70,8 +70,8 @@ def test_help_begins_with_what_everyone_needs_and_ends_with_clusters(cli, monkey
     monkeypatch.setenv("COLUMNS", "200")
     text = cli("inpaint", "--help").stdout
     named = re.findall(r"^│ \*? *(--[\w-]+)", text, re.MULTILINE)
-    assert named[:5] == ["--mask", "--invert-mask", "--grow", "--fit-mask", "--output"]
-    assert set(named[5:13]) >= {"--overwrite", "--nfe", "--model", "--format", "--quality", "--compare", "--recursive"}
+    assert named[:6] == ["--mask", "--invert-mask", "--mask-threshold", "--grow", "--fit-mask", "--output"]
+    assert set(named[6:14]) >= {"--overwrite", "--nfe", "--model", "--format", "--quality", "--compare", "--recursive"}
     assert named[-3:] == ["--join", "--engine", "--address"]
     panels = re.findall(r"^╭─ (\w+)", text, re.MULTILINE)
     assert panels == ["Arguments", "Options", "Output", "Model", "Input", "Cluster"]

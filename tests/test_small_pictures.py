@@ -156,7 +156,7 @@ def test_a_jpeg_is_enlarged_to_what_gives_it_back(fringe, quick, quality, tmp_pa
     large = torch.from_numpy(SR.restore(decoded / 255, **how)).permute(2, 0, 1)[None].float() * 2 - 1
     operator = Chain(Resize((128, 128), scale=2), Jpeg(coefficients))
     again, file = operator.A(large), operator.second.y
-    assert sum(int((a != b).sum()) for a, b in zip(again, file, strict=True)) < 0.02 * sum(y.numel() for y in file)
+    assert sum(int((a != b).sum()) for a, b in zip(again, file, strict=True)) < 0.03 * sum(y.numel() for y in file)
 
 
 @pytest.mark.parametrize("how", ["nearest", "opencv"])

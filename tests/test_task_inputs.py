@@ -264,7 +264,7 @@ def test_several_jpegs_have_each_their_own_quality(quick, portrait, tmp_path):
         ("inpaint", {"masks": 4}, "did you mean 'mask'"),
         ("inpaint", {"device": "cuda"}, r"it belongs to the model: give model=load_model\(device=\.\.\.\)"),
         ("super-resolve", {"scales": 4}, "did you mean 'scale'"),
-        ("super-resolve", {"mask": None}, "it takes kernel, label"),
+        ("super-resolve", {"mask": None}, "it takes coefficients, kernel, label"),
         ("jpeg", {"qualty": 4}, "did you mean 'quality'"),
         ("interpolate", {"frame": 4}, "did you mean 'frames'"),
     ],

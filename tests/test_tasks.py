@@ -137,12 +137,12 @@ def test_inpaint_masks_that_do_not_fit_are_refused(portrait):
 
 
 def test_wide_and_thin_holes_have_their_own_schemes(portrait, model):
-    box = np.zeros((128, 128), bool)
+    box, large = np.zeros((2, 128, 128), bool)
     box[40:80, 40:80] = True
-    cases = [
-        tasks.get("inpaint").run(portrait, mask=mask, nfe=1, model=model).case for mask in (box, lines((128, 128)))
-    ]
-    assert cases == ["wide", "thin"]
+    large[20:100, 20:100] = True
+    masks = (box, lines((128, 128)), large)
+    cases = [tasks.get("inpaint").run(portrait, mask=mask, nfe=1, model=model).case for mask in masks]
+    assert cases == ["wide", "thin", "deep"]
 
 
 def test_a_200_pixel_hole_is_continued_smoothly(model):

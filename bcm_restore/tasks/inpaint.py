@@ -20,9 +20,12 @@ from .giant_fill import fill_raster
 from .holes import as_hole, beside, finite_in, integers_of, size_of
 from .transparency import without_hidden
 
-# A hole is wide where its pixels lie on average further than this from what is known, in pixels.
+# Distances of a hole's pixels from what is known, in pixels: holes are wide where the mean is larger than this,
 WIDE = 3.0
-DEEP = 256
+# and deep where the largest is larger than this: in the middle of such holes, colours that begin as noise drift
+DEEP = 33.0
+FURTHEST = 256  # that is looked at
+CASES = ("thin", "wide", "deep")
 
 
 class SeamlessMask(Mask):
@@ -55,10 +58,10 @@ class Inpaint(Task):
             RestoreError: see `holes.as_hole`.
         """
         hole = as_hole(mask, image.shape)
-        wide = max(_depth(mask) for mask in hole[:, 0].cpu().numpy()) > WIDE
+        case = max((_case(mask) for mask in hole[:, 0].cpu().numpy()), key=CASES.index)
         limits = known_range(image, hole.to(image.device))
-        operator = SeamlessMask(~hole, limits) if wide else Mask(~hole, limits)
-        return Problem(operator, image, fill_batch(image, hole), case="wide" if wide else "thin")
+        operator = Mask(~hole, limits) if case == "thin" else SeamlessMask(~hole, limits)
+        return Problem(operator, image, fill_batch(image, hole), case=case)
 
     def ignored(self, size: Sequence[int], *, mask: Any = None, **inputs: Any) -> Tensor | None:
         """See `Task.ignored`: what the mask marks."""
@@ -79,7 +82,7 @@ class Inpaint(Task):
         if image.shape[0] * image.shape[1] <= rasters.LARGE:
             return None
         hole = as_hole(mask, image.shape[:2])[0, 0].numpy()
-        return _Giant(image, hole, wide=_depth(hole) > WIDE)
+        return _Giant(image, hole, _case(hole))
 
     def finish(self, restored: Any, image: AnyImage, *, mask: Any = None, **inputs: Any) -> Any:
         """Floats don't survive the way to [-1, 1] and back to the last bit: known pixels come from the input."""
@@ -96,9 +99,9 @@ class Inpaint(Task):
 class _Giant(Giant):
     """Filling what is marked in (H, W[, 3]) pixels."""
 
-    def __init__(self, image: np.ndarray, hole: np.ndarray, wide: bool) -> None:
-        super().__init__(hole.shape, case="wide" if wide else "thin")
-        self._image, self._hole, self._wide = image, hole, wide
+    def __init__(self, image: np.ndarray, hole: np.ndarray, case: str) -> None:
+        super().__init__(hole.shape, case=case)
+        self._image, self._hole, self._seamless = image, hole, case != "thin"
         self._mask = Mask(torch.from_numpy(~hole)[None, None])
 
     def begin(self, x: Raster) -> None:
@@ -120,14 +123,14 @@ class _Giant(Giant):
         return self._mask.crop(rows, columns).known
 
     def fit_tile(self, x: Tensor, rows: slice, columns: slice) -> Tensor | None:
-        if self._wide:
+        if self._seamless:
             return None
         y = to_tensor(self._image[rows, columns])[0]
         return self._mask.crop(rows, columns).fit(x, y.to(x.device))
 
     def fit(self, x: Raster, fitted: Raster) -> None:
         """As `SeamlessMask` does where the hole is wide."""
-        if not self._wide:
+        if not self._seamless:
             super().fit(x, fitted)
             return
         for rows in bands(self.size):
@@ -154,14 +157,17 @@ def fill_batch(images: Tensor, hole: Tensor) -> Tensor:
     return filled
 
 
-def _depth(hole: np.ndarray) -> float:
-    """Mean distance of the unknown pixels from what is known, in pixels, none taken for more than DEEP; 0 without any.
+def _case(hole: np.ndarray) -> str:
+    """One of CASES, by the distances of the unknown pixels from what is known.
 
     By bands: distances of a whole large picture would take eight times its memory.
     """
-    total, count = 0.0, int(np.count_nonzero(hole))
+    total, largest, count = 0.0, 0.0, int(np.count_nonzero(hole))
     for rows in bands(hole.shape):
-        outer, inner = widened(rows, DEEP, len(hole))
+        outer, inner = widened(rows, FURTHEST, len(hole))
         distances = cv2.distanceTransform(hole[outer].astype(np.uint8), cv2.DIST_L2, 3)[inner]
-        total += float(np.minimum(distances, DEEP)[hole[rows]].sum(dtype=np.float64))
-    return total / max(count, 1)
+        found = np.minimum(distances, FURTHEST)[hole[rows]]
+        total, largest = total + float(found.sum(dtype=np.float64)), max(largest, float(found.max(initial=0.0)))
+    if largest > DEEP:
+        return "deep"
+    return "wide" if total > WIDE * count else "thin"
