@@ -149,7 +149,7 @@ def test_the_memory_of_large_pictures_goes_back_to_the_system(monkeypatch):
     def read(n: int, enter: pipeline.Enter) -> list[np.ndarray]:
         enter(10)
         sizes.append(resident())
-        return [np.ones(1 << 13) for _ in range(2000)]
+        return [np.ones(1 << 13) for _ in range(6000)]
 
     def write(n: int, made: list[np.ndarray]) -> None:
         sizes.append(resident())
