@@ -15,6 +15,7 @@ import numpy as np
 
 from . import images
 from .errors import RestoreError
+from .rasters import bands
 from .ringing import CLEAR, noise_floor
 
 LOOKS = "white strokes on black, any colour on transparent or on one flat colour, or strokes on a copy of the picture"
@@ -148,7 +149,7 @@ def _strokes_on_copy(mask: np.ndarray, photo: np.ndarray, visible: np.ndarray | 
         return None
     difference, outline = np.empty(mask.shape[:2], np.uint8), np.empty(mask.shape[:2], np.uint8)
     [ground], _ = _frequent(photo, 1)
-    for rows in _bands(mask):
+    for rows in bands(mask.shape[:2]):
         difference[rows] = _distance(_colours(mask[rows]), _colours(photo[rows]))
         outline[rows] = _distance(_colours(photo[rows]), ground)
     seen = slice(None) if visible is None else visible
@@ -315,7 +316,7 @@ def _light(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
     """Luminance over black, of the type of the pixels; any light is at least 1."""
     full = int(np.iinfo(pixels.dtype).max)
     light = np.empty(pixels.shape[:2], pixels.dtype)
-    for rows in _bands(pixels):
+    for rows in bands(pixels.shape[:2]):
         part = pixels[rows].astype(np.float64)
         if part.ndim == 3:
             part = part @ np.array([0.299, 0.587, 0.114])
@@ -329,7 +330,7 @@ def _light(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
 def _distances(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
     """How far each pixel is from a colour, (H, W)."""
     out = np.empty(pixels.shape[:2], pixels.dtype)
-    for rows in _bands(pixels):
+    for rows in bands(pixels.shape[:2]):
         out[rows] = _distance(_colours(pixels[rows]), colour)
     return out
 
@@ -350,9 +351,3 @@ def _levels(values: np.ndarray, *, up: bool) -> np.ndarray:
     if values.dtype == np.uint8:
         return values
     return ((values.astype(np.uint32) + 255 * up) >> 8).clip(max=255).astype(np.uint8)
-
-
-def _bands(pixels: np.ndarray) -> Iterator[slice]:
-    """Rows in parts of about a million pixels: differences of the whole would take many times its memory."""
-    step = max(1, SAMPLE // pixels.shape[1])
-    return (slice(top, min(top + step, len(pixels))) for top in range(0, len(pixels), step))

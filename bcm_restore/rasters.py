@@ -137,6 +137,14 @@ def bands(size: tuple[int, int], unit: int = 1) -> Iterator[slice]:
     return (slice(top, min(top + step, height)) for top in range(0, height, step))
 
 
+def middle(size: tuple[int, int], most: int, unit: int = 1) -> slice:
+    """Rows in the middle of an image of `size` = (H, W), with about `most` pixels, cut at multiples of `unit`."""
+    height, width = size
+    rows = max(most // max(width, 1) // unit, 1) * unit
+    start = max(height - rows, 0) // 2 // unit * unit
+    return slice(start, min(start + rows, height))
+
+
 def tiles(size: tuple[int, int], side: int) -> Iterator[tuple[slice, slice]]:
     """The rows and columns of tiles of at most `side` pixels a side, one row of tiles after the other."""
     for top in range(0, size[0], side):

@@ -1,6 +1,6 @@
 """Seconds of a training step on this device: a line of benchmarks/training.md.
 
-    python benchmarks/gpu_steps.py RECIPE DATA [--start MODEL] [--teacher KIND]
+    python benchmarks/gpu_steps.py RECIPE DATA [--batch N]
 
 Compiles first; measures alone on the device, however many of these run at a time.
 """
@@ -23,17 +23,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("data")
-    parser.add_argument("--network", type=Path, help="recipe whose [network] is taken, with random weights")
-    parser.add_argument("--ffdnet", help="file of the teacher's weights, in place of the recipe's teacher")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--steps", type=int, default=20)
     options = parser.parse_args()
     config = read_config(options.recipe)
-    network = read_config(options.network).network if options.network else config.network
-    config = dataclasses.replace(config, start=None, network=network)
-    if options.ffdnet:
-        teacher = dataclasses.replace(config.teacher, kind="ffdnet", source=options.ffdnet)
-        config = dataclasses.replace(config, teacher=teacher)
     if options.batch:
         config = dataclasses.replace(config, run=dataclasses.replace(config.run, batch=options.batch))
     config = start.with_options(config, sources=(options.data,))

@@ -80,8 +80,8 @@ class Restoring(Steps):
         ]
 
     def result(self, picture: "Picture", restoration: "Restoration") -> Result:
-        """What becomes of the picture."""
-        return Result(picture, picture.with_pixels(restoration.image), restoration)
+        """What becomes of the picture, upright."""
+        return Result(picture.upright(), picture.with_pixels(restoration.image).upright(), restoration)
 
 
 def restore(arguments: list[str], naming: Naming, steps: Steps, apart: Iterable[Path] = ()) -> None:
@@ -130,7 +130,7 @@ class Inpainting(Restoring):
         import numpy as np
 
         found = super().restore(several, progress)
-        if any(wide(one.inputs["mask"]) for one in several):
+        if "_told" not in vars(self) and any(wide(one.inputs["mask"]) for one in several):
             _ = self._told
         for one, result in zip(several, found, strict=True):
             if one.picture.alpha is not None:
@@ -157,10 +157,9 @@ class Inpainting(Restoring):
 
 def wide(hole: "np.ndarray") -> bool:
     """Whether a hole, bool (H, W), is wider somewhere than a small model can fill with more than a smooth surface."""
-    import cv2
-    import numpy as np
+    from ..tasks.inpaint import distances
 
-    return bool(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5).max() > WIDE / 2)
+    return any(found.max(initial=0.0) > WIDE / 2 for found in distances(hole, 5))
 
 
 @shared
@@ -270,10 +269,6 @@ class Cleaning(Restoring):
         inks = dataclasses.replace(inks, colours=made.image, black=black)
         return self.result(loaded.picture, dataclasses.replace(made, image=inks.srgb()))
 
-    def result(self, picture: "Picture", restoration: "Restoration") -> Result:
-        """Both upright."""
-        return _upright(super().result(picture, restoration))
-
 
 @shared
 def jpeg_restore(
@@ -332,14 +327,6 @@ class Enlarging(Restoring):
                 "use a smaller --scale"
             )
         return Loaded(source, picture, {"scale": self.scale, "noise": self.noise, "coefficients": coefficients})
-
-    def result(self, picture: "Picture", restoration: "Restoration") -> Result:
-        """Both upright."""
-        return _upright(super().result(picture, restoration))
-
-
-def _upright(found: Result) -> Result:
-    return dataclasses.replace(found, before=found.before.upright(), after=found.after.upright())
 
 
 @shared

@@ -294,9 +294,16 @@ class Task(ABC):
         """The problem that a picture poses, and the way back to its kind."""
         tensor, back = to_tensor(image)
         check_values(tensor, self.ignored(tensor.shape, **inputs))
+        tensor, inputs, remark = self.restored_before(tensor, inputs, model, label)
         problem = self.problem(tensor.to(model.device), **inputs)
-        problem.labels = model.labels(label)
+        problem.labels, problem.remark = model.labels(label), remark or problem.remark
         return problem, back
+
+    def restored_before(
+        self, x: Tensor, inputs: Mapping[str, Any], model: BCM, label: Label | None
+    ) -> tuple[Tensor, Mapping[str, Any], str]:
+        """A picture (B, 3, H, W) in [-1, 1] without what is not in the problem, its inputs then, and what it was."""
+        return x, inputs, ""
 
     def solve(
         self,

@@ -1,6 +1,6 @@
 """Inpainting: what a mask marks is filled, and every other pixel stays as it is, to the bit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -157,16 +157,25 @@ def fill_batch(images: Tensor, hole: Tensor) -> Tensor:
     return filled
 
 
-def _case(hole: np.ndarray) -> str:
-    """One of CASES, by the distances of the unknown pixels from what is known.
+def distances(hole: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Distances (N,) of the unknown pixels from what is known, none taken for more than FURTHEST.
 
-    By bands: distances of a whole large picture would take eight times its memory.
+    By bands of rows: distances of a whole large picture would take eight times its memory.
+
+    Args:
+        hole: (H, W) bool, True where pixels are unknown.
+        size: 3 or 5, of OpenCV's masks: the larger is nearer to the true distance.
     """
-    total, largest, count = 0.0, 0.0, int(np.count_nonzero(hole))
     for rows in bands(hole.shape):
         outer, inner = widened(rows, FURTHEST, len(hole))
-        distances = cv2.distanceTransform(hole[outer].astype(np.uint8), cv2.DIST_L2, 3)[inner]
-        found = np.minimum(distances, FURTHEST)[hole[rows]]
+        found = cv2.distanceTransform(hole[outer].astype(np.uint8), cv2.DIST_L2, size)[inner]
+        yield np.minimum(found, FURTHEST)[hole[rows]]
+
+
+def _case(hole: np.ndarray) -> str:
+    """One of CASES, by the distances of the unknown pixels from what is known."""
+    total, largest, count = 0.0, 0.0, int(np.count_nonzero(hole))
+    for found in distances(hole, 3):
         total, largest = total + float(found.sum(dtype=np.float64)), max(largest, float(found.max(initial=0.0)))
     if largest > DEEP:
         return "deep"

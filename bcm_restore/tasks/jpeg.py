@@ -20,7 +20,7 @@ from ..operators.jpeg_history import quality_of_parts, sampling_of_parts
 from ..operators.jpeg_part import JpegPart
 from ..operators.jpeg_search import History
 from ..operators.local_range import cells
-from ..rasters import Raster, bands, widened
+from ..rasters import Raster, bands, middle, widened
 from .arrays import AnyImage, to_raster, to_tensor
 from .base import Problem, Task
 
@@ -72,10 +72,10 @@ class Jpeg(Task):
         if image.shape[0] * image.shape[1] <= rasters.LARGE:
             return None
         coefficients = _usable(coefficients, quality)
-        middle = _middle(image.shape[0], image.shape[1])
-        pixels = to_tensor(image[middle])[0]
+        rows = middle((image.shape[0], image.shape[1]), SAMPLE, 96)  # whole blocks, whatever the chroma
+        pixels = to_tensor(image[rows])[0]
         if coefficients is not None:
-            own = crop(coefficients, middle)
+            own = crop(coefficients, rows)
             history = _past(pixels, own, quality)
             if history is None:
                 return _Giant(image, coefficients, None)
@@ -172,14 +172,6 @@ def quality_of(image: np.ndarray) -> int | None:
 def _grey(image: np.ndarray) -> bool:
     parts = (image[rows] for rows in bands((image.shape[0], image.shape[1]), UNIT))
     return all(part.ndim == 2 or bool((part == part[..., :1]).all()) for part in parts)
-
-
-def _middle(height: int, width: int) -> slice:
-    """Rows in the middle of a large picture, as many as are enough to find out about its past; cut where blocks are."""
-    unit = 96  # whole blocks, whatever the chroma
-    rows = max(SAMPLE // width // unit, 1) * unit
-    start = max(height - rows, 0) // 2 // unit * unit
-    return slice(start, min(start + rows, height))
 
 
 def _past(pixels: Tensor, own: Any, quality: int | None) -> History | None:

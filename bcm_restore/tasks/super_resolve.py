@@ -15,15 +15,16 @@ from ..operators import Chain, Noisy, Operator, Points, Resize
 from ..operators.local_range import clamp_to_surroundings
 from ..operators.points import looks_sampled
 from ..operators.resize import REACH
-from ..rasters import Raster, bands, widened
+from ..rasters import Raster, bands, middle, widened
 from ..schemes import Progress, Scheme
 from .arguments import whole
-from .arrays import Back, to_tensor
+from .arrays import to_tensor
 from .base import Problem, Task
 from .jpeg import Jpeg
-from .small import Flaw, flaw, sample
+from .small import Flaw, flaw
 
 SCALES = (2, 3, 4, 8)
+SAMPLE = 1 << 22  # pixels of a large picture in which flaws are sought
 SAMPLED = "sampled without a filter (nearest)"
 
 
@@ -97,7 +98,9 @@ class SuperResolve(Task):
         scale = whole("scale", scale)
         if image.shape[0] * image.shape[1] * scale**2 <= rasters.LARGE or kernel == "nearest":
             return None
-        found = _find(to_tensor(image[sample(*image.shape[:2])])[0], kernel, noise, coefficients)
+        found = _find(
+            to_tensor(image[middle((image.shape[0], image.shape[1]), SAMPLE)])[0], kernel, noise, coefficients
+        )
         sampled = found.kernel == "nearest"
         giant = _Giant(image, scale, _operator(image.shape, scale, "bicubic" if sampled else found.kernel))
         giant.flaw, giant.remark = found.flaws[0], found.remark + ", but too large to be taken so" * sampled
@@ -118,21 +121,18 @@ class SuperResolve(Task):
             for x, problem in zip(solved, problems, strict=True)
         ]
 
-    def _pose(self, image: Any, inputs: Mapping[str, Any], model: BCM, label: Label | None) -> tuple[Problem, Back]:
-        """The problem of the small picture as it is without its flaws."""
-        damaged = to_tensor(image)[0]
-        found = _find(damaged, *(inputs.get(name) for name in ("kernel", "noise", "coefficients")))
-        clean = {**inputs, "kernel": found.kernel, "noise": 0, "coefficients": None}
-        problem, back = super()._pose(image, clean, model, label)
+    def restored_before(
+        self, x: Tensor, inputs: Mapping[str, Any], model: BCM, label: Label | None
+    ) -> tuple[Tensor, Mapping[str, Any], str]:
+        """The small picture without its flaws."""
+        found = _find(x, *(inputs.get(name) for name in ("kernel", "noise", "coefficients")))
         if any(found.flaws):
             small = [
                 own.restored((one + 1) / 2, model, label) * 2 - 1 if own else one
-                for one, own in zip(damaged.split(1), found.flaws, strict=True)
+                for one, own in zip(x.split(1), found.flaws, strict=True)
             ]
-            problem.y = torch.cat(small * _copies(problem.operator)).to(model.device)
-            problem.x = _estimate(problem.operator, problem.y)
-        problem.remark = found.remark
-        return problem, back
+            x = torch.cat(small)
+        return x, {**inputs, "kernel": found.kernel, "noise": 0, "coefficients": None}, found.remark
 
     def _giant(self, image: Any, inputs: Mapping[str, Any], model: BCM) -> Giant | None:
         """That of the small picture as it is without its flaw."""

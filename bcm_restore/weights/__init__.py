@@ -72,17 +72,15 @@ def load_model(
         RestoreError: there is no such file, it is not a model of this package's, or the overlap does not suit it.
     """
     path = find(name_or_path)
-    description, tensors = _described(path) if path.suffix.lower() in CHECKPOINTS else read(path)
+    if path.suffix.lower() in CHECKPOINTS:
+        from .convert import described
+
+        description, tensors = described(path)
+    else:
+        description, tensors = read(path)
     network = networks.build(description["architecture"], description["config"])
     _fill(network, tensors, path)
     return BCM(spread(network, tile, overlap), name=path.stem, device=device, dtype=dtype, **description["model"])
-
-
-def _described(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What `read` gives, for a checkpoint that does not say it."""
-    from . import convert
-
-    return convert.described(checkpoint)
 
 
 def save_model(
