@@ -1,4 +1,7 @@
-"""The errors that a user is meant to see."""
+"""The errors that a user is meant to see, and how errors are worded."""
+
+import os
+import traceback
 
 
 class RestoreError(ValueError):
@@ -19,3 +22,26 @@ class NoRoom(RestoreError):  # noqa: N818
 
 class NothingToRestore(RestoreError):  # noqa: N818
     """The input shows no trace of the damage that the task undoes."""
+
+
+def describe(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, RestoreError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}"
+    first_line = (str(error).strip().splitlines() or ["no further message"])[0]
+    return f"{type(error).__name__}: {first_line}; run again with --debug to see where"
+
+
+def portable(error: Exception) -> RestoreError:
+    """An error of the same meaning that can be sent to other processes, with its traceback."""
+    kind = type(error) if isinstance(error, RestoreError) else RestoreError
+    found = kind(describe(error))
+    vars(found)["_traceback"] = traced(error)
+    return found
+
+
+def traced(error: BaseException) -> str:
+    """The traceback of an error, also of one that comes from another process."""
+    return vars(error).get("_traceback") or "".join(traceback.format_exception(error))

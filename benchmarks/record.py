@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bcm_restore.bench import recorded
-from bcm_restore.cli.bench import benching, run
+from bcm_restore.bench.assembly import recorded_settings, run
 
 TABLES = Path(__file__).parent / "bench.md"
 INTRODUCTION = """# The bench on this package's pictures and on public sets
@@ -28,11 +28,8 @@ results of theirs.
 
 
 def record(name: str, data: Path | None) -> None:
-    results = run(
-        benching(
-            name, {"data": data, "output": Path("bench_recorded") / f"{name}_{data.name if data else 'scikit-image'}"}
-        )
-    )
+    output = Path("bench_recorded") / f"{name}_{data.name if data else 'scikit-image'}"
+    results = run(recorded_settings(name, data=data, output=output))
     results["command"] = f"bcm-restore bench reproduce {name}" + (f" --data {data.name}" if data else "")
     target = recorded.folder() / name / f"{results['data']['name']}.json"
     target.parent.mkdir(exist_ok=True)

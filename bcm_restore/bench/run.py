@@ -15,7 +15,7 @@ from .memory import peak
 from .pictures import Suite
 from .store import Record, Store, digest, key
 
-Told = Callable[[Record], None]  # called with each result
+OnResult = Callable[[Record], None]
 
 
 def check(suite: Suite, contestants: Sequence[Contestant]) -> None:
@@ -104,7 +104,7 @@ class Bench:
     def _load(self, case: str, who: str, names: Sequence[str]) -> Iterator[np.ndarray]:
         return (self.store.load(case, who, name) for name in names)
 
-    def run(self, case: Case, told: Told) -> Outcome:
+    def run(self, case: Case, on_result: OnResult) -> Outcome:
         """Restores and measures all samples of a case; one that fails is noted and left out."""
         outcome = Outcome(case, {contestant.name: [] for contestant in self.entered(case)})
         for sample in self.suite.samples(case):
@@ -117,7 +117,7 @@ class Bench:
                     outcome.notes.append(f"{contestant.name}, {sample.name}: {error}")
                     continue
                 outcome.records[contestant.name].append(record)
-                told(record)
+                on_result(record)
         return outcome
 
     def _keep(self, case: Case, sample: Sample) -> None:

@@ -17,8 +17,8 @@ from .generate import generate
 from .groups import add
 from .info import info, tasks
 from .interpolate import interpolate
-from .reconstruct import reconstruct
-from .restore import inpaint, jpeg_restore, super_resolve
+from .restore import inpaint, jpeg_restore, reconstruct, super_resolve
+from .run import group as run
 from .train import train
 from .tune import tune
 from .weights import group as weights
@@ -66,6 +66,7 @@ app = typer.Typer(
 
 for _command in (inpaint, jpeg_restore, super_resolve, interpolate, generate, reconstruct, train, tune, tasks, info):
     add(app, _command)
+app.add_typer(run)
 app.add_typer(bench)
 app.add_typer(weights)
 

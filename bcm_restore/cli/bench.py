@@ -1,7 +1,6 @@
 """The commands that compare methods of restoration."""
 
 import dataclasses
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,17 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import RestoreError
-from . import engine, printing, usage
+from . import printing, usage
 from .groups import add
 from .options import Evaluation, Reading, Report, numbers, option, shared
 
 if TYPE_CHECKING:
-    from ..bench.base import Case, Contestant
-    from ..bench.measures import Measure
-    from ..bench.pictures import Suite
-    from ..bench.run import Bench
-    from ..model import BCM
-    from ..schemes import Scheme
+    from ..bench.assembly import BenchSettings
 
 
 class Size(str, Enum):
@@ -105,133 +99,52 @@ class Benching(Reading, Evaluation):
 
 @shared
 def _bench(context: typer.Context, options: Benching) -> None:
-    if context.invoked_subcommand is None:
-        run(options)
-
-
-def run(options: Benching) -> dict[str, Any]:
-    """Runs a bench, writes its report, prints its tables.
-
-    Returns:
-        What is in results.json.
-
-    Raises:
-        RestoreError: an option makes no sense, or a contestant can't take part.
-    """
+    if context.invoked_subcommand is not None:
+        return
     if options.task is None:
         raise RestoreError("bench needs a --task: inpaint, jpeg, super-resolve or interpolate")
-    from .. import weights
-    from ..bench.export import export
-    from ..bench.measures import measures
-    from ..bench.run import Bench, check
-    from ..bench.store import Store
+    from ..bench.assembly import BenchSettings
 
-    suite = _suite(options)
-    models = {name: engine.load(options, name) for name in options.model or [weights.DEFAULT]}
-    contestants = _contestants(options, suite.cases, models)
-    check(suite, contestants)
-    if options.export:
-        export(suite, options.export, overwrite=options.overwrite)
-    columns = measures(options.task)
-    store = Store(options.output or Path(f"bench_{options.task}"), anew=options.overwrite)
-    try:
-        bench = Bench(suite, contestants, columns, store, next(iter(models.values())).device)
-        return _finish(bench, columns, _run(bench, columns, options), options)
-    finally:
-        store.close()
+    names = {field.name for field in dataclasses.fields(BenchSettings)}
+    given = {name: value for name, value in vars(options).items() if name in names and value is not None}
+    own: dict[str, Any] = {
+        "nfe": numbers(options.nfe),
+        "size": None if options.size is Size.NATIVE else int(options.size.value),
+        "solvers": [name.strip() for name in options.solvers.split(",") if name.strip()],
+        "precision": options.precision.value,
+        "max_pixels": options.most_pixels,
+        "command": _typed_command(),
+    }
+    _run(BenchSettings(**given | own), options.json)
 
 
-def _suite(options: Benching) -> "Suite":
-    from .. import masks
-    from ..bench import pictures
-    from ..bench.cases import cases
-
-    assert options.task is not None
-    mask = None if options.mask is None else masks.read(options.mask, max_pixels=options.most_pixels).hole
-    chosen = cases(options.task, options.case or (), mask)
-    size = None if options.size is Size.NATIVE else int(options.size.value)
-    clean = pictures.load(options.data, size, options.limit, max_pixels=options.most_pixels)
-    return pictures.Suite(clean, chosen, options.seed)
+def _typed_command() -> str:
+    """As it was typed."""
+    return shlex.join(["bcm-restore", *sys.argv[1:]])
 
 
-def _contestants(options: Benching, chosen: "Sequence[Case]", models: "dict[str, BCM]") -> "list[Contestant]":
-    """BCM first, then the solvers, then what others computed, then what needs no model."""
-    from ..bench.contestants.classical import classical
-    from ..bench.contestants.ours import FirstEstimate, Ours
-    from ..bench.contestants.outputs import outputs
-    from ..tasks import as_scheme
-
-    assert options.task is not None
-    nfes = numbers(options.nfe)
-    ways: list[int | Scheme] = [*nfes, *map(as_scheme, options.scheme or [])]
-    found: list[Contestant] = []
-    identities = {name: _identity(name) for name in models}
-    for name, model in models.items():
-        family = f"BCM {model.name}" if found else "BCM"
-        found += [
-            Ours(options.task, model, identities[name], way, family=family, label=options.label, seed=options.seed)
-            for way in ways
-        ]
-    names = [name.strip() for name in options.solvers.split(",") if name.strip()]
-    if names:
-        from ..bench.contestants.solvers import solvers
-
-        name, model = next(iter(models.items()))
-        found += solvers(names, nfes, model, identities[name], options.seed)
-    found += [outputs(text, chosen) for text in options.outputs or []]
-    for contestant in found:
-        if not any(map(contestant.suits, chosen)):
-            raise RestoreError(f"{contestant.name} can do nothing about {options.task}; leave it out")
-    without_model = [FirstEstimate(), *classical(options.task)] if options.classical else []
-    return [*found, *(contestant for contestant in without_model if any(map(contestant.suits, chosen)))]
-
-
-def _identity(model: str) -> dict[str, str]:
-    """What tells a model from all others: its file's content."""
-    from .. import weights
-    from ..files import digest
-
-    path = weights.find(model)
-    return {"name": path.stem, "sha256": digest(path)}
-
-
-def _run(bench: "Bench", columns: "dict[str, Measure]", options: Benching) -> dict[str, Any]:
-    """The results of all cases; the table of each is printed as soon as it is there."""
-    from ..bench.summary import summarise
+def _run(settings: "BenchSettings", as_json: bool) -> dict[str, Any]:
+    """Runs a bench and prints its tables, each as soon as it is there, or its results as JSON."""
+    from ..bench.assembly import assembled
     from .progress import Bar
 
-    facts = {"task": options.task, "command": shlex.join(["bcm-restore", *sys.argv[1:]])}
-    results = summarise(facts, bench, columns, [])
-    with Bar(bench.total, "results", quiet=options.json) as bar:
-        for case in bench.suite.cases:
-            outcome = bench.run(case, lambda record: bar.file(bench.pixels(record)))
-            own = summarise(facts, bench, columns, [outcome])
-            results = {**own, "cases": results["cases"] + own["cases"]}
-            if not options.json:
-                _print_table(results, case.name)
-                for note in outcome.notes:
-                    printing.note(f"{case.name}: {note}")
-    return results
+    def show(results: dict[str, Any], case: str, notes: Sequence[str]) -> None:
+        if not as_json:
+            _print_table(results, case)
+            for note in notes:
+                printing.note(f"{case}: {note}")
 
-
-def _finish(
-    bench: "Bench", columns: "dict[str, Measure]", results: dict[str, Any], options: Benching
-) -> dict[str, Any]:
-    """Writes the report."""
-    from ..bench import report
-    from ..files import atomic_path
-
-    folder = bench.store.folder
-    with atomic_path(folder / "results.json") as temporary:
-        temporary.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    report.write(results, folder, bench.store.load)
-    if options.json:
-        printing.document(results, indent=None)
-        return results
-    for column in columns.values():
-        if column.missing:
-            printing.note(f"{column.title}: n/a; {column.missing}")
-    printing.result(f"report: {folder / 'report.html'}")
+    with assembled(settings) as assembly:
+        with Bar(assembly.bench.total, "results", quiet=as_json) as bar:
+            results = assembly.run(bar.file, show)
+        assembly.write(results)
+        if as_json:
+            printing.document(results, indent=None)
+            return results
+        for column in assembly.columns.values():
+            if column.missing:
+                printing.note(f"{column.title}: n/a; {column.missing}")
+        printing.result(f"report: {assembly.bench.store.folder / 'report.html'}")
     return results
 
 
@@ -289,25 +202,20 @@ def reproduce(
     Example: bcm-restore bench reproduce inpaint
     """
     from ..bench import recorded, report
+    from ..bench.assembly import recorded_settings
 
     if name is None:
         for each in recorded.names():
             printing.result(f"{each}: {', '.join(recorded.data(each))}")
         return
     before = recorded.results(name, data.resolve().name if data else "scikit-image")
-    given = {"data": data, "device": device, "output": output or Path(f"bench_{name}"), "json": options.json}
-    now = run(benching(name, given))
+    settings = recorded_settings(
+        name, data=data, device=device, output=output or Path(f"bench_{name}"), command=_typed_command()
+    )
+    now = _run(settings, options.json)
     if not options.json:
         for line in report.compare(before, now).splitlines():
             printing.result(line)
-
-
-def benching(name: str, given: dict[str, Any]) -> Benching:
-    """The options of a recorded bench, and some of one's own."""
-    from ..bench import recorded
-
-    known = recorded.options(name)
-    return Benching(**known | {"size": Size(known.get("size", Size.MEDIUM.value))} | given)
 
 
 group = typer.Typer(

@@ -1,16 +1,16 @@
 """The command that makes pictures out of noise."""
 
-import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..batch import engine, planning
 from ..errors import RestoreError
-from . import engine, inputs, printing
-from .options import Files, shared
+from . import printing
+from .options import Files, settings, shared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,11 +47,12 @@ def generate(
     Example: bcm-restore generate --model bcm-imagenet64 --n 16 --schedule zigzag-3 --label tabby --grid cats.png
     """
     from .. import images, samplers, schemes
+    from ..images import montage
 
     targets = _targets(n, grid, options)
     shape = _shape(size)
     scheme = samplers.generation(schedule)
-    model = engine.load(options, options.model)
+    model = engine.load(settings(options))
     schemes.check(scheme, model)
     made: list[np.ndarray] = []
     for pixels in _samples(model, scheme, n, shape, options):
@@ -59,8 +60,9 @@ def generate(
             images.write(images.Picture(pixels), targets[len(made)], quality=options.quality)
         made.append(pixels)
     if grid:
-        images.write(images.Picture(_grid(made)), grid, quality=options.quality)
-    engine.tell_small(model, "out of pure noise it makes soft colours and textures, no objects")
+        images.write(images.Picture(montage.grid(made)), grid, quality=options.quality)
+    if note := engine.small_model_note(model, "out of pure noise it makes soft colours and textures, no objects"):
+        printing.note(note)
     written = [str(path) for path in (*targets, *([grid] if grid else []))]
     if options.json:
         how = {"label": options.label, "scheme": str(scheme), "nfe": scheme.nfe}
@@ -78,16 +80,16 @@ def _targets(n: int, grid: Path | None, options: Files) -> list[Path]:
         RestoreError: an output exists, or its name makes no sense.
     """
     if grid:
-        inputs.check_suffix(grid, options)
+        planning.check_suffix(grid, options.format and options.format.value)
     targets: list[Path] = []
     if options.output or not grid:
         folder = Path(options.output or "generated")
-        if inputs.is_file_name(str(folder)):
+        if planning.is_file_name(str(folder)):
             raise RestoreError(f"{folder}: name a folder for the pictures; --grid {folder} puts them all into one file")
         suffix = options.format.suffix if options.format else ".png"
         digits = max(3, len(str(n - 1)))
         targets = [folder / f"sample_{i:0{digits}}{suffix}" for i in range(n)]
-    inputs.check_new([*targets, *([grid] if grid else [])], options)
+    planning.check_new([*targets, *([grid] if grid else [])], options.overwrite)
     return targets
 
 
@@ -120,17 +122,3 @@ def _samples(
             for pixels in batch.add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy():
                 yield pixels
                 bar.file(pixels.shape[0] * pixels.shape[1])
-
-
-def _grid(pictures: Sequence["np.ndarray"]) -> "np.ndarray":
-    """Pictures of one size in rows, about as many as there are columns; black where the last row ends early."""
-    import numpy as np
-
-    columns = math.ceil(math.sqrt(len(pictures)))
-    rows = math.ceil(len(pictures) / columns)
-    height, width = pictures[0].shape[:2]
-    grid = np.zeros((rows * height, columns * width, 3), np.uint8)
-    for i, picture in enumerate(pictures):
-        y, x = i // columns * height, i % columns * width
-        grid[y : y + height, x : x + width] = picture
-    return grid

@@ -7,8 +7,14 @@ import typer
 from . import usage
 
 
-def add(app: typer.Typer, command: Callable[..., None]) -> None:
-    """Adds a command whose help is its docstring: a line of summary, paragraphs, and an example at the end."""
+def add(app: typer.Typer, command: Callable[..., None], name: str | None = None) -> None:
+    """Adds a command whose help is its docstring: a line of summary, paragraphs, and an example at the end.
+
+    Args:
+        app: where to.
+        command: its function.
+        name: of the command, if it is not the function's.
+    """
     *text, example = (" ".join(paragraph.split()) for paragraph in (command.__doc__ or "").split("\n\n"))
-    name = command.__name__.strip("_").replace("_", "-")  # import_ is import
-    app.command(name, cls=usage.Command, help="\n\n".join(text), epilog=example)(command)
+    own = command.__name__.strip("_").replace("_", "-")  # import_ is import
+    app.command(name or own, cls=usage.Command, help="\n\n".join(text), epilog=example)(command)

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..batch import engine, inputs, planning
+from ..batch.engine import Engine
+from ..batch.outcomes import Outcome, timed
+from ..batch.planning import Job
 from ..errors import RestoreError
-from . import engine, inputs, printing, report, standard
-from .engine import Engine
-from .inputs import Job
-from .options import Common, shared
-from .report import Outcome
+from . import printing, report, standard
+from .options import Common, settings, shared
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..images import Picture
 
 ANIMATIONS = (".gif", ".webp")
@@ -53,17 +52,19 @@ def _interpolate(first: Path, last: Path, options: Common, *, frames: int, fps: 
     targets = _targets(first, last, frames, options)
     compare = _compare_path(targets) if options.compare else None
     _check(first, last, targets, compare, options)
-    loaded = engine.prepare("interpolate", options)
+    loaded = engine.prepare("interpolate", settings(options))
     outcome = Outcome([str(first), str(last)])
     try:
-        with report.timed(outcome):
+        with timed(outcome):
             _make(outcome, loaded, targets, compare, options, frames=frames, fps=fps, resize=resize)
     except Exception as error:
         outcome.fail(error)
         raise
     finally:
         report.finish([outcome], loaded.header, options)
-    engine.tell_small(loaded.model, "frames between unlike pictures blend and blur, one does not turn into the other")
+    expected = "frames between unlike pictures blend and blur, one does not turn into the other"
+    if note := engine.small_model_note(loaded.model, expected):
+        printing.note(note)
     if not options.json:
         printing.result(report.summary(outcome))
 
@@ -74,7 +75,7 @@ def _targets(first: Path, last: Path, frames: int, options: Common) -> list[Path
     slash = (options.output or "").endswith(("/", os.sep))
     if options.output and output.suffix and not slash and not output.is_dir():
         if output.suffix.lower() not in ANIMATIONS:
-            inputs.check_suffix(output, options)
+            planning.check_suffix(output, options.format and options.format.value)
         return [output]
     suffix = options.format.suffix if options.format else ".png"
     digits = max(3, len(str(frames - 1)))
@@ -82,7 +83,7 @@ def _targets(first: Path, last: Path, frames: int, options: Common) -> list[Path
 
 
 def _compare_path(targets: Sequence[Path]) -> Path:
-    return inputs.compare_path(targets[0] if len(targets) == 1 else targets[0].parent)
+    return planning.compare_path(targets[0] if len(targets) == 1 else targets[0].parent)
 
 
 def _check(first: Path, last: Path, targets: Sequence[Path], compare: Path | None, options: Common) -> None:
@@ -90,8 +91,8 @@ def _check(first: Path, last: Path, targets: Sequence[Path], compare: Path | Non
     written = [*targets, *([compare] if compare else [])]
     one_file = len(targets) == 1
     planned = [Job(first, path) for path in written]
-    inputs.protect(planned, [first, last], allowed=one_file and options.overwrite)
-    inputs.check_new(written, options)
+    planning.protect(planned, [first, last], allowed=one_file and options.overwrite)
+    planning.check_new(written, options.overwrite)
     stale = [] if one_file else sorted(set(targets[0].parent.glob("frame_*")) - set(targets))
     if stale:
         raise RestoreError(f"{stale[-1]} belongs to a run with other frames; empty the folder or use another -o")
@@ -110,21 +111,25 @@ def _make(
 ) -> None:
     """Reads, interpolates and writes."""
     from .. import images
+    from ..images import montage, pairs
     from ..tasks.transparency import fill_hidden
     from .progress import Bar
 
     files = [(name, images.file_contents(name)) for name in outcome.input]
     first, last = (images.read(name, max_pixels=options.most_pixels, data=data) for name, data in files)
     outcome.remark = _left_out(files)
-    first, last = _alike(first, last, outcome.input, resize)
+    if first.size != last.size and not resize:
+        raise RestoreError(f"{_sizes(outcome.input, (first, last))}; --resize resizes the second to the first")
+    first, last = pairs.alike(first, last)
     with Bar(1, "interpolations", quiet=options.json) as bar:
         pair = tuple(fill_hidden(picture.pixels, picture.alpha) for picture in (first, last))
-        restoration = loaded.task.run(pair, frames=frames, progress=bar.evaluation, **loaded.how)
+        restoration = loaded.task.run(pair, frames=frames, progress=bar.evaluation, **loaded.run_kwargs)
         bar.file(sum(frame.shape[0] * frame.shape[1] for frame in restoration.image))
     made = [
-        first.with_pixels(frame, _alpha(first, last, n / (frames - 1))) for n, frame in enumerate(restoration.image)
+        first.with_pixels(frame, pairs.mixed_alpha(first, last, n / (frames - 1)))
+        for n, frame in enumerate(restoration.image)
     ]
-    row = _row(made) if compare or len(targets) == 1 else None
+    row = montage.row(made) if compare or len(targets) == 1 else None
     if len(targets) > 1:
         for picture, target in zip(made, targets, strict=True):
             images.write(picture, target, quality=options.quality)
@@ -150,41 +155,5 @@ def _left_out(files: Sequence[tuple[str, bytes]]) -> str | None:
     return "; ".join(f"{name}: page 1 of {count}" for name, count in counts if count > 1) or None
 
 
-def _alike(first: "Picture", last: "Picture", names: Sequence[str], resize: bool) -> tuple["Picture", "Picture"]:
-    """Both pictures with the same size, depth and number of channels."""
-    import numpy as np
-
-    from ..images import as_depth, resized
-
-    if first.size != last.size and not resize:
-        sizes = " and ".join(f"{name} is {p.size[1]}x{p.size[0]}" for name, p in zip(names, (first, last), strict=True))
-        raise RestoreError(f"{sizes}; --resize resizes the second to the first")
-    depth = np.promote_types(first.pixels.dtype, last.pixels.dtype)
-    colour = first.pixels.ndim == 3 or last.pixels.ndim == 3
-
-    def alike(picture: "Picture") -> "Picture":
-        planes = [resized(plane, first.size) for plane in np.dstack([picture.pixels]).transpose(2, 0, 1)]
-        pixels = np.dstack(planes * 3 if colour and len(planes) == 1 else planes)
-        return picture.with_pixels(as_depth(pixels if colour else pixels[:, :, 0], depth))
-
-    return alike(first), alike(last)
-
-
-def _alpha(first: "Picture", last: "Picture", weight: float) -> "np.ndarray | None":
-    """The transparency of a frame: a mixture of both; None where neither has any."""
-    import numpy as np
-
-    if first.alpha is None and last.alpha is None:
-        return None
-    full = np.iinfo(first.pixels.dtype).max
-    a, b = (np.full(p.size, full) if p.alpha is None else p.alpha for p in (first, last))
-    return np.rint((1 - weight) * a.astype(np.float64) + weight * b.astype(np.float64)).astype(first.pixels.dtype)
-
-
-def _row(pictures: Sequence["Picture"]) -> "Picture":
-    """All frames side by side."""
-    import numpy as np
-
-    alphas = [picture.alpha for picture in pictures if picture.alpha is not None]
-    pixels = np.concatenate([picture.pixels for picture in pictures], axis=1)
-    return pictures[0].with_pixels(pixels, np.concatenate(alphas, axis=1) if alphas else None)
+def _sizes(names: Sequence[str], pictures: "Sequence[Picture]") -> str:
+    return " and ".join(f"{name} is {p.size[1]}x{p.size[0]}" for name, p in zip(names, pictures, strict=True))

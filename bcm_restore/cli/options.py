@@ -4,14 +4,15 @@ import dataclasses
 import inspect
 import math
 import sys
-import traceback
 from collections.abc import Callable
 from enum import Enum
 from typing import Annotated, Any, ClassVar
 
 import typer
 
+from ..batch.settings import NAMES, Settings
 from ..errors import RestoreError
+from . import printing
 from .startup import limit_threads
 
 
@@ -257,6 +258,13 @@ Inputs = Annotated[
 ]
 
 
+def settings(options: Files) -> Settings:
+    """What a command was asked for, as a run takes it."""
+    given = {name: getattr(options, name) for name in NAMES if hasattr(options, name)}
+    plain = {name: value.value if isinstance(value, Enum) else value for name, value in given.items()}
+    return Settings(**plain | ({"max_pixels": options.most_pixels} if isinstance(options, Reading) else {}))
+
+
 def numbers(text: str) -> list[int]:
     """The numbers in the text of `--nfe`, in order: "1,2,4".
 
@@ -292,7 +300,7 @@ def shared(command: Callable[..., None]) -> Callable[..., None]:
             command(**values, options=options)
         except Exception as error:
             if options.debug and not isinstance(error, typer.Exit):
-                traceback.print_exception(error)
+                printing.trace(error)
             raise
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__

@@ -4,13 +4,12 @@ import contextlib
 import json
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..errors import RestoreError, RestoreWarning
+from ..errors import RestoreError, RestoreWarning, traced
 from ..streams import STREAMS
 
 _show_warning = warnings.showwarning
@@ -47,7 +46,7 @@ def call(path: Path, name: str) -> None:
 def trace(error: BaseException) -> None:
     """The traceback of an error, on stderr."""
     with STREAMS:
-        traceback.print_exception(error)
+        print(traced(error), file=sys.stderr, end="", flush=True)
 
 
 def warning(
@@ -63,16 +62,6 @@ def warning(
         note(f"warning: {message}")
     else:
         _show_warning(message, category, filename, lineno, file, line)
-
-
-def describe(error: BaseException) -> str:
-    """What went wrong, in one line."""
-    if isinstance(error, RestoreError):
-        return str(error)
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}"
-    first_line = (str(error).strip().splitlines() or ["no further message"])[0]
-    return f"{type(error).__name__}: {first_line}; run again with --debug to see where"
 
 
 def printable(text: str) -> str:

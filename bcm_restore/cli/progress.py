@@ -6,12 +6,13 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ..batch.observer import Evaluations, Observer
 from . import printing
 
 EVERY = 60.0  # seconds between lines where there is no terminal
 
 
-class Bar:
+class Bar(Observer):
     """Files done, speed, time left and how far the current picture is.
 
     Args:
@@ -37,7 +38,7 @@ class Bar:
             # else results that are piped elsewhere would end up on the terminal
             redirect_stdout=sys.stdout.isatty(),
         )
-        self.evaluation = _Evaluations(self)
+        self.evaluation = Evaluations(self)
         self._files, self._done, self._unit = files, 0, unit
         self._megapixels, self._start = 0.0, time.monotonic()
         self._lines, self._told = not (console.is_terminal or quiet), self._start
@@ -50,7 +51,7 @@ class Bar:
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
 
-    def part(self, unit: str, done: int, total: int) -> None:
+    def progress(self, unit: str, done: int, total: int) -> None:
         """Tells how far the current picture is: so many units done, and in all."""
         self._bar.update(self._task, completed=self._done + done / max(total, 1), part=f"{unit} {done}/{total}")
         self._line(f", {unit} {done}/{total} of the next")
@@ -82,17 +83,3 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}"
-
-
-class _Evaluations:
-    """What is called with (done, in all) after each evaluation of the current picture, or each tile of a large one."""
-
-    def __init__(self, bar: Bar) -> None:
-        self._bar = bar
-
-    def __call__(self, done: int, total: int) -> None:
-        self._bar.part("NFE", done, total)
-
-    def tile(self, done: int, total: int) -> None:
-        """Tells of a tile."""
-        self._bar.part("tile", done, total)

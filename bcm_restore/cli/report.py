@@ -1,144 +1,107 @@
 """What a command says of the pictures: a line each, what failed at the end, or a JSON document."""
 
-import contextlib
 import dataclasses
-import time
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import RestoreError
+from ..batch.observer import Observer
+from ..batch.outcomes import Header, Outcome, Status
+from ..batch.planning import Plan
 from . import printing
-from .inputs import Job
-from .options import Batch, Common, Report
+from .options import Batch, Common
 
 if TYPE_CHECKING:
-    from ..schemes import Progress
-    from ..tasks import Restoration
-
-Header = dict[str, str | int]
+    from .progress import Bar
 
 
-class Skip(RestoreError):  # noqa: N818
-    """This task has nothing to do in this file; an error for a picture that stands alone, a remark in a folder."""
-
-
-@dataclasses.dataclass
-class Outcome:
-    """One entry of the report."""
-
-    input: str | list[str]
-    output: str | list[str] | None = None
-    compare: str | None = None
-    status: str = "interrupted"  # until it is restored, copied, skipped, kept, left or failed
-    scheme: str | None = None
-    nfe: int | None = None
-    case: str | None = None
-    size: tuple[int, int] | None = None  # width and height of the output
-    mse: float | None = None  # of a reconstruction
-    seconds: float = 0.0
-    error: str | None = None  # why it failed
-    remark: str | None = None  # why it was skipped, copied or kept, or what was found in it or left out
-    pages: int | None = None  # of the input, where it has several
-
-    @property
-    def pixels(self) -> int:
-        """Pixels of the output."""
-        return self.size[0] * self.size[1] if self.size else 0
-
-    def fail(self, error: Exception) -> None:
-        """Takes down what went wrong, in a line that names the input."""
-        message = printing.describe(error)
-        named = isinstance(self.input, list) or self.input in message
-        self.status, self.error = "failed", message if named else f"{self.input}: {message}"
-
-    def skip(self) -> None:
-        """Turns a failure into a remark."""
-        self.status, self.remark, self.error = "skipped", self.error, None
-
-    def describe(self, restoration: "Restoration") -> None:
-        """Takes over how the picture was restored."""
-        self.status = "restored"
-        self.scheme, self.nfe, self.case = str(restoration.scheme), restoration.nfe, restoration.case
-
-
-@contextlib.contextmanager
-def timed(*outcomes: Outcome) -> Iterator[None]:
-    """Adds how long the block takes, to each an equal part."""
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        part = (time.perf_counter() - start) / len(outcomes)
-        for outcome in outcomes:
-            outcome.seconds = round(outcome.seconds + part, 3)
-
-
-class Log:
+class View(Observer):
     """What is said while pictures are restored, and at the end, however that comes.
 
     Args:
-        jobs: the pictures.
-        header: what the report says of them all.
+        plan: what is to be done. The error of a file that was named alone is the command's.
         options: what was asked for.
-        single: the only picture is a file that was named: its error is the command's.
 
     Attributes:
         outcomes: of each picture, in the order of the jobs.
     """
 
-    def __init__(self, jobs: Sequence[Job], header: Header, options: Batch, single: bool) -> None:
-        self._jobs, self._header, self._options, self._single = jobs, header, options, single
-        self.outcomes = [Outcome(str(job.source)) for job in jobs]
+    def __init__(self, plan: Plan, options: Batch) -> None:
+        self._plan, self._options = plan, options
+        self._header: Header | None = None
+        self._bar: Bar | None = None
+        self._noted: set[str] = set()
+        self._on_sigterm = signal.getsignal(signal.SIGTERM)
+        self.outcomes: Sequence[Outcome] = ()
 
-    def __enter__(self) -> "Log":
-        from .progress import Bar
-
-        self._bar = Bar(len(self._jobs), quiet=self._options.json)
-        self._bar.__enter__()
+    def __enter__(self) -> "View":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._bar.__exit__(kind, error, trace)
-        if isinstance(error, KeyboardInterrupt) and not self._single:
-            done = sum(outcome.status != "interrupted" for outcome in self.outcomes)
-            how = "the same command" if all(job.root for job in self._jobs) else "--resume"
-            printing.note(f"{done} of {len(self._jobs)} files done; {how} goes on from there")
-        finish(self.outcomes, self._header, self._options)
+        if self._bar:
+            self._bar.__exit__(kind, error, trace)
+        if self._header is None:
+            return
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if interrupted and not self._plan.single and not self._options.dry_run:
+            done = sum(outcome.status != Status.INTERRUPTED for outcome in self.outcomes)
+            how = "the same command" if all(job.root for job in self._plan.jobs) else "--resume"
+            printing.note(f"{done} of {len(self.outcomes)} files done; {how} goes on from there")
+        if not (interrupted and self._options.dry_run):
+            finish(self.outcomes, self._header, self._options)
 
-    @property
-    def progress(self) -> "Progress":
-        """To be told of (done, in all) within the current picture."""
-        return self._bar.evaluation
+    def begin(self, header: Header, outcomes: Sequence[Outcome]) -> None:
+        """See `Observer`."""
+        if signal.getsignal(signal.SIGTERM) is not self._on_sigterm:
+            signal.signal(signal.SIGTERM, self._on_sigterm)  # Ray has set its own
+        self._header, self.outcomes = header, outcomes
+        if not self._options.dry_run:
+            from .progress import Bar
 
-    def done(self, number: int, outcome: Outcome, error: Exception | None = None) -> None:
-        """Tells of a picture.
+            self._bar = Bar(len(outcomes), quiet=self._options.json).__enter__()
 
-        Args:
-            number: which it is.
-            outcome: what became of it.
-            error: what went wrong, for its traceback.
+    def progress(self, unit: str, done: int, total: int) -> None:
+        """See `Observer`."""
+        if self._bar:
+            self._bar.progress(unit, done, total)
+
+    def note(self, text: str) -> None:
+        """See `Observer`; several processes may note the same."""
+        if text not in self._noted:
+            self._noted.add(text)
+            printing.note(text)
+
+    def done(self, outcome: Outcome, error: Exception | None) -> None:
+        """See `Observer`.
 
         Raises:
             Exception: the error of a picture that stands alone.
         """
-        self.outcomes[number] = outcome
-        if error and self._single:
+        if error and self._plan.single and not self._options.dry_run:
             outcome.fail(error)  # even if it would be skipped in a folder
             raise error
-        tell_failure(outcome, self._options, error)
-        idle = outcome.status in ("kept", "left")
-        self._bar.file(0 if idle else outcome.pixels)
-        if outcome.output and not idle and not self._options.json:
+        if outcome.status == Status.FAILED:
+            if error and self._options.debug:
+                printing.trace(error)
+            printing.note(f"error: {outcome.error}")
+        if self._bar:
+            self._bar.file(0 if outcome.idle else outcome.pixels)
+        if self._options.json:
+            return
+        if self._options.dry_run and outcome.status != Status.FAILED:
+            reason = f" ({outcome.remark})" if outcome.remark else ""
+            printing.result(f"{outcome.status} {outcome.input} -> {outcome.output}{reason}")
+        elif outcome.output and not outcome.idle and not self._options.dry_run:
             printing.result(summary(outcome))
 
-
-def tell_failure(outcome: Outcome, options: Report, error: Exception | None = None) -> None:
-    """The line of a picture that failed."""
-    if outcome.status != "failed":
-        return
-    if error and options.debug:
-        printing.trace(error)
-    printing.note(f"error: {outcome.error}")
+    def list_failures(self) -> bool:
+        """What failed, once more, as the lines of a long run have scrolled away; whether anything has."""
+        failed = [outcome for outcome in self.outcomes if outcome.status == Status.FAILED]
+        if failed:
+            printing.note(f"{len(failed)} of {len(self.outcomes)} files failed:")
+        for outcome in failed:
+            printing.note(f"  {outcome.error}")
+        return bool(failed)
 
 
 def summary(outcome: Outcome) -> str:
@@ -159,26 +122,18 @@ def finish(outcomes: Sequence[Outcome], header: Header, options: Common) -> None
     if len(errors) > 1 and not options.json:
         nfe = next(outcome.nfe for outcome in outcomes if outcome.mse is not None)
         printing.result(f"mean MSE {sum(errors) / len(errors):.5f} ({len(errors)} pictures, NFE {nfe})")
-    kept = sum(outcome.status == "kept" for outcome in outcomes)
+    kept = sum(outcome.status == Status.KEPT for outcome in outcomes)
     if kept:
         rest = f"{kept} of {len(outcomes)} outputs are there and are kept"
         printing.note("nothing to do: all outputs are there" if kept == len(outcomes) else rest)
-    left = sum(outcome.status == "left" for outcome in outcomes)
+    left = sum(outcome.status == Status.LEFT for outcome in outcomes)
     if left:
         printing.note(f"{left} of {len(outcomes)} pictures are left to the other runs in the folder")
-    skipped = [outcome for outcome in outcomes if outcome.status == "skipped"]
+    skipped = [outcome for outcome in outcomes if outcome.status == Status.SKIPPED]
     if skipped:
         printing.note(f"{len(skipped)} of {len(outcomes)} files skipped:")
         for outcome in skipped:
             printing.note(f"  {outcome.remark}")
-
-
-def list_failures(outcomes: Sequence[Outcome]) -> None:
-    """What failed, once more: the lines of a long run have scrolled away."""
-    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
-    printing.note(f"{len(failed)} of {len(outcomes)} files failed:")
-    for outcome in failed:
-        printing.note(f"  {outcome.error}")
 
 
 def _joined(names: str | list[str] | None) -> str:

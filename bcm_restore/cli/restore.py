@@ -1,31 +1,18 @@
 """The commands that restore pictures, one by one or by the folder."""
 
-import dataclasses
-import functools
-from collections.abc import Hashable, Iterable, Sequence
+import contextlib
 from enum import Enum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import typer
 
-from ..errors import NothingToRestore, RestoreError
-from . import engine, inputs, jobs, standard
-from .engine import Engine
-from .inputs import Naming
-from .masks import Masks
-from .options import Batch, Inputs, shared
-from .report import Header, Skip
-from .worker import Loaded, Progress, Result, Steps
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from ..images import Picture
-    from ..tasks import Restoration
-
-WIDE = 60  # pixels across a hole
-MAX_RESULT = 400_000_000  # pixels of an enlarged picture: 5 GB of memory in the process
+from ..batch.planning import plan
+from ..batch.recipes.registry import recipe
+from ..batch.run import run
+from ..errors import RestoreError
+from . import standard
+from .options import Batch, Inputs, RoundTrip, Runner, settings, shared
+from .report import View
 
 
 class Scale(str, Enum):
@@ -37,129 +24,30 @@ class Scale(str, Enum):
     X8 = "8"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Restoring(Steps):
-    """How the commands of this module restore pictures: with a task.
-
-    Attributes:
-        task: its name.
-    """
-
-    task: ClassVar[str]
-    scale: int = 1
-
-    @functools.cached_property
-    def engine(self) -> Engine:
-        """The task with its model, loaded when it is first asked for."""
-        return engine.prepare(self.task, self.options)
-
-    @property
-    def header(self) -> Header:
-        """See `Steps`."""
-        return self.engine.header
-
-    def settings(self) -> dict[str, Any]:
-        """See `Steps`."""
-        return self.engine.settings()
-
-    def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
-        """Pictures of one size, as many as the model evaluates at once."""
-        size = height, width = loaded.picture.size
-        return size, self.engine.model.at_once(height * self.scale, width * self.scale)
-
-    def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
-        """See `Steps`."""
-        from ..tasks.transparency import fill_hidden
-
-        pictures = [fill_hidden(one.picture.pixels, one.picture.alpha, one.inputs.get("mask")) for one in several]
-        given = [one.inputs for one in several]
-        made = self.engine.task.run_together(pictures, given, progress=progress, **self.engine.how)
-        return [
-            dataclasses.replace(self.result(one.picture, restoration), remark=one.found)
-            for one, restoration in zip(several, made, strict=True)
-        ]
-
-    def result(self, picture: "Picture", restoration: "Restoration") -> Result:
-        """What becomes of the picture, upright."""
-        return Result(picture.upright(), picture.with_pixels(restoration.image).upright(), restoration)
-
-
-def restore(arguments: list[str], naming: Naming, steps: Steps, apart: Iterable[Path] = ()) -> None:
+def restore(task: str, arguments: list[str], options: Batch, **inputs: Any) -> None:
     """What all commands of this module do: find the pictures, check everything, restore.
 
     Args:
+        task: its name.
         arguments: the inputs as typed.
-        naming: of the task and its outputs.
-        steps: how a picture is restored.
-        apart: files and folders that are neither inputs nor to be overwritten: masks.
+        options: what was asked for.
+        **inputs: what the task needs besides.
+
+    Raises:
+        typer.Exit: with status 1, a picture of several could not be restored.
+        Exception: the single picture could not be restored.
     """
-    with standard.spooled(arguments, steps.options) as (named, options):
-        planned, single = inputs.find(named, naming, options, list(apart))
-        jobs.run(planned, dataclasses.replace(steps, options=options), single)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Inpainting(Restoring):
-    """Fills what masks mark."""
-
-    task = "inpaint"
-    masks: Masks
-
-    def settings(self) -> dict[str, Any]:
-        """With how the masks are read."""
-        masks = self.masks
-        own = {"mask": masks.alpha, "invert": masks.invert, "grow": masks.grow, "fit": masks.fit}
-        return super().settings() | own | {"threshold": masks.threshold}
-
-    def mask(self, source: Path) -> Path | None:
-        """See `Steps`."""
-        return self.masks.file(source)
-
-    def read(self, source: Path, data: bytes) -> Loaded:
-        """The picture and its mask."""
-        from .. import images
-
-        picture = images.read(source, max_pixels=self.options.most_pixels, data=data)
-        marks = self.masks.of(source, picture)
-        remark = "" if marks.hole.any() else "copied: its mask is empty"
-        found = f"mask: {marks.found}, taken as marked" if marks.found else ""
-        return Loaded(source, picture, {"mask": marks.hole}, remark, found)
-
-    def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
-        """See `Steps`; says what becomes of wide holes. What is hidden and not marked stays as it was."""
-        import numpy as np
-
-        found = super().restore(several, progress)
-        if "_told" not in vars(self) and any(wide(one.inputs["mask"]) for one in several):
-            _ = self._told
-        for one, result in zip(several, found, strict=True):
-            if one.picture.alpha is not None:
-                hidden = (one.picture.alpha == 0) & ~one.inputs["mask"]
-                np.copyto(result.after.pixels.T, one.picture.pixels.T, where=hidden.T)
-        return found
-
-    @functools.cached_property
-    def _told(self) -> None:
-        """Told once a run."""
-        engine.tell_small(
-            self.engine.model, f"holes wider than {WIDE} pixels get a smooth continuation, without texture or objects"
-        )
-
-    def result(self, picture: "Picture", restoration: "Restoration") -> Result:
-        """What was transparent has been filled."""
-        found = super().result(picture, restoration)
-        return (
-            dataclasses.replace(found, after=dataclasses.replace(found.after, alpha=None))
-            if self.masks.alpha
-            else found
-        )
-
-
-def wide(hole: "np.ndarray") -> bool:
-    """Whether a hole, bool (H, W), is wider somewhere than a small model can fill with more than a smooth surface."""
-    from ..tasks.inpaint import distances
-
-    return any(found.max(initial=0.0) > WIDE / 2 for found in distances(hole, 5))
+    with standard.spooled(arguments, options) as (named, options):
+        asked = settings(options)
+        chosen = recipe(task, asked, inputs)
+        planned = plan(named, chosen.naming, asked, chosen.apart)
+        if options.threads is not None and options.engine is Runner.RAY:
+            raise RestoreError(f"--threads {options.threads}: Ray gives each of its processes a core; leave it out")
+        with View(planned, options) as view, contextlib.closing(run(planned, chosen, view)) as outcomes:
+            for _ in outcomes:
+                pass
+        if view.list_failures():
+            raise typer.Exit(1)
 
 
 @shared
@@ -195,79 +83,16 @@ def inpaint(
 
     Example: bcm-restore inpaint photo.png --mask mask.png --nfe 8
     """
-    masks = Masks(
-        mask,
-        invert=invert_mask,
-        threshold=mask_threshold,
+    restore(
+        "inpaint",
+        arguments,
+        options,
+        mask=mask,
+        invert_mask=invert_mask,
+        mask_threshold=mask_threshold,
         grow=grow,
-        fit=fit_mask,
-        max_pixels=options.most_pixels,
+        fit_mask=fit_mask,
     )
-    steps = Inpainting(options=options, masks=masks)
-    restore(arguments, Naming("_inpainted", "_inpainted", steps.task), steps, masks.paths)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Cleaning(Restoring):
-    """Takes the traces of JPEG compression out."""
-
-    task = "jpeg"
-    quality: int | None
-
-    def settings(self) -> dict[str, Any]:
-        """With the quality."""
-        return super().settings() | {"input_quality": self.quality}
-
-    def read(self, source: Path, data: bytes) -> Loaded:
-        """The picture as stored, as its coefficients belong to the pixels as stored: it is turned afterwards."""
-        from .. import images
-
-        picture = images.read(source, upright=False, max_pixels=self.options.most_pixels, data=data)
-        coefficients = images.jpeg_coefficients(source, max_pixels=self.options.most_pixels, data=data)
-        quality = self.quality if coefficients else self._quality(picture)
-        inputs: dict[str, Any] = {"coefficients": coefficients, "quality": quality}
-        if coefficients and len(coefficients.planes) == 4:
-            inputs["coefficients"] = None
-            if self.quality is None:
-                inks = images.read_inks(source, max_pixels=self.options.most_pixels, data=data)
-                inputs = {"inks": inks, "coefficients": coefficients.inks()}
-        return Loaded(source, picture, inputs)
-
-    def _quality(self, picture: "Picture") -> int | None:
-        """As given; estimated here where hidden pixels are to be filled, as what fills them was never compressed."""
-        if self.quality is not None or picture.alpha is None or picture.alpha.all():
-            return self.quality
-        from ..tasks.jpeg import quality_of
-
-        return quality_of(picture.pixels)
-
-    def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
-        """See `Steps`; a picture in inks is restored by itself."""
-        kind, most = super().alike(loaded)
-        return ((kind, loaded.source), 1) if "inks" in loaded.inputs else (kind, most)
-
-    def restore(self, several: Sequence[Loaded], progress: Progress) -> list[Result]:
-        """See `Steps`."""
-        try:
-            if "inks" in several[0].inputs:
-                return [self._in_inks(several[0], progress)]
-            return super().restore(several, progress)
-        except NothingToRestore:
-            source = several[0].source
-            raise Skip(f"{source}: no trace of JPEG compression found; --input-quality N restores it anyway") from None
-
-    def _in_inks(self, loaded: Loaded, progress: Progress) -> Result:
-        """Cyan, magenta and yellow are restored as a picture, black as another one, if there is any."""
-        inks, given = loaded.inputs["inks"], loaded.inputs["coefficients"]
-
-        def restored(pixels: "np.ndarray", coefficients: Any) -> "Restoration":
-            inputs = [{"coefficients": coefficients}]
-            return self.engine.task.run_together([pixels], inputs, progress=progress, **self.engine.how)[0]
-
-        made = restored(inks.colours, given[0])
-        black = restored(inks.black, given[1]).image if inks.black.min() < inks.black.max() else inks.black
-        inks = dataclasses.replace(inks, colours=made.image, black=black)
-        return self.result(loaded.picture, dataclasses.replace(made, image=inks.srgb()))
 
 
 @shared
@@ -293,40 +118,7 @@ def jpeg_restore(
 
     Example: bcm-restore jpeg-restore holiday/ -r -o clean/
     """
-    steps = Cleaning(options=options, quality=input_quality)
-    restore(arguments, Naming("_restored", "_restored", steps.task), steps)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Enlarging(Restoring):
-    """Makes pictures larger."""
-
-    task = "super-resolve"
-    scale: int
-    noise: float | None
-
-    def settings(self) -> dict[str, Any]:
-        """With the scale and the noise."""
-        return super().settings() | {"scale": self.scale, "noise": self.noise}
-
-    def pixels(self, data: bytes) -> int:
-        """See `Steps`."""
-        return super().pixels(data) * self.scale**2
-
-    def read(self, source: Path, data: bytes) -> Loaded:
-        """A picture that can become that large; a JPEG as stored, as its coefficients belong to the stored pixels."""
-        from .. import images
-
-        coefficients = images.jpeg_coefficients(source, max_pixels=self.options.most_pixels, data=data)
-        upright = coefficients is None
-        picture = images.read(source, upright=upright, max_pixels=self.options.most_pixels, data=data)
-        height, width = picture.size
-        if height * width * self.scale**2 > MAX_RESULT:
-            raise RestoreError(
-                f"{source}: {width * self.scale}x{height * self.scale} is more than {MAX_RESULT // 10**6} megapixels; "
-                "use a smaller --scale"
-            )
-        return Loaded(source, picture, {"scale": self.scale, "noise": self.noise, "coefficients": coefficients})
+    restore("jpeg", arguments, options, input_quality=input_quality)
 
 
 @shared
@@ -351,5 +143,17 @@ def super_resolve(
 
     Example: bcm-restore super-resolve photo.png --scale 2
     """
-    steps = Enlarging(options=options, scale=int(scale.value), noise=noise)
-    restore(arguments, Naming(f"_x{steps.scale}", "_x[2348]", steps.task), steps)
+    restore("super-resolve", arguments, options, scale=int(scale.value), noise=noise)
+
+
+@shared
+def reconstruct(arguments: Inputs, options: RoundTrip) -> None:
+    """Turn pictures into noise and back, and measure what is lost.
+
+    Prints each picture's mean squared error, of pixels between 0 and 1, and the mean of them all. The output is
+    photo_reconstructed.png beside photo.png, or the folder dir_reconstructed beside dir, with a comparison for each
+    picture: before and after, side by side.
+
+    Example: bcm-restore reconstruct photos/ --nfe 2
+    """
+    restore("reconstruct", arguments, options)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..batch import inputs
 from ..errors import RestoreError
 from ..files import atomic_path
-from . import inputs, printing
+from . import printing
 from .options import Calculation, Reading, numbers, shared
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def _pictures(data: list[str], options: Tuning) -> "list[np.ndarray]":
     from ..bench.pictures import rgb
     from ..tuning.study import centre, evenly_spread
 
-    sources = inputs.expand(data, False, inputs.Naming("", "(?!)", ""))
+    sources = inputs.expand(data, False, "(?!)").sources
     chosen = evenly_spread(sources, options.pictures)
     read = [images.read(source.path, max_pixels=options.most_pixels).pixels for source in chosen]
     large = [rgb(pixels) for pixels in read if min(pixels.shape[:2]) >= SMALLEST]

@@ -5,7 +5,7 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from . import printing
+from .. import errors
 
 PANELS = ("Options", "What", "Contestants", "Search", "Output", "Model", "Input", "Cluster")  # in the order of the help
 
@@ -56,7 +56,7 @@ def describe(error: Exception) -> str:
         return f"{option} is not known here; {ELSEWHERE[option]}"
     wording = getattr(error, "format_message", None)  # usage errors of typer's know how to word themselves
     if wording is None:
-        return printing.describe(error)
+        return errors.describe(error)
     text = wording()
     for theirs, ours in WORDINGS:
         text = re.sub(theirs, ours, text)

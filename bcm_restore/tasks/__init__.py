@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from ..errors import RestoreError
 from .base import DEFAULT_NFE, NFES, Problem, Restoration, Task, as_scheme
 from .inpaint import Inpaint
+from .inputs import Input
 from .interpolate import Interpolate
 from .jpeg import Jpeg
 from .super_resolve import SuperResolve
@@ -52,6 +53,7 @@ __all__ = [
     "DEFAULT_NFE",
     "NFES",
     "Inpaint",
+    "Input",
     "Interpolate",
     "Jpeg",
     "Problem",

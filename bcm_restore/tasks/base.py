@@ -23,6 +23,7 @@ from ..rasters import bands
 from ..schemes import Progress, Scheme, Setting, State
 from .arguments import check_names, dealt, whole
 from .arrays import AnyImage, Back, check_values, from_raster, to_tensor
+from .inputs import Input
 from .transparency import without_hidden
 
 if sys.version_info >= (3, 11):
@@ -113,11 +114,13 @@ class Task(ABC):
         name: what the registry, the TOML file and the command line call it.
         summary: one line that says what it does.
         batches: whether `problem` takes a tensor of several pictures at once.
+        inputs: what `problem` takes besides, as far as `bcm-restore run` is to offer it.
     """
 
     name: str
     summary: str
     batches = True
+    inputs: tuple[Input, ...] = ()
 
     @abstractmethod
     def problem(self, image: Tensor, **inputs: Any) -> Problem:

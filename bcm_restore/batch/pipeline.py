@@ -3,7 +3,7 @@
 import contextlib
 import ctypes
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from itertools import count, islice
 from threading import Condition
@@ -15,13 +15,13 @@ Made = TypeVar("Made")
 
 DEPTH = 2
 LARGE = 8_000_000  # pixels, as `rasters.LARGE`: that module takes PyTorch, and seconds, to import
-ROOM = 64_000_000  # pixels of all large pictures in memory: five of 12 megapixels overlap, one of 100 is alone
+BUDGET = 64_000_000  # pixels of all large pictures in memory: five of 12 megapixels overlap, one of 100 is alone
 
 Enter = Callable[[int], None]
 
 
-class _Room:
-    """Where large pictures are from being read until they are written: some at a time, in the order of the items."""
+class PixelBudget:
+    """Limits the large pictures in memory, from being read until they are written, in the order of the items."""
 
     def __init__(self) -> None:
         self._changed = Condition()
@@ -30,10 +30,10 @@ class _Room:
         self._closed = False
 
     def enter(self, number: int, pixels: int) -> None:
-        """Waits for the items before, then for room; what is not large needs none. Once in, it is in."""
+        """Waits for the items before, then until its pixels fit; what is not large always does. Later calls pass."""
 
         def fits() -> bool:
-            return pixels <= LARGE or not self._held or sum(self._held.values()) + pixels <= ROOM
+            return pixels <= LARGE or not self._held or sum(self._held.values()) + pixels <= BUDGET
 
         with self._changed:
             if self._turn > number:
@@ -74,10 +74,10 @@ def run(
     report: Callable[[Item, Exception | None], None],
     alike: Callable[[Loaded], tuple[Hashable, int]] = lambda loaded: (None, 1),
     depth: int = DEPTH,
-) -> None:
+) -> Generator[Item, None, None]:
     """Takes every item through three steps that overlap: reading and writing in threads, the work in this one.
 
-    What was worked on is written even if the run is interrupted.
+    What was worked on is written and reported even if the run is interrupted, or its iterator closed.
 
     Args:
         items: the order of work and of reports.
@@ -90,28 +90,31 @@ def run(
         alike: equal first values of items that may be worked on together, and how many at most.
         depth: how many items are read ahead, or as many as are worked on together, and as many are being written: more
             are never in memory.
+
+    Yields:
+        Each item that has been reported, unless the run is being interrupted.
     """
     coming: deque[tuple[int, Item, Future[Loaded]]] = deque()
     going: deque[tuple[Item, Future[None]]] = deque()
-    remaining, room = zip(count(), items), _Room()
+    remaining, budget = zip(count(), items), PixelBudget()
 
     def read_in_turn(number: int, item: Item) -> Loaded:
         try:
-            loaded = read(item, lambda pixels: room.enter(number, pixels))
-            if room.holds(number):
+            loaded = read(item, lambda pixels: budget.enter(number, pixels))
+            if budget.holds(number):
                 _give_back()
             return loaded
         except BaseException:
-            room.leave(number)
+            budget.leave(number)
             raise
         finally:
-            room.enter(number, 0)  # the next ones wait for it, also if nothing was read
+            budget.enter(number, 0)  # the next ones wait for it, also if nothing was read
 
     def write_and_leave(number: int, item: Item, made: list[Made]) -> None:
         try:
             write(item, made.pop())  # which nobody holds any more then
         finally:
-            room.leave(number)
+            budget.leave(number)
 
     with ThreadPoolExecutor(depth) as readers, ThreadPoolExecutor(depth) as writers:
 
@@ -121,7 +124,7 @@ def run(
 
         def kind(number: int, loaded: Future[Loaded]) -> tuple[Hashable, int]:
             """What `alike` says; alone is what could not be read, and what is large: others may wait for it."""
-            alone = loaded.exception() or room.holds(number)
+            alone = loaded.exception() or budget.holds(number)
             return (number, 1) if alone else alike(loaded.result())
 
         def next_group() -> list[tuple[int, Item, Future[Loaded]]]:
@@ -143,12 +146,13 @@ def run(
         def pass_on(number: int, item: Item, made: Made | Exception) -> Future[None]:
             if not isinstance(made, Exception):
                 return writers.submit(write_and_leave, number, item, [made])
-            room.leave(number)
+            budget.leave(number)
             return _failed(made)
 
-        def report_first() -> None:
+        def report_first() -> Item:
             item, written = going.popleft()
             report(item, written.exception())  # type: ignore[arg-type]  # threads are not interrupted
+            return item
 
         try:
             read_ahead(depth)
@@ -158,9 +162,11 @@ def run(
                     going.append((item, pass_on(number, item, made)))
                 del group, made  # and the pictures with them
                 while len(going) > depth or (going and going[0][1].done()):
-                    report_first()
+                    yield report_first()
+            while going:
+                yield report_first()
         finally:
-            room.close()
+            budget.close()
             while going:
                 report_first()
 

@@ -10,21 +10,19 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from .. import __version__
 from ..errors import RestoreError
 from ..files import explained, is_remote, put
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
+from .claims import Claim, file_lock
+from .outcomes import Status
 
 NAME = ".bcm-restore.jsonl"
 LOCK = ".bcm-restore.lock"  # held by one of the runs at work in the folder
 CLAIMS = ".bcm-restore.claims"  # a folder of locks: one for each output that is being made, and one for the manifest
 
-COMPLETE = ("restored", "copied", "skipped")
-BEGUN = "begun"  # an output of that name is the run's own, whether it is there or not
+COMPLETE = (Status.RESTORED, Status.COPIED, Status.SKIPPED)
 
 PAUSE = 10.0  # seconds between two writings of a manifest that can only be written as a whole
 
@@ -59,16 +57,14 @@ class Record(Origin):
     Attributes:
         output: the result's path, relative to the manifest's folder, with /.
         output_sha256, compare_sha256: of the files that were written; None for those that were not.
-        status: begun, restored, copied, skipped or failed.
-        scheme, nfe, case, size, mse, remark, error: as in the report.
-        seconds: that reading, restoring and encoding took.
+        status, seconds, scheme, nfe, case, size, mse, remark, error: see `Outcome`.
         version: of this package.
     """
 
     output: str
     output_sha256: str | None
     compare_sha256: str | None
-    status: str
+    status: Status
     seconds: float
     scheme: str | None = None
     nfe: int | None = None
@@ -95,6 +91,9 @@ class Records:
         self.folder = folder
         self._records = {record.output: record for record in records}
         self._lock = threading.RLock()
+
+    def refresh(self) -> None:
+        """Takes up what other processes have recorded since."""
 
     def find(self, output: Path) -> Record | None:
         """The last record of an output."""
@@ -126,9 +125,9 @@ class Records:
 
     def _take_up(self, line: bytes) -> None:
         """Takes up a line of a manifest; what is torn or damaged is no record."""
-        with contextlib.suppress(ValueError, TypeError, AttributeError):
+        with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError):
             known = {name: value for name, value in json.loads(line).items() if name in _FIELDS}
-            record = Record(**known)
+            record = Record(**{**known, "status": Status(known["status"])})
             self._records[str(record.output)] = record
 
 
@@ -150,13 +149,13 @@ class Manifest(Records):
         self._file: IO[bytes] | None = None
         self._alone = Claim(folder / LOCK)
         self._held: dict[Path, Claim] = {}
-        self._read()
+        self.refresh()
 
     def find(self, output: Path) -> Record | None:
         """The last record of an output."""
         with self._lock:
             if self._file is not None:
-                self._read()
+                self.refresh()
             return super().find(output)
 
     def claim(self, output: Path) -> bool:
@@ -187,7 +186,7 @@ class Manifest(Records):
         Raises:
             RestoreError: the lines can't be written.
         """
-        with self._lock, explained(self.folder / NAME), _file_lock(self._claims("manifest")):
+        with self._lock, explained(self.folder / NAME), file_lock(self._claims("manifest")):
             assert self._file is not None, "the manifest is not open"
             data = self._line_end() + b"".join(map(_line, records))
             if self._file.write(data) < len(data):
@@ -215,7 +214,7 @@ class Manifest(Records):
                 )
         try:
             with explained(path), path.open("ab+", buffering=0) as self._file:
-                self._read()
+                self.refresh()
                 yield self
         finally:
             self._file = None
@@ -244,7 +243,7 @@ class Manifest(Records):
         self._file.seek(-1, os.SEEK_END)
         return b"" if self._file.read(1) == b"\n" else b"\n"
 
-    def _read(self) -> None:
+    def refresh(self) -> None:
         """Takes up the lines that have been written since the last time."""
         path = self.folder / NAME
         try:
@@ -314,46 +313,6 @@ def manifest_of(folder: Path) -> Manifest | RemoteManifest:
         RestoreError: it can't be read.
     """
     return RemoteManifest(folder) if is_remote(folder) else Manifest(folder)
-
-
-class Claim:
-    """A lock that one holds at a time; the system lets go of it when the process ends.
-
-    Args:
-        path: its file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = _file_lock(path)
-
-    def take(self) -> bool:
-        """Whether it is this object's, which takes it unless another has it."""
-        from filelock import Timeout
-
-        try:
-            if not self._lock.is_locked:
-                self._lock.acquire(timeout=0)
-        except Timeout:
-            return False
-        return True
-
-    def release(self) -> None:
-        """Lets go of it."""
-        self._lock.release()
-
-    def remove(self) -> None:
-        """Lets go of it and removes its file."""
-        # two may then hold locks of one name, an old file's and a new one's: they would do the same work twice
-        with contextlib.suppress(OSError):
-            self._path.unlink()
-        self.release()
-
-
-def _file_lock(path: Path) -> "BaseFileLock":
-    from filelock import FileLock
-
-    return FileLock(path, thread_local=False)  # taken and released by different threads
 
 
 def _line(record: Record) -> bytes:

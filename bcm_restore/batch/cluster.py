@@ -4,23 +4,22 @@ import contextlib
 import dataclasses
 import logging
 import os
-import signal
 import socket
-import traceback
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..errors import NoRoom, RestoreError
-from . import printing
-from .inputs import Job
+from ..errors import NoRoom, RestoreError, portable
+from .executors import Report
 from .manifest import Record, Records
-from .options import Batch, Runner
-from .report import Log
-from .worker import Steps, Ticket, Worker
+from .observer import Observer
+from .outcomes import Header
+from .recipes.base import Recipe
+from .settings import Settings
+from .worker import Ticket, Worker
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +30,8 @@ BLOCKS = 10_000  # most parts of a folder, which are a picture each where it has
 
 
 @dataclasses.dataclass(frozen=True)
-class Crew:
-    """The actors that a cluster has room for.
+class Actors:
+    """The actors that a cluster runs at once.
 
     Attributes:
         count: how many.
@@ -46,22 +45,20 @@ class Crew:
         return f"{self.count} x {self.device}"
 
 
-def check(options: Batch) -> None:
-    """Refuses options that exclude each other.
+def check(settings: Settings) -> None:
+    """Refuses settings that exclude each other.
 
     Raises:
         RestoreError: names them.
     """
-    if options.engine is Runner.LOCAL:
-        if options.address:
-            raise RestoreError(f"--address {options.address}: only --engine ray goes to a cluster; give both")
+    if settings.engine == "local":
+        if settings.address:
+            raise RestoreError(f"--address {settings.address}: only --engine ray goes to a cluster; give both")
         return
-    if options.join:
+    if settings.join:
         raise RestoreError("--engine ray and --join exclude each other; the cluster shares the work itself")
-    if options.threads is not None:
-        raise RestoreError(f"--threads {options.threads}: Ray gives each of its processes a core; leave it out")
-    if options.device not in ("auto", "cpu", "cuda"):
-        raise RestoreError(f"--device {options.device}: Ray chooses the devices; give auto, cpu or cuda")
+    if settings.device not in ("auto", "cpu", "cuda"):
+        raise RestoreError(f"--device {settings.device}: Ray chooses the devices; give auto, cpu or cuda")
 
 
 def silence() -> None:
@@ -76,11 +73,11 @@ def silence() -> None:
 
 
 @contextlib.contextmanager
-def connected(options: Batch, pictures: int) -> Iterator[Crew]:
-    """The cluster at `--address`, at $RAY_ADDRESS, or a local one that lasts as long as the block.
+def connected(settings: Settings, pictures: int) -> Iterator[Actors]:
+    """The cluster at `address`, at $RAY_ADDRESS, or a local one that lasts as long as the block.
 
     Args:
-        options: what was asked for.
+        settings: of the run.
         pictures: how many there are.
 
     Raises:
@@ -89,7 +86,6 @@ def connected(options: Batch, pictures: int) -> Iterator[Crew]:
     silence()
     from ..images.quiet import mute
 
-    handler = signal.getsignal(signal.SIGTERM)
     try:
         import ray
         import ray.data
@@ -99,9 +95,8 @@ def connected(options: Batch, pictures: int) -> Iterator[Crew]:
     try:
         if ours:
             with mute():  # its libraries and servers
-                _connect(options.address or os.environ.get("RAY_ADDRESS") or "local")
-            signal.signal(signal.SIGTERM, handler)  # Ray has set its own
-        yield _crew(options.device, pictures)
+                _connect(settings.address or os.environ.get("RAY_ADDRESS") or "local")
+        yield _actors(settings.device, pictures)
     finally:
         if ours:
             ray.shutdown()
@@ -144,7 +139,7 @@ def _greet(host: str, port: int) -> None:
             raise OSError("something else listens there")
 
 
-def _crew(device: str, pictures: int) -> Crew:
+def _actors(device: str, pictures: int) -> Actors:
     import ray
 
     resources = ray.cluster_resources()
@@ -152,8 +147,8 @@ def _crew(device: str, pictures: int) -> Crew:
     if device == "cuda" and not gpus:
         raise RestoreError("--device cuda: the cluster has no GPU; use auto or cpu")
     kind = "cuda" if gpus and device != "cpu" else "cpu"
-    room = gpus if kind == "cuda" else int(resources.get("CPU", 1))
-    return Crew(max(min(room, pictures), 1), kind)
+    most = gpus if kind == "cuda" else int(resources.get("CPU", 1))
+    return Actors(max(min(most, pictures), 1), kind)
 
 
 @dataclasses.dataclass
@@ -164,11 +159,13 @@ class Item:
         ticket: the picture, its outcome, and its error if there was one.
         record: of its output, as it is known.
         content: what the last stage made of it, or what went wrong there.
+        notes: for the observer.
     """
 
     ticket: Ticket
     record: Record | None
     content: Any = None
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,13 +173,13 @@ class Stages:
     """What is done with items, each stage in other processes.
 
     Attributes:
-        steps: how pictures are restored.
-        settings: those of the steps.
+        recipe: how pictures are restored.
+        fingerprint: that of the recipe.
         folder: what relative paths start from.
     """
 
-    steps: Steps
-    settings: Mapping[str, Any]
+    recipe: Recipe
+    fingerprint: Mapping[str, Any]
     folder: str
 
     def worker(self, item: Item | None = None) -> tuple[Worker, Records | None]:
@@ -191,9 +188,9 @@ class Stages:
             os.chdir(self.folder)
         root = item.ticket.job.root if item else None
         if item is None or root is None:
-            return Worker(self.steps, {}, self.settings), None
+            return Worker(self.recipe, {}, self.fingerprint), None
         known = Records(root, [item.record] if item.record else [])
-        return Worker(self.steps, {root: known}, self.settings), known
+        return Worker(self.recipe, {root: known}, self.fingerprint), known
 
     def read(self, row: dict[str, Item]) -> dict[str, Item]:
         """First: what the file holds."""
@@ -208,7 +205,7 @@ class Stages:
         worker, known = self.worker(item)
         error = made if isinstance(made, Exception) else _attempt(lambda: worker.write(item.ticket, made))
         with contextlib.suppress(NoRoom):  # it is the ticket's error
-            worker.settle(item.ticket, error)
+            worker.finish(item.ticket, error)
         item.record = known.find(item.ticket.job.target) if known else None
         item.content = None
         return row
@@ -236,58 +233,85 @@ class Restorer:
         return batch
 
     def _restore(self, items: Sequence[Item]) -> None:
-        made = self._worker.restore(
-            [item.ticket for item in items], [item.content for item in items], lambda done, total: None
-        )
+        notes = _Notes()
+        made = self._worker.restore([item.ticket for item in items], [item.content for item in items], notes)
         for item, content in zip(items, made, strict=True):
-            item.content = _portable(content) if isinstance(content, Exception) else content
+            item.content = portable(content) if isinstance(content, Exception) else content
+        items[0].notes += notes.lines
 
 
-def share(jobs: Sequence[Job], stages: Stages, crew: Crew, manifests: Mapping[Path, Records], log: Log) -> None:
-    """Restores pictures on the cluster that is connected.
+class _Notes(Observer):
+    """Keeps what is to be noted until the picture is back."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+
+class Cluster:
+    """On the Ray cluster that is connected; this process only finds out what the settings are.
 
     Args:
-        jobs: the pictures.
-        stages: what is done with them.
-        crew: the actors.
-        manifests: of the folders of outputs, open.
-        log: told of each picture.
-
-    Raises:
-        RestoreError: the disk is full, or the cluster has failed.
+        recipe: how pictures are restored.
+        actors: that restore them.
     """
-    import ray
 
-    sent = {
-        number: Item(Ticket(number, job, outcome), manifests[job.root].find(job.target) if job.root else None)
-        for number, (job, outcome) in enumerate(zip(jobs, log.outcomes, strict=True))
-    }
-    try:
-        for item in _returning(sent, stages, crew):
-            ticket, root = item.ticket, item.ticket.job.root
-            if root and item.record and item.record != sent[ticket.number].record:
-                manifests[root].add(item.record)
-            if isinstance(ticket.error, NoRoom):
-                raise ticket.error
-            log.done(ticket.number, ticket.outcome, ticket.error)
-            del sent[ticket.number]
-    except ray.exceptions.RayError as error:
-        raise RestoreError(f"Ray: {_reason(error)}; the same command goes on from there") from error
-    for number, lost in sent.items():
-        death = RestoreError(f"{lost.ticket.job.source}: its process died, perhaps for lack of memory; try again")
-        lost.ticket.outcome.fail(death)
-        log.done(number, lost.ticket.outcome, death)
+    begins = True
+
+    def __init__(self, recipe: Recipe, actors: Actors) -> None:
+        self.recipe, self._recipe, self._actors = recipe.on("cpu"), recipe.on(actors.device), actors
+
+    @property
+    def header(self) -> Header:
+        """See `Executor`."""
+        return {**self.recipe.header, "device": str(self._actors)}
+
+    def restore(
+        self, tickets: Sequence[Ticket], manifests: Mapping[Path, Records], observer: Observer, report: Report
+    ) -> Generator[Ticket, None, None]:
+        """See `Executor`."""
+        import ray
+
+        stages = Stages(self._recipe, self.recipe.fingerprint(), str(Path.cwd()))
+        sent = {ticket.number: Item(ticket, _known(ticket, manifests)) for ticket in tickets}
+        try:
+            for item in _returning(sent, stages, self._actors):
+                ticket, root = item.ticket, item.ticket.job.root
+                if root and item.record and item.record != sent[ticket.number].record:
+                    manifests[root].add(item.record)
+                if isinstance(ticket.error, NoRoom):
+                    raise ticket.error
+                for text in item.notes:
+                    observer.note(text)
+                del sent[ticket.number]
+                report(ticket)
+                yield ticket
+        except ray.exceptions.RayError as error:
+            raise RestoreError(f"Ray: {_reason(error)}; the same command goes on from there") from error
+        for item in sent.values():
+            ticket = item.ticket
+            ticket.error = RestoreError(f"{ticket.job.source}: its process died, perhaps for lack of memory; try again")
+            ticket.outcome.fail(ticket.error)
+            report(ticket)
+            yield ticket
 
 
-def _returning(sent: Mapping[int, Item], stages: Stages, crew: Crew) -> Iterator[Item]:
+def _known(ticket: Ticket, manifests: Mapping[Path, Records]) -> Record | None:
+    """The record of a picture's output."""
+    return manifests[ticket.job.root].find(ticket.job.target) if ticket.job.root else None
+
+
+def _returning(sent: Mapping[int, Item], stages: Stages, actors: Actors) -> Iterator[Item]:
     """What has gone through all stages; what was lost with an actor, which one picture has killed, goes again alone."""
     for alone in (False, True):
         if sent:
-            batches = _flow(list(sent.values()), stages, crew, alone).iter_batches(batch_size=1, prefetch_batches=0)
+            batches = _flow(list(sent.values()), stages, actors, alone).iter_batches(batch_size=1, prefetch_batches=0)
             yield from (item for batch in batches for item in batch["item"])
 
 
-def _flow(items: Sequence[Item], stages: Stages, crew: Crew, alone: bool) -> Any:
+def _flow(items: Sequence[Item], stages: Stages, actors: Actors, alone: bool) -> Any:
     """The dataset of items that have gone through all stages, alone in an actor or some at once."""
     from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy, from_items
 
@@ -296,10 +320,10 @@ def _flow(items: Sequence[Item], stages: Stages, crew: Crew, alone: bool) -> Any
     context = DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.max_errored_blocks = -1  # what dies with its pictures does not end the run
-    on_gpu = crew.device == "cuda"
+    on_gpu = actors.device == "cuda"
     # where actors have all CPUs, files would wait for ever if reading and writing took one, too
-    files: dict[str, Any] = {} if on_gpu else {"num_cpus": 0, "compute": TaskPoolStrategy(size=crew.count)}
-    actors: dict[str, Any] = {"num_gpus": 1} if on_gpu else {"num_cpus": 1}
+    files: dict[str, Any] = {} if on_gpu else {"num_cpus": 0, "compute": TaskPoolStrategy(size=actors.count)}
+    device: dict[str, Any] = {"num_gpus": 1} if on_gpu else {"num_cpus": 1}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of how `max_task_retries` is given
         return (
@@ -310,10 +334,10 @@ def _flow(items: Sequence[Item], stages: Stages, crew: Crew, alone: bool) -> Any
                 fn_constructor_args=(stages,),
                 batch_size=TOGETHER if on_gpu and not alone else 1,
                 compute=ActorPoolStrategy(
-                    size=min(crew.count, len(items)), max_tasks_in_flight_per_actor=1 if alone else None
+                    size=min(actors.count, len(items)), max_tasks_in_flight_per_actor=1 if alone else None
                 ),
                 max_task_retries=0,  # `_returning` knows better
-                **actors,
+                **device,
             )
             .map(stages.write, **files)
         )
@@ -329,12 +353,4 @@ def _attempt(step: Callable[[], Any]) -> Any:
     try:
         return step()
     except Exception as error:
-        return _portable(error)
-
-
-def _portable(error: Exception) -> RestoreError:
-    """An error of the same meaning that can be sent to other processes, with its traceback as a note."""
-    kind = type(error) if isinstance(error, RestoreError) else RestoreError
-    found = kind(printing.describe(error))
-    vars(found)["__notes__"] = ["".join(traceback.format_exception(error))]
-    return found
+        return portable(error)

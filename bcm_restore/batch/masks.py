@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import unicodedata
 from collections import defaultdict
 from pathlib import Path
@@ -20,8 +21,35 @@ if TYPE_CHECKING:
 ALPHA = "alpha"
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class MaskFile:
+    """A mask as it was when its file was read.
+
+    Attributes:
+        path: the file.
+        data: its bytes.
+        max_pixels: most pixels that it may declare.
+    """
+
+    path: Path
+    data: bytes
+    max_pixels: int
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of the file."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    @functools.cached_property
+    def picture(self) -> "Picture":
+        """What is in it, upright."""
+        from .. import images
+
+        return images.read(self.path, max_pixels=self.max_pixels, data=self.data)
+
+
 class Masks:
-    """The masks that `--mask` and its companions name.
+    """The masks of a run: one for all pictures, one of the same name for each, or the pictures' own transparency.
 
     Args:
         mask: a file, a folder, or "alpha".
@@ -53,54 +81,66 @@ class Masks:
             return []
         return [self.path, *(mask for masks in self._by_stem.values() for mask in masks)]
 
-    def of(self, source: Path, picture: "Picture") -> "Marks":
+    def find(self, source: Path) -> MaskFile | None:
+        """The mask of a picture; None where its own transparency is. One mask for many pictures is read once.
+
+        Raises:
+            RestoreError: there is none, there are two, or it can't be read.
+        """
+        if self.alpha:
+            return None
+        return self._only if self._one else self._read(self.file(source))
+
+    @functools.cached_property
+    def _only(self) -> MaskFile:
+        return self._read(self.path)
+
+    def _read(self, path: Path) -> MaskFile:
+        from .. import images
+
+        return MaskFile(path, images.file_contents(path), self.max_pixels)
+
+    def marks(self, source: Path, picture: "Picture", mask: MaskFile | None) -> "Marks":
         """What the mask of a picture marks, at the picture's size.
 
         Args:
             source: the picture's file.
             picture: what is in it.
+            mask: what `find` gave for it.
 
         Raises:
-            RestoreError: there is none, it has another size, it can't be told from a picture, or it marks the whole
-                picture.
+            RestoreError: it has another size, it can't be told from a picture, or it marks the whole picture.
         """
-        marks, file = self._read(source, picture)
+        marks = self._marked(source, picture, mask)
         hole = marks.hole
         if hole.shape != picture.size:
-            hole = self._fitted(hole, picture.size, file, source)
+            hole = self._fitted(hole, picture.size, mask.path if mask else source, source)
         hole = _grown(hole, self.grow)
         if hole.all():
             raise RestoreError(f"{source}: its mask marks the whole picture and leaves nothing to fill it from")
         return dataclasses.replace(marks, hole=hole)
 
-    def _read(self, source: Path, picture: "Picture") -> "tuple[Marks, Path]":
-        """What is marked, and the file that says so."""
+    def _marked(self, source: Path, picture: "Picture", mask: MaskFile | None) -> "Marks":
         from .. import masks
 
-        file = self.file(source)
-        if file is None:
+        if mask is None:
             if picture.alpha is None:
                 raise RestoreError(
                     f"{source}: has no transparency to take the mask from; give a black and white mask instead"
                 )
-            return masks.erased(picture.alpha, invert=self.invert, threshold=self.threshold), source
-        mask = _picture(file, self.max_pixels)
-        with masks.named(file):
-            marks = masks.marked(
-                mask.pixels, mask.alpha, photo=picture.pixels, invert=self.invert, threshold=self.threshold
+            return masks.erased(picture.alpha, invert=self.invert, threshold=self.threshold)
+        painted = mask.picture
+        with masks.named(mask.path):
+            return masks.marked(
+                painted.pixels, painted.alpha, photo=picture.pixels, invert=self.invert, threshold=self.threshold
             )
-        return marks, file
 
-    def file(self, picture: Path) -> Path | None:
-        """The file of a picture's mask; None where its own transparency is.
+    def file(self, picture: Path) -> Path:
+        """The mask with a picture's name.
 
         Raises:
             RestoreError: there is none, or there are two.
         """
-        if self.alpha:
-            return None
-        if self._one:
-            return self.path
         masks = self._by_stem.get(_stem(picture), [])
         if not masks:
             raise RestoreError(f"{picture}: no mask named {picture.stem}.* in {self.path}")
@@ -129,14 +169,6 @@ class Masks:
                 "--fit-mask resizes the mask"
             )
         return masks.fitted(hole, size)
-
-
-@functools.lru_cache(maxsize=1)
-def _picture(file: Path, max_pixels: int) -> "Picture":
-    """One mask for many pictures is read once."""
-    from .. import images
-
-    return images.read(file, max_pixels=max_pixels)
 
 
 def _stem(path: Path) -> str:

@@ -1,0 +1,98 @@
+"""Where the pictures of a run are restored."""
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from .manifest import Records
+from .observer import Observer
+from .outcomes import Header
+from .recipes.base import Recipe
+from .worker import Ticket, Worker, work
+
+Report = Callable[[Ticket], None]
+
+
+class Executor(Protocol):
+    """In this process, in several, or on a cluster: the same bytes.
+
+    Attributes:
+        recipe: as this process knows it, to find out what the run's settings are.
+        begins: whether outputs are recorded as the run's own before they are made, because what was written is recorded
+            afterwards.
+    """
+
+    recipe: Recipe
+    begins: bool
+
+    @property
+    def header(self) -> Header:
+        """What all pictures have in common, with the devices."""
+
+    def restore(
+        self, tickets: Sequence[Ticket], manifests: Mapping[Path, Records], observer: Observer, report: Report
+    ) -> Generator[Ticket, None, None]:
+        """Restores pictures.
+
+        Args:
+            tickets: the pictures.
+            manifests: of the folders of outputs, open.
+            observer: told of the progress within pictures.
+            report: called with each whose outcome is known; what it raises ends the run.
+
+        Yields:
+            Each that was reported, unless the run is being interrupted.
+
+        Raises:
+            RestoreError: the disk is full, or a process came to an end.
+        """
+
+
+class Local:
+    """In this process.
+
+    Args:
+        recipe: for this process's device.
+    """
+
+    begins = False
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    @property
+    def header(self) -> Header:
+        """See `Executor`."""
+        return self.recipe.header
+
+    def restore(
+        self, tickets: Sequence[Ticket], manifests: Mapping[Path, Records], observer: Observer, report: Report
+    ) -> Generator[Ticket, None, None]:
+        """See `Executor`."""
+        return work(tickets, Worker(self.recipe, manifests), observer, report)
+
+
+@contextlib.contextmanager
+def chosen(recipe: Recipe, pictures: int) -> Iterator[Executor]:
+    """What the settings ask for.
+
+    Args:
+        recipe: how pictures are restored.
+        pictures: how many there are.
+
+    Raises:
+        RestoreError: a device is not there, or the cluster does not answer.
+    """
+    from . import cluster, processes
+
+    settings = recipe.settings
+    if settings.engine == "ray" and not settings.dry_run:
+        with cluster.connected(settings, pictures) as workers:
+            yield cluster.Cluster(recipe, workers)
+        return
+    devices = ["cpu"] if settings.engine == "ray" else processes.names(settings.device)[:pictures]
+    if len(devices) > 1:
+        yield processes.Processes(recipe, devices)
+    else:
+        yield Local(recipe.on(devices[0]))

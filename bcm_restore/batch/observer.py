@@ -1,0 +1,48 @@
+"""Who is told of a run while it goes."""
+
+from collections.abc import Sequence
+
+from .outcomes import Header, Outcome
+
+
+class Observer:
+    """Told of a run while it goes, always in the thread of whoever runs it. Subclasses override what they want to hear.
+
+    What is raised here ends the run.
+    """
+
+    def begin(self, header: Header, outcomes: Sequence[Outcome]) -> None:
+        """All is checked, and the work begins.
+
+        Args:
+            header: task, model, device and seed.
+            outcomes: of each picture, in order; entries are replaced as they become known.
+        """
+
+    def progress(self, unit: str, done: int, total: int) -> None:
+        """How far the current picture is: `unit` is "NFE", or "tile" in a large picture."""
+
+    def note(self, text: str) -> None:
+        """A line about the run."""
+
+    def done(self, outcome: Outcome, error: Exception | None) -> None:
+        """What became of a picture, and what went wrong, with its traceback (see `errors.traced`)."""
+
+
+class Evaluations:
+    """What tasks call with (done, in all) after each evaluation, or each tile of a large picture.
+
+    Args:
+        observer: told of them.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def __call__(self, done: int, total: int) -> None:
+        """An evaluation is done."""
+        self._observer.progress("NFE", done, total)
+
+    def tile(self, done: int, total: int) -> None:
+        """A tile is done."""
+        self._observer.progress("tile", done, total)

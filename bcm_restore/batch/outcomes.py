@@ -1,0 +1,103 @@
+"""What became of a picture."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from ..errors import describe
+
+if TYPE_CHECKING:
+    from ..tasks import Restoration
+
+Header = dict[str, str | int]  # what all pictures of a run have in common: task, model, device, seed
+
+
+class Status(str, Enum):
+    """What became of a picture, or, in a dry run, what would."""
+
+    INTERRUPTED = "interrupted"  # the run ended before it was known
+    RESTORED = "restored"
+    COPIED = "copied"  # there was nothing to restore in it
+    SKIPPED = "skipped"  # the same, and there is no output
+    KEPT = "kept"  # its output was there
+    LEFT = "left"  # another run is restoring it
+    FAILED = "failed"
+    BEGUN = "begun"  # in manifests: an output of that name is the run's own, whether it is there or not
+    RESTORE = "restore"
+    REDO = "redo"
+    KEEP = "keep"
+    REFUSE = "refuse"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of a picture, and how.
+
+    Attributes:
+        input, output, compare: the files; those that were not written are None.
+        status: see `Status`.
+        scheme, nfe, case: how it was restored; see `tasks.Restoration`.
+        size: width and height of the output.
+        mse: mean squared error of a reconstruction.
+        seconds: that reading, restoring and encoding took.
+        error: why it failed.
+        remark: why it was skipped, copied or kept, or what was found in it or left out.
+        pages: of the input, where it has several.
+    """
+
+    input: str | list[str]
+    output: str | list[str] | None = None
+    compare: str | None = None
+    status: Status = Status.INTERRUPTED
+    scheme: str | None = None
+    nfe: int | None = None
+    case: str | None = None
+    size: tuple[int, int] | None = None
+    mse: float | None = None
+    seconds: float = 0.0
+    error: str | None = None
+    remark: str | None = None
+    pages: int | None = None
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the output."""
+        return self.size[0] * self.size[1] if self.size else 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether the run has done nothing for it."""
+        return self.status in (Status.KEPT, Status.LEFT)
+
+    def fail(self, error: Exception) -> None:
+        """Records what went wrong, in a line that names the input."""
+        message = describe(error)
+        named = isinstance(self.input, list) or self.input in message
+        self.status, self.error = Status.FAILED, message if named else f"{self.input}: {message}"
+
+    def skip(self) -> None:
+        """Turns a failure into a remark."""
+        self.status, self.remark, self.error = Status.SKIPPED, self.error, None
+
+    def describe(self, restoration: "Restoration") -> None:
+        """Records how the picture was restored."""
+        self.status = Status.RESTORED
+        self.scheme, self.nfe, self.case = str(restoration.scheme), restoration.nfe, restoration.case
+
+
+@contextlib.contextmanager
+def timed(*outcomes: Outcome) -> Iterator[None]:
+    """Adds how long the block takes, to each an equal part."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        part = (time.perf_counter() - start) / len(outcomes)
+        for outcome in outcomes:
+            outcome.seconds = round(outcome.seconds + part, 3)

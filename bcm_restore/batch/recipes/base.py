@@ -1,0 +1,208 @@
+"""How a task meets files: what it takes from a file besides the pixels, and what becomes of the picture."""
+
+import dataclasses
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import engine
+from ..engine import Engine
+from ..masks import MaskFile
+from ..observer import Evaluations, Observer
+from ..outcomes import Header
+from ..planning import Naming
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ...images import Picture, Timing
+    from ...tasks import Restoration
+
+
+@dataclasses.dataclass(frozen=True)
+class PageInfo:
+    """The pages of a file that has several.
+
+    Attributes:
+        count: how many.
+        remark: that some are left out.
+        timing: of an animation.
+    """
+
+    count: int
+    remark: str
+    timing: "Timing | None"
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What became of a picture.
+
+    Attributes:
+        before, after: the picture, upright.
+        restoration: how it came about; None where there was nothing to do.
+        remark: why there was nothing to do, or what was found in the input.
+        mse: mean squared error of what was to stay the same.
+        more: the further pages, upright.
+        pages: of the file, where it has several.
+    """
+
+    before: "Picture"
+    after: "Picture"
+    restoration: "Restoration | None" = None
+    remark: str = ""
+    mse: float | None = None
+    more: "Sequence[Picture]" = ()
+    pages: PageInfo | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A picture that has been read.
+
+    Attributes:
+        source: its file.
+        picture: as the task takes it.
+        inputs: what the task needs besides.
+        remark: why there is nothing to do, if so.
+        found: what else is to be said of it.
+        more: the further pages.
+        pages: of the file, where it has several.
+    """
+
+    source: Path
+    picture: "Picture"
+    inputs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    remark: str = ""
+    found: str = ""
+    more: "Sequence[Loaded]" = ()
+    pages: PageInfo | None = None
+
+
+@dataclasses.dataclass(kw_only=True)
+class Recipe(ABC):
+    """How pictures in files are restored. It can be sent to other processes, which load their own models.
+
+    Attributes:
+        settings: of the run.
+    """
+
+    settings: Settings
+
+    def on(self, device: str) -> "Self":
+        """The same on another device."""
+        return dataclasses.replace(self, settings=dataclasses.replace(self.settings, device=device))
+
+    @property
+    @abstractmethod
+    def naming(self) -> Naming:
+        """How outputs are called, and whose they are."""
+
+    @property
+    def apart(self) -> list[Path]:
+        """Files and folders that are neither inputs nor to be overwritten: masks."""
+        return []
+
+    @property
+    @abstractmethod
+    def header(self) -> Header:
+        """What all pictures have in common; finds out whether all that the settings name is there.
+
+        Raises:
+            RestoreError: it is not, or makes no sense.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> dict[str, Any]:
+        """All that results depend on besides the files, with "task", "model" (SHA-256 of its file) and "seed"."""
+
+    def mask(self, source: Path) -> MaskFile | None:
+        """The mask of a picture, where it has a file of its own."""
+        return None
+
+    def pixels(self, data: bytes) -> int:
+        """Of the result, as the bytes of the picture's file declare them; 0 where they don't."""
+        from ...images import declared_pixels
+
+        return declared_pixels(data)
+
+    @abstractmethod
+    def read(self, source: Path, data: bytes, mask: MaskFile | None) -> Loaded:
+        """What the file holds, called in any thread.
+
+        Args:
+            source: the file.
+            data: its bytes, or those of one of its pages.
+            mask: what `mask` gave.
+
+        Raises:
+            RestoreError: it is no picture, or lacks what the task needs.
+        """
+
+    @abstractmethod
+    def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
+        """Equal first values of pictures that can be restored together, and how many of them at most."""
+
+    @abstractmethod
+    def restore(self, several: Sequence[Loaded], observer: Observer) -> list[Result]:
+        """What becomes of pictures that are alike.
+
+        Raises:
+            NothingToRestore: there is nothing to do in one of them.
+            RestoreError: one can't be restored.
+        """
+
+
+@dataclasses.dataclass(kw_only=True)
+class TaskRecipe(Recipe):
+    """How a task restores pictures in files.
+
+    Attributes:
+        task: its name.
+        scale: how many times larger the results are.
+    """
+
+    task: str
+    scale: int = 1
+
+    @functools.cached_property
+    def engine(self) -> Engine:
+        """The task with its model, loaded when it is first asked for."""
+        return engine.prepare(self.task, self.settings)
+
+    @property
+    def header(self) -> Header:
+        """See `Recipe`."""
+        return self.engine.header
+
+    def fingerprint(self) -> dict[str, Any]:
+        """See `Recipe`."""
+        return self.engine.fingerprint()
+
+    def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
+        """Pictures of one size, as many as the model evaluates at once."""
+        size = height, width = loaded.picture.size
+        return size, self.engine.model.at_once(height * self.scale, width * self.scale)
+
+    def restore(self, several: Sequence[Loaded], observer: Observer) -> list[Result]:
+        """See `Recipe`."""
+        from ...tasks.transparency import fill_hidden
+
+        pictures = [fill_hidden(one.picture.pixels, one.picture.alpha, one.inputs.get("mask")) for one in several]
+        made = self.run([(pixels, one.inputs) for pixels, one in zip(pictures, several, strict=True)], observer)
+        return [
+            dataclasses.replace(self.result(one.picture, restoration), remark=one.found)
+            for one, restoration in zip(several, made, strict=True)
+        ]
+
+    def run(self, given: Sequence[tuple[Any, dict[str, Any]]], observer: Observer) -> "list[Restoration]":
+        """The task's work on images of one size, each with its inputs."""
+        images, inputs = zip(*given, strict=True)
+        return self.engine.task.run_together(images, inputs, progress=Evaluations(observer), **self.engine.run_kwargs)
+
+    def result(self, picture: "Picture", restoration: "Restoration") -> Result:
+        """What becomes of the picture, upright."""
+        return Result(picture.upright(), picture.with_pixels(restoration.image).upright(), restoration)

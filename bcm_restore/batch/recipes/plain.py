@@ -1,0 +1,78 @@
+"""Tasks that take nothing from a picture's file but its pixels: those of other packages."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import RestoreError
+from ...files import digest
+from ..masks import MaskFile
+from ..planning import Naming
+from ..settings import NAMES, Settings
+from .base import Loaded, TaskRecipe
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# what no input of a task may be called: settings, and the options of the command line
+RESERVED = NAMES | {"arguments", "observer", "options", "json", "debug", "threads"}
+
+
+@dataclasses.dataclass(kw_only=True)
+class PlainRecipe(TaskRecipe):
+    """Restores with the inputs that were given, the same for each picture.
+
+    Attributes:
+        inputs: of the task.
+    """
+
+    inputs: Mapping[str, Any]
+
+    @classmethod
+    def create(cls, settings: Settings, *, task: str, inputs: Mapping[str, Any]) -> "Self":
+        """The recipe for a task and its inputs.
+
+        Raises:
+            RestoreError: there is no such task, or it lacks an input.
+            TypeError: it has no input of that name.
+        """
+        from ... import tasks
+        from ...tasks.arguments import check_names
+
+        found = tasks.get(task)
+        check_names(found, inputs)
+        for declared in found.inputs:
+            if declared.required and inputs.get(declared.name) is None:
+                raise RestoreError(f"task '{task}' needs {declared.name}: {declared.help}")
+        return cls(settings=settings, task=found.name, inputs=inputs)
+
+    @property
+    def naming(self) -> Naming:
+        """See `Recipe`."""
+        suffix = f"_{self.task.replace('-', '_')}"
+        return Naming(suffix, suffix, self.task)
+
+    @property
+    def apart(self) -> list[Path]:
+        """The files among the inputs."""
+        return [value for value in self.inputs.values() if isinstance(value, Path)]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """With the inputs; files count by what is in them."""
+        own = {
+            name: digest(value) if isinstance(value, Path) else value if _is_plain(value) else repr(value)
+            for name, value in self.inputs.items()
+        }
+        return super().fingerprint() | {"inputs": own}
+
+    def read(self, source: Path, data: bytes, mask: MaskFile | None) -> Loaded:
+        """The picture."""
+        from ... import images
+
+        picture = images.read(source, max_pixels=self.settings.max_pixels, data=data)
+        return Loaded(source, picture, dict(self.inputs))
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)

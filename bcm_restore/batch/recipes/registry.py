@@ -1,0 +1,45 @@
+"""Which recipe a task has."""
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from ..settings import NAMES, Settings
+from .base import Recipe
+from .inpaint import InpaintRecipe
+from .jpeg import JpegRecipe
+from .plain import PlainRecipe
+from .reconstruct import ReconstructRecipe
+from .super_resolve import SuperResolveRecipe
+
+_OWN: dict[str, Any] = {
+    "inpaint": InpaintRecipe,
+    "jpeg": JpegRecipe,
+    "jpeg-restore": JpegRecipe,
+    "super-resolve": SuperResolveRecipe,
+    "reconstruct": ReconstructRecipe,
+}
+
+
+def recipe(task: str, settings: Settings, inputs: Mapping[str, Any]) -> Recipe:
+    """How a task, or the command of that name, restores pictures in files.
+
+    Args:
+        task: its name; one of another package, too.
+        settings: of the run.
+        inputs: what the task needs besides, see `create` of its recipe; for a task of another package, its `problem`.
+
+    Raises:
+        RestoreError: there is no such task, or an input is missing or makes no sense.
+        TypeError: there is no input of that name.
+    """
+    if task not in _OWN:
+        return PlainRecipe.create(settings, task=task, inputs=inputs)
+    known = set(inspect.signature(_OWN[task].create).parameters) - {"settings"}
+    for name in inputs:
+        if name not in known:
+            close = difflib.get_close_matches(name, known | NAMES, 1)
+            hint = f"did you mean '{close[0]}'?" if close else f"it takes {', '.join(sorted(known | NAMES))}"
+            raise TypeError(f"{task} got an unexpected keyword argument '{name}'; {hint}")
+    return _OWN[task].create(settings, **inputs)

@@ -1,0 +1,104 @@
+"""`bcm-restore run TASK`: any task; those of other packages with the inputs that they declare as options."""
+
+import functools
+import inspect
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import RestoreError
+from . import usage
+from .groups import add
+from .interpolate import interpolate
+from .options import Batch, Inputs, shared
+from .restore import inpaint, jpeg_restore, restore, super_resolve
+
+if TYPE_CHECKING:
+    from ..tasks import Input, Task
+
+
+class _Tasks(usage.Group):
+    """The tasks of this package are the commands that they are elsewhere; others are looked up when they are needed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of all tasks; nothing is imported for them."""
+        return sorted({*super().list_commands(ctx), *(point.name for point in entry_points(group="bcm_restore.tasks"))})
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a task.
+
+        Raises:
+            RestoreError: there is no such task, or one of its inputs has the name of an option.
+        """
+        return super().get_command(ctx, cmd_name) or _command(cmd_name)
+
+
+@functools.cache
+def _command(name: str) -> Any:
+    from .. import tasks
+
+    task = tasks.get(name)
+    app = typer.Typer(add_completion=False)
+    add(app, shared(_restoring(name, task)), name)
+    return typer.main.get_command(app)
+
+
+def _restoring(name: str, task: "Task") -> Any:
+    """The function of a task's command: a parameter for each input that the task declares."""
+    from ..batch.recipes.plain import RESERVED
+
+    def run(arguments: Inputs, options: Batch, **inputs: Any) -> None:
+        restore(name, arguments, options, **{key: value for key, value in inputs.items() if value is not None})
+
+    for declared in task.inputs:
+        if declared.name in RESERVED:
+            raise RestoreError(f"task '{name}' has an input '{declared.name}', which every command has; rename it")
+    common = list(inspect.signature(run).parameters.values())[:2]
+    run.__signature__ = inspect.Signature([*common, *map(_parameter, task.inputs)])  # type: ignore[attr-defined]
+    run.__doc__ = f"""Run the task {task.name}, which {task.summary}.
+
+    The output is photo_{task.name}.png beside photo.png, or the folder dir_{task.name} beside dir.
+
+    Example: bcm-restore run {name} photo.png"""
+    return run
+
+
+def _parameter(declared: "Input") -> inspect.Parameter:
+    """An input as an option."""
+    numeric = declared.kind in (int, float)
+    metavars: dict[Any, str | None] = {bool: None, str: "TEXT", Path: "FILE"}
+    option = typer.Option(
+        f"--{declared.name.replace('_', '-')}",
+        help=declared.help,
+        min=declared.minimum if numeric else None,
+        max=declared.maximum if numeric else None,
+        metavar=metavars.get(declared.kind, "N"),
+    )
+    kind: Any = declared.kind if declared.kind is bool or declared.required else declared.kind | None
+    default = bool(declared.default) if declared.kind is bool else declared.default
+    return inspect.Parameter(
+        declared.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if declared.required else default,
+        annotation=Annotated[kind, option],
+    )
+
+
+group = typer.Typer(
+    name="run",
+    cls=_Tasks,
+    help="Run any task, also one of another package, with its own inputs as options.",
+    epilog="Example: bcm-restore run inpaint photo.png --mask mask.png",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _name, _own in (
+    ("inpaint", inpaint),
+    ("jpeg", jpeg_restore),
+    ("super-resolve", super_resolve),
+    ("interpolate", interpolate),
+):
+    add(group, _own, _name)
