@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bcm_restore import schemes, tasks, weights
-from bcm_restore.bench.degradations import VARIANTS
+from bcm_restore.simulation.degradations import VARIANTS
 from bcm_restore.tuning.family import Family, Stage, plan_of, scheme_of
 from bcm_restore.tuning.scores import Metric
 from bcm_restore.tuning.search import Search, Trial, frontier

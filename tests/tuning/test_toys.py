@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from bcm_restore import schemes, tasks
-from bcm_restore.bench.degradations import VARIANTS
 from bcm_restore.model import BCM
+from bcm_restore.simulation.degradations import VARIANTS
 from bcm_restore.tasks.arrays import to_tensor
 from bcm_restore.tuning.bench import Bench, pose
 from bcm_restore.tuning.family import Family

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bcm_restore import metrics, schemes, tasks, weights
-from bcm_restore.bench.degradations import VARIANTS, Example, compressed, shrunk, variants
 from bcm_restore.bench.pictures import rgb
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import perceptual
 from bcm_restore.model import BCM
+from bcm_restore.simulation.degradations import VARIANTS, Example, compressed, shrunk, variants
 from bcm_restore.tuning import tables
 from bcm_restore.tuning.bench import Bench, batches, pose
 from bcm_restore.tuning.family import parts
