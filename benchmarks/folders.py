@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -19,7 +20,8 @@ import torch
 from PIL import Image
 from skimage import data
 
-from bcm_restore.cli import app, pipeline
+from bcm_restore.batch import pipeline
+from bcm_restore.cli import app
 
 CROP, FILES, REPEATS = 160, 60, 5
 TINY, COUNTS = 16, (50, 500, 10_000)
@@ -41,11 +43,12 @@ def crops(folder: Path, count: int, side: int, suffix: str) -> None:
         Image.fromarray(photo[top : top + side, left : left + side]).save(folder / f"{n:04}{suffix}", quality=30)
 
 
-def one_after_the_other(items, read, work, write, report, alike) -> None:
+def one_after_the_other(items, read, work, write, report, alike) -> Iterator:
     for item in items:
         [made] = work([item], [read(item, lambda pixels: None)])
         write(item, made)
         report(item, None)
+        yield item
 
 
 def seconds(*arguments: str) -> float:

@@ -1,10 +1,6 @@
 """Fixtures of the command line's tests: small pictures and a command that runs in this process."""
 
-import hashlib
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +8,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from helpers.runs import contents
 from PIL import Image
 
 import bcm_restore
@@ -41,32 +38,6 @@ class Cli:
         assert lines[0].startswith("error: ")
         assert "Traceback" not in result.stderr
         return lines[0]
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Hash of each file below a folder, hidden ones included."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
-def stopped(
-    folder: Path, arguments: Sequence[str], number: int, count: int, env: Mapping[str, str] | None = None
-) -> tuple[int, str]:
-    """Restores folder/album by a process that is sent a signal when so many are written; its status and stderr."""
-    command = [sys.executable, "-m", "bcm_restore", *arguments]
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=folder, env=env, **pipes) as process:
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            if len(list(folder.glob("album_*/*.png"))) >= count:
-                break
-            time.sleep(0.01)
-        process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
-    return process.returncode, stderr
 
 
 torch.set_num_threads(1)  # pictures as small as the tests' only lose by more

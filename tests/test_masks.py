@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
+from helpers.pictures import exif_with, needs_avif
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from pictures import exif_with, needs_avif
 from PIL import Image
 
 from bcm_restore import images, masks

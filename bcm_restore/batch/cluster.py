@@ -84,7 +84,7 @@ def connected(settings: Settings, pictures: int) -> Iterator[Actors]:
         RestoreError: Ray is not installed, the cluster does not answer, or it has no GPU and one was asked for.
     """
     silence()
-    from ..images.quiet import mute
+    from ..images.silenced import libraries_silenced
 
     try:
         import ray
@@ -94,7 +94,7 @@ def connected(settings: Settings, pictures: int) -> Iterator[Actors]:
     ours = not ray.is_initialized()
     try:
         if ours:
-            with mute():  # its libraries and servers
+            with libraries_silenced():  # its libraries and servers
                 _connect(settings.address or os.environ.get("RAY_ADDRESS") or "local")
         yield _actors(settings.device, pictures)
     finally:

@@ -138,7 +138,7 @@ def _written(target: Path, study: "Study", nfes: list[int]) -> "list[Scheme]":
 def _study(task: str, data: list[str], target: Path, options: Tuning) -> "Study":
     """Checks everything that can be known before any work, and damages the pictures."""
     from .. import tasks, weights
-    from ..bench.degradations import variants
+    from ..simulation.degradations import variants
     from ..tuning.scores import parse_metric
     from ..tuning.study import Study
 
@@ -158,8 +158,8 @@ def _pictures(data: list[str], options: Tuning) -> "list[np.ndarray]":
         RestoreError: there is no picture, or none that is large enough.
     """
     from .. import images
-    from ..bench.degradations import SMALLEST
     from ..bench.pictures import rgb
+    from ..simulation.degradations import SMALLEST
     from ..tuning.study import centre, evenly_spread
 
     sources = inputs.expand(data, False, "(?!)").sources

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import giants, schemes, shipped, weights
+from .. import giants, package_data, schemes, weights
 from ..errors import RestoreError, RestoreWarning
 from ..giants import Giant
 from ..model import BCM, Label, Noise
@@ -370,7 +370,7 @@ class Task(ABC):
 
     def schemes_file(self) -> Path:
         """The TOML file of the default schemes; tasks of other packages bring their own."""
-        return shipped.folder("tasks") / f"{self.name}.toml"
+        return package_data.folder("tasks") / f"{self.name}.toml"
 
 
 def as_scheme(scheme: str | Scheme) -> Scheme:

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from .. import schemes
-from ..bench.degradations import Example
 from ..model import BCM, Noise
 from ..operators import Mask, Operator, Resize
 from ..schemes import Scheme, Setting, State
+from ..simulation.degradations import Example
 from ..tasks import Problem, Task
 from ..tasks.arrays import to_tensor
 from .family import parts

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import metrics
-from ..bench.degradations import Example
 from ..errors import RestoreError
+from ..simulation.degradations import Example
 
 FINEST = 20 * math.log10(255)  # dB: an RMS error of one step of 255
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bench.degradations import Degradation
 from ..errors import RestoreError
 from ..model import BCM
 from ..operators import Mask
 from ..schemes import Scheme
+from ..simulation.degradations import Degradation
 from ..tasks import NFES, Task
 from .bench import Bench, Posed, pose
 from .family import Family, Plan, plan_of, scheme_of

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import networks, shipped
+from .. import networks, package_data
 from ..canvas import spread
 from ..errors import RestoreError
 from ..model import BCM
@@ -24,7 +24,7 @@ CHECKPOINTS = (".pt", ".pth")
 
 def names() -> list[str]:
     """Names of the models inside the package."""
-    return sorted(path.stem for path in shipped.folder("weights").glob("*.safetensors"))
+    return sorted(path.stem for path in package_data.folder("weights").glob("*.safetensors"))
 
 
 def find(name_or_path: str | os.PathLike[str]) -> Path:
@@ -36,7 +36,7 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
     from . import cache, catalogue
 
     if str(name_or_path) in names():
-        return shipped.folder("weights") / f"{name_or_path}.safetensors"
+        return package_data.folder("weights") / f"{name_or_path}.safetensors"
     path = Path(name_or_path)
     if path.is_file():
         return path

@@ -1,0 +1,384 @@
+"""Zero-shot solvers on our network: their NFE, their formulas on normal pixels, their noise, and who is refused."""
+
+import importlib.util
+import math
+
+import numpy as np
+import pytest
+import torch
+from helpers.toys import Around, ExactF
+
+from bcm_restore import tasks
+from bcm_restore.bench.base import Case, Sample
+from bcm_restore.bench.contestants import solvers as module
+from bcm_restore.bench.contestants.solvers import SOLVERS, PosteriorMean, physics_of, solvers, spread
+from bcm_restore.canvas import Canvas
+from bcm_restore.errors import RestoreError
+from bcm_restore.model import BCM, Noise
+from bcm_restore.networks import ConvUNet
+from bcm_restore.simulation.degradations import VARIANTS
+
+S = 0.3  # standard deviation of the normal pixels
+LEVELS = [0.6, 0.2, 0.05]
+ON_DEEPINV = [name for name, solver in SOLVERS.items() if solver.deepinv]
+EACH = [
+    pytest.param(
+        name, marks=pytest.mark.skipif(not importlib.util.find_spec("deepinv"), reason="deepinv is not installed")
+    )
+    if name in ON_DEEPINV
+    else name
+    for name in SOLVERS
+]
+CASES = [("inpaint", "text"), ("inpaint", "boxes"), ("super-resolve", "x4"), ("super-resolve", "x3")]
+
+
+def normal_pixels(**options):
+    return BCM(Around(ExactF(S)), device="cpu", **options)
+
+
+@pytest.fixture
+def exact():
+    return normal_pixels()
+
+
+def case_of(task, variant):
+    return Case(task, variant, VARIANTS[task][variant])
+
+
+def sample_of(case, clean, seed=0):
+    return Sample("picture", case.degrade(clean, np.random.default_rng(seed)))
+
+
+def contestant(name, nfe, model, seed=0):
+    (found,) = solvers([name], [nfe], model, {"name": "toy"}, seed)
+    return found
+
+
+def inpainting():
+    """Pixels in [-1, 1], the left half known."""
+    y = torch.rand(1, 3, 12, 16, generator=torch.Generator().manual_seed(1)) - 0.5
+    mask = np.zeros((12, 16), bool)
+    mask[:, 8:] = True
+    return tasks.get("inpaint").problem(y, mask=mask), mask
+
+
+def enlarging():
+    y = torch.rand(1, 3, 5, 4, generator=torch.Generator().manual_seed(1)) - 0.5
+    return tasks.get("super-resolve").problem(y, scale=3)
+
+
+def problems():
+    return inpainting()[0], enlarging()
+
+
+def dense(operator, size):
+    """The matrix of A for one channel, from the images of the basis, and its pseudo-inverse."""
+    basis = torch.eye(math.prod(size), dtype=torch.float64).view(-1, 1, *size).expand(-1, 3, -1, -1)
+    A = operator.A(basis)[:, 0].flatten(1).T
+    return A, torch.linalg.pinv(A)
+
+
+def columns(image):
+    """(1, 3, H, W) to one column a channel, for `dense`."""
+    return image[0].flatten(1).T.double()
+
+
+def measured(problem):
+    """Columns of y, zero where nothing was measured."""
+    return columns(torch.where(getattr(problem.operator, "known", torch.tensor(True)), problem.y, 0))
+
+
+def global_noise(seed, *like):
+    torch.manual_seed(seed)
+    return [torch.randn_like(x) for x in like]
+
+
+# --- all of them
+
+
+@pytest.mark.parametrize("nfe", [1, 2, 4, 8])
+@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize(("task", "variant"), CASES)
+def test_a_restoration_takes_exactly_its_nfe(exact, portrait, name, nfe, task, variant):
+    case, solver = case_of(task, variant), contestant(name, nfe, exact)
+    assert solver.suits(case)
+    sample = sample_of(case, np.ascontiguousarray(portrait[:72, :96]))
+    restored = solver.restore(case, sample)
+    assert exact.nfe == nfe == len(exact.network.calls) == solver.nfe
+    assert restored.shape == sample.example.clean.shape and restored.dtype == np.uint8
+    told = [t.item() for _, t, _, _ in exact.network.calls]
+    np.testing.assert_allclose(told, spread(*SOLVERS[name].levels[task], nfe), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_known_pixels_are_kept_and_unknown_ones_are_not_looked_at(model, portrait, name):
+    case, solver = case_of("inpaint", "boxes"), contestant(name, 2, model)
+    sample = sample_of(case, portrait)
+    example = sample.example
+    restored = solver.restore(case, sample)
+    hole = example.inputs["mask"]
+    np.testing.assert_array_equal(restored[~hole], example.clean[~hole])
+    assert (restored[hole] != example.damaged[hole]).any()
+    example.damaged[hole] = 255
+    np.testing.assert_array_equal(solver.restore(case, sample), restored)
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_an_enlarged_picture_scaled_down_is_the_small_one(exact, face, name):
+    case = case_of("super-resolve", "x4")
+    example = sample_of(case, face).example
+    restored = contestant(name, 4, exact).restore(case, Sample("face", example))
+    again = (
+        tasks.get("super-resolve")
+        .problem(torch.zeros(1, 3, 12, 10), scale=4)
+        .operator.A(torch.from_numpy(restored).permute(2, 0, 1)[None].double())
+    )
+    assert np.abs(again[0].permute(1, 2, 0).numpy() - example.damaged).max() < 1  # rounding
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_the_seed_alone_decides_and_global_generators_stay(exact, portrait, name):
+    case = case_of("inpaint", "text")
+    sample = sample_of(case, portrait)
+    torch.manual_seed(7)
+    first = contestant(name, 2, exact, seed=3).restore(case, sample)
+    after = torch.rand(3)
+    torch.manual_seed(7)
+    np.testing.assert_array_equal(torch.rand(3), after)
+    again = contestant(name, 2, exact, seed=3).restore(case, sample)  # from another state
+    np.testing.assert_array_equal(again, first)
+    assert (contestant(name, 2, exact, seed=4).restore(case, sample) != first).any()
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_no_solver_is_far_from_the_first_estimate_on_a_photograph(model, portrait, name):
+    """A wrong scale, sign or level costs many dB; none of these does."""
+    for task, variant in (("inpaint", "text"), ("super-resolve", "x4")):
+        case = case_of(task, variant)
+        sample = sample_of(case, portrait)
+        x, where = sample.example.clean.astype(float), sample.example.where
+
+        def psnr(restored, x=x, where=where):
+            error = (restored - x) ** 2
+            return 10 * math.log10(255**2 / (error if where is None else error[where]).mean())
+
+        estimate = tasks.get(task).problem(
+            torch.from_numpy(np.array(sample.example.damaged)).permute(2, 0, 1)[None] / 127.5 - 1,
+            **sample.example.inputs,
+        )
+        before = psnr(((estimate.x[0].permute(1, 2, 0).numpy() + 1) * 127.5).clip(0, 255))
+        assert psnr(contestant(name, 4, model).restore(case, sample)) > before - 0.8
+
+
+def test_what_is_not_linear_suits_none(exact):
+    for name in SOLVERS:
+        if name not in ON_DEEPINV or importlib.util.find_spec("deepinv"):
+            solver = contestant(name, 1, exact)
+            assert not solver.suits(case_of("jpeg", "quality-10"))
+            assert not solver.suits(Case("interpolate", "pair", VARIANTS["inpaint"]["text"]))
+
+
+# --- the formulas, on normal pixels, where the posterior mean is k x with k = s^2 / (s^2 + t^2)
+
+
+def gain(t):
+    return S**2 / (S**2 + t**2)
+
+
+def test_levels_are_spread_over_the_way():
+    assert spread(0.4, 0.1, 1) == pytest.approx([0.2])
+    assert spread(0.8, 0.05, 4) == pytest.approx([0.8 * 2**-0.5, 0.8 * 2**-1.5, 0.8 * 2**-2.5, 0.8 * 2**-3.5])
+
+
+def test_the_denoiser_of_unit_images_is_the_posterior_mean(exact):
+    y = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    for sigma in (0.05, torch.tensor(0.3), torch.tensor([0.1, 0.4])):
+        k = gain(2 * torch.as_tensor(sigma)).view(-1, 1, 1, 1)
+        torch.testing.assert_close(PosteriorMean(exact)(y, sigma), 0.5 + k * (y - 0.5), rtol=1e-4, atol=1e-6)
+    assert exact.nfe == 3
+    assert PosteriorMean(exact)(y, torch.tensor(0.0)) is y
+    assert exact.nfe == 3
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])
+def test_ddnm_on_normal_pixels(exact, eta):
+    for problem in problems():
+        A, pinv = dense(problem.operator, problem.x.shape[2:])
+        null = torch.eye(len(pinv), dtype=torch.float64) - pinv @ A
+        noise = Noise([5])
+
+        fixed = pinv @ measured(problem)
+        x = columns(problem.x) + LEVELS[0] * columns(noise(problem.x))
+        for t, s in zip(LEVELS, [*LEVELS[1:], 0.0], strict=True):
+            clean = x * gain(t)
+            mixed = eta * columns(noise(problem.x)) + math.sqrt(1 - eta**2) * (x - clean) / t
+            x = fixed + null @ clean + s * mixed
+        result = module.ddnm(problem, exact, LEVELS, 5, eta=eta)
+        torch.testing.assert_close(columns(result), x, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])
+def test_cm4ir_on_normal_pixels(exact, eta):
+    for problem in problems():
+        noise = Noise([5])
+        x = problem.x + LEVELS[0] * noise(problem.x)
+        for t, s in zip(LEVELS, [*LEVELS[1:], 0.0], strict=True):
+            # the consistency function of normal pixels ends at the same quantile
+            clean = x * math.sqrt((S**2 + exact.sigma_min**2) / (S**2 + t**2))
+            mixed = eta * noise(x) - math.sqrt(1 - eta**2) * (x - clean) / t
+            x = problem.operator.fit(clean, problem.y) + s * mixed
+        result = module.cm4ir(problem, exact, LEVELS, 5, eta=eta)
+        torch.testing.assert_close(result, x, rtol=0, atol=3e-3)  # the smooth fill is solved to about that
+
+
+def test_physics_is_the_operator_of_the_task():
+    pytest.importorskip("deepinv")
+    for problem in problems():
+        physics, y = physics_of(problem)
+        x = torch.rand(2, *problem.x.shape[1:], generator=torch.Generator().manual_seed(2))
+        A = problem.operator.A(x)
+        torch.testing.assert_close(physics.A(x), A, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(physics.A_dagger(A), problem.operator.pinv(A), rtol=1e-4, atol=1e-5)
+        z = torch.rand(A.shape, generator=torch.Generator().manual_seed(3))
+        torch.testing.assert_close(
+            (A * problem.operator.A(physics.A_adjoint(z))).sum(), (A * physics.A_A_adjoint(z)).sum()
+        )
+        torch.testing.assert_close((physics.A_adjoint(z) * x).sum(), (z * A).sum(), rtol=1e-4, atol=1e-4)
+        # in [0, 1] what is known of the first estimate, which fits y, is y
+        torch.testing.assert_close(y, problem.operator.A((problem.x + 1) / 2), rtol=1e-4, atol=1e-5)
+
+
+def test_ddrm_at_one_level_is_the_mean_of_the_estimate_with_noise(exact):
+    pytest.importorskip("deepinv")
+    problem, _ = inpainting()
+    result = module.ddrm(problem, exact, [0.4], 5, eta=1.0)
+    (n,) = global_noise(5, problem.x)
+    expected = gain(0.4) * (problem.x + 0.4 / math.sqrt(2) * n)  # what deepinv calls sigma is larger than its noise
+    torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_ddrm_measured_pixels_are_the_measurement_at_each_level(exact):
+    pytest.importorskip("deepinv")
+    problem, mask = inpainting()
+    result = module.ddrm(problem, exact, LEVELS, 5, eta=1.0)
+    n = global_noise(5, *[problem.x] * 3)[2]
+    known = ~torch.from_numpy(mask)
+    expected = gain(LEVELS[2]) * (problem.y + LEVELS[2] / math.sqrt(2) * n)
+    torch.testing.assert_close(result[..., known], expected[..., known], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("zeta", [0.0, 0.3, 1.0])
+def test_diffpir_on_normal_pixels(exact, zeta):
+    pytest.importorskip("deepinv")
+    lambda_, sigma = 7.0, 0.02
+    for problem in problems():
+        A, _ = dense(problem.operator, problem.x.shape[2:])
+        y = measured(problem)
+
+        draws = [columns(n) for n in global_noise(5, *[problem.x] * 4)]
+        x = columns(problem.x) + math.sqrt(LEVELS[0] ** 2 - 4 * sigma**2) * draws[0]
+        for t, s, n in zip(LEVELS, [*LEVELS[1:], 0.0], draws[1:], strict=True):
+            rho = 2 * lambda_ * sigma**2 / t**2  # argmin |A x - y|^2 + rho |x - clean|^2; deepinv's factor is 2
+            clean = (gain(t) * x).clamp(-1, 1)
+            clean = torch.linalg.solve(A.T @ A + rho * torch.eye(len(x)), A.T @ y + rho * clean)
+            x = clean + s * (math.sqrt(1 - zeta) * (x - clean) / t + math.sqrt(zeta) * n)
+        result = module.diffpir(problem, exact, LEVELS, 5, zeta=zeta, lambda_=lambda_, sigma=sigma)
+        torch.testing.assert_close(columns(result), x, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.7])
+def test_dps_on_normal_pixels(exact, weight):
+    pytest.importorskip("deepinv")
+    for problem in problems():
+        A, _ = dense(problem.operator, problem.x.shape[2:])
+
+        y = measured(problem)
+        torch.manual_seed(5)
+        x = columns(problem.x) + LEVELS[0] * columns(torch.randn_like(problem.x))
+        for t, s in zip(LEVELS, [*LEVELS[1:], 0.0], strict=True):
+            k, r = gain(t), (s / t) ** 2
+            # the posterior of x_s given x_t and x_0 = k x, and a step of (1 - r) t^2 against the gradient
+            step = (1 - r) * (k * x - weight * k * A.T @ (A @ (k * x) - y)) + r * x
+            x = step + (s * math.sqrt(1 - r) * columns(torch.randn(problem.x.shape, dtype=torch.float64)) if s else 0)
+        result = module.dps(problem, exact, LEVELS, 5, weight=weight)
+        torch.testing.assert_close(columns(result), x, rtol=1e-3, atol=1e-4)
+
+
+# --- gradients through the model
+
+
+def test_gradients_flow_back_to_an_image_that_asks_for_them():
+    model = normal_pixels()
+    x = torch.randn(1, 3, 4, 4, requires_grad=True)
+    model.mean(x, 0.5).sum().backward()
+    torch.testing.assert_close(x.grad, torch.full_like(x, gain(0.5)), rtol=1e-4, atol=1e-6)
+    assert model.nfe == 1  # going backward is none
+    assert not model.mean(x.detach(), 0.5).requires_grad
+    with torch.no_grad():
+        assert not model.mean(x, 0.5).requires_grad
+
+
+@pytest.mark.parametrize("tile", [None, 16])
+def test_the_gradient_of_a_network_is_that_of_finite_differences(tile):
+    torch.manual_seed(0)
+    network = ConvUNet(channels=(8, 8), blocks=(1, 1), middle=1, embedding=16)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    model = BCM(Canvas(network, tile), device="cpu")
+    x, direction = torch.randn(2, 1, 3, 19, 24)
+    x.requires_grad_()
+    result = model.traverse(x, 0.5, 0.1)
+    torch.testing.assert_close(result.detach(), model.traverse(x.detach(), 0.5, 0.1))
+    weights = torch.randn_like(result)
+    (gradient,) = torch.autograd.grad((result * weights).sum(), x)
+    ahead, behind = (model.traverse(x.detach() + h * direction, 0.5, 0.1) for h in (1e-2, -1e-2))
+    slope = ((ahead - behind) * weights).sum() / 2e-2
+    torch.testing.assert_close((gradient * direction).sum(), slope, rtol=1e-2, atol=1e-2)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+# --- who takes part
+
+
+def test_names_families_and_order(exact):
+    found = solvers(["ddnm", "cm4ir"], [1, 4], exact, {"name": "toy"}, 0)
+    assert [solver.name for solver in found] == ["DDNM, NFE 1", "DDNM, NFE 4", "CM4IR, NFE 1", "CM4IR, NFE 4"]
+    assert [solver.family for solver in found] == ["DDNM", "DDNM", "CM4IR", "CM4IR"]
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_identity_tells_all_that_a_result_depends_on(exact, name):
+    identity = contestant(name, 2, exact, seed=3).identity()
+    assert identity["solver"] == name and identity["nfe"] == 2 and identity["seed"] == 3
+    assert identity["model"] == {"name": "toy"} and identity["parameters"] == SOLVERS[name].parameters
+    assert identity["levels"]["inpaint"] == spread(*SOLVERS[name].levels["inpaint"], 2)
+    assert ("deepinv" in identity) == SOLVERS[name].deepinv
+    others = [contestant(name, 4, exact, seed=3), contestant(name, 2, exact, seed=4)]
+    assert all(other.identity() != identity for other in others)
+
+
+def test_an_unknown_solver_is_refused(exact):
+    with pytest.raises(RestoreError) as error:
+        solvers(["ddnm", "ddpm"], [1], exact, {}, 0)
+    assert str(error.value) == "solver 'ddpm' is not known; there are ddrm, diffpir, dps, ddnm, cm4ir"
+
+
+def test_without_deepinv_its_solvers_are_refused_and_ours_are_not(exact, monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    for name in ON_DEEPINV:
+        with pytest.raises(RestoreError) as error:
+            solvers([name], [1], exact, {}, 0)
+        assert str(error.value) == f'{name} needs deepinv; pip install "bcm-restore[bench]", or leave {name} out'
+    assert len(solvers(["ddnm", "cm4ir"], [1], exact, {}, 0)) == 2
+
+
+def test_a_model_without_posterior_mean_is_refused_where_it_is_needed():
+    published = normal_pixels(diagonal=False, name="published")
+    for name, solver in SOLVERS.items():
+        if solver.diagonal:
+            with pytest.raises(RestoreError) as error:
+                solvers([name], [1], published, {}, 0)
+            assert (
+                str(error.value) == f"{name} needs the posterior mean, which model 'published' lacks; leave {name} out"
+            )
+    assert [solver.family for solver in solvers(["cm4ir"], [1], published, {}, 0)] == ["CM4IR"]

@@ -1,0 +1,26 @@
+"""Small networks of random weights, and a model of one."""
+
+import torch
+
+from bcm_restore.canvas import Canvas
+from bcm_restore.model import BCM
+from bcm_restore.networks import ConvUNet
+
+LEVELS = torch.tensor([0.3]), torch.tensor([0.002])
+
+
+def network(**config):
+    """Random weights everywhere: a fresh network is zero at its exit."""
+    torch.manual_seed(0)
+    net = ConvUNet(**config).eval().requires_grad_(False)
+    for parameter in net.parameters():
+        parameter.copy_(torch.randn_like(parameter) / parameter[0].numel() ** 0.5 if parameter.ndim > 1 else parameter)
+    return net
+
+
+SMALL = network(channels=(8, 12), blocks=(1, 1), middle=1, embedding=16)
+DEEP = network(channels=(8, 12, 16), blocks=(1, 1, 1), middle=1, embedding=16)
+
+
+def toy(tile=96):
+    return BCM(Canvas(SMALL, tile), device="cpu", level_maps=True, name="toy")

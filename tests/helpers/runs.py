@@ -1,0 +1,40 @@
+"""What a run leaves on the disk, and a run that is stopped."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Hash of each file below a folder, hidden ones included."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def stopped(
+    folder: Path, arguments: Sequence[str], number: int, count: int, env: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Restores folder/album by a process that is sent a signal when so many are written; its status and stderr."""
+    command = [sys.executable, "-m", "bcm_restore", *arguments]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=folder, env=env, **pipes) as process:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(list(folder.glob("album_*/*.png"))) >= count:
+                break
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+    return process.returncode, stderr
+
+
+def die(*arguments: object) -> None:
+    """Ends the process, as a crash would; here, as processes that are spawned find it by its module's name."""
+    os._exit(3)

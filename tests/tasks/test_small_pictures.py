@@ -1,0 +1,273 @@
+"""Small pictures as people have them: noisy, JPEGs, made small without a filter."""
+
+import io
+import json
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from helpers import jpegs
+from helpers.networks import toy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bcm_restore import images, load_model, rasters, tasks
+from bcm_restore.errors import RestoreError
+from bcm_restore.metrics import psnr
+from bcm_restore.operators import Chain, Jpeg, Noisy, Points, Resize, estimate_noise
+from bcm_restore.operators.dct import LEVELS
+from bcm_restore.operators.points import looks_sampled
+from bcm_restore.tasks.arrays import to_tensor
+
+SR = tasks.get("super-resolve")
+PHOTOS = [skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee(), skimage.data.rocket()]
+
+
+def shrunk(photo, scale, how="bicubic"):
+    height, width = (side // scale for side in photo.shape[:2])
+    photo = photo[: height * scale, : width * scale]
+    if how == "opencv":
+        return cv2.resize(photo, (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling[how.upper()]))
+
+
+def noisy(picture, sigma):
+    n = np.random.default_rng(0).standard_normal(picture.shape)
+    return (picture + sigma * n).round().clip(0, 255).astype(np.uint8)
+
+
+def enlarged(small, scale):
+    return np.asarray(Image.fromarray(small).resize((small.shape[1] * scale, small.shape[0] * scale), 3))
+
+
+@pytest.fixture(scope="module")
+def quick():
+    return load_model("bcm-photo-small", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def fringe():
+    """(128, 128, 3), with flat and fine parts."""
+    return np.ascontiguousarray(skimage.data.astronaut()[:128, 160:288])
+
+
+# The operators
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([2, 3, 4, 8]), st.sampled_from([10, 50, 90]))
+def test_a_chain_fits_both_its_links(height, width, scale, quality):
+    """Made small and compressed again, the result is the file."""
+    small = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(height)) * 2 - 1
+    jpeg = Jpeg.from_pixels(small, quality, (1, 1))
+    chain = Chain(Resize((height * scale, width * scale), scale=scale), jpeg)
+    x = torch.rand(1, 3, height * scale, width * scale, generator=torch.Generator().manual_seed(width)) * 2 - 1
+    again = chain.A(chain.fit(x, jpeg.y))
+    off = [(a - b)[:, : height // 8, : width // 8] for a, b in zip(again, jpeg.y, strict=True)]  # whole blocks
+    assert all(not one.any() for one in off)
+    assert chain.pinv(jpeg.y).shape == x.shape
+
+
+def test_noise_is_not_fitted_and_anything_else_is():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(1, 3, 64, 64, generator=generator) - 0.5
+    y = x + 0.05 * torch.randn(x.shape, generator=generator)
+    operator = Noisy(torch.tensor([0.05]))
+    assert (operator.fit(x, y) - x).std() < 0.03 < (y - x).std()
+    y[:, :, 20:40, 20:40] += 1
+    assert (operator.fit(x, y) - y)[:, :, 22:38, 22:38].abs().max() < 0.02
+    torch.testing.assert_close(Noisy(torch.tensor([0.0])).fit(x, y), y)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 8])
+def test_points_are_fitted_wherever_they_were_taken(scale):
+    operator = Points((5 * scale, 7 * scale), scale)
+    y = torch.rand(1, 3, 5, 7).repeat(2, 1, 1, 1)
+    fitted = operator.fit(operator.upscale(y), y)
+    torch.testing.assert_close(operator.A(fitted), y)
+    torch.testing.assert_close(fitted[:1, :, ::scale, ::scale], y[:1])
+    middle = scale // 2
+    torch.testing.assert_close(fitted[1:, :, middle::scale, middle::scale], y[1:])
+
+
+# What is found out
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("photo", PHOTOS)
+def test_noise_is_estimated(photo, scale):
+    for how in ("bicubic", "lanczos"):
+        assert estimate_noise(to_tensor(shrunk(photo, scale, how))[0]) == 0
+    for sigma in (4, 10, 25):
+        found = estimate_noise(to_tensor(noisy(shrunk(photo, scale), sigma))[0]) * LEVELS
+        assert found == pytest.approx(sigma, rel=0.25)
+
+
+def test_unfiltered_pictures_are_recognised():
+    small = {
+        how: [to_tensor(shrunk(photo, scale, how))[0] for photo in PHOTOS for scale in (2, 4)]
+        for how in ("bicubic", "lanczos", "nearest", "opencv")
+    }
+    assert not any(map(looks_sampled, small["bicubic"] + small["lanczos"]))
+    assert sum(map(looks_sampled, small["nearest"])) >= 7
+    assert sum(map(looks_sampled, small["opencv"])) >= 7
+
+
+def test_noise_is_not_taken_for_a_missing_filter():
+    for photo in PHOTOS:
+        small = to_tensor(noisy(shrunk(photo, 4), 10))[0]
+        assert not looks_sampled(small, estimate_noise(small))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 40), st.integers(1, 40), st.booleans(), st.integers(0, 3))
+def test_of_tiny_flat_and_random_pictures_something_finite_is_said(height, width, flat, seed):
+    x = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    x = x.mean((2, 3), keepdim=True).expand_as(x) if flat else x
+    sigma = estimate_noise(x)
+    assert np.isfinite(sigma)
+    assert sigma == 0 or not flat
+    assert looks_sampled(x, sigma) in (False, True)
+
+
+# Enlarging them
+
+
+@pytest.mark.parametrize("sigma", [0, 2, 5, 10])
+def test_noise_costs_nothing_against_bicubic(fringe, quick, sigma):
+    small = noisy(shrunk(fringe, 2), sigma)
+    made = SR.run(small, scale=2, model=quick, nfe=4)
+    assert psnr(made.image, fringe) > psnr(enlarged(small, 2), fringe) + 0.5
+    assert made.remark.startswith("noise of standard deviation") == (sigma >= 5)
+
+
+@pytest.mark.parametrize("quality", [30, 60, 90])
+def test_a_jpeg_is_enlarged_to_what_gives_it_back(fringe, quick, quality, tmp_path):
+    small = Image.fromarray(shrunk(fringe, 2))
+    small.save(tmp_path / "small.jpg", quality=quality)
+    decoded, coefficients = images.read(tmp_path / "small.jpg").pixels, images.jpeg_coefficients(tmp_path / "small.jpg")
+    how = {"scale": 2, "model": quick, "nfe": 4, "coefficients": coefficients}
+    made = SR.run(decoded, **how)
+    assert "JPEG" in made.remark
+    assert psnr(made.image, fringe) > psnr(enlarged(decoded, 2), fringe) + 0.1
+    large = torch.from_numpy(SR.restore(decoded / 255, **how)).permute(2, 0, 1)[None].float() * 2 - 1
+    operator = Chain(Resize((128, 128), scale=2), Jpeg(coefficients))
+    again, file = operator.A(large), operator.second.y
+    assert sum(int((a != b).sum()) for a, b in zip(again, file, strict=True)) < 0.03 * sum(y.numel() for y in file)
+
+
+@pytest.mark.parametrize("how", ["nearest", "opencv"])
+def test_an_unfiltered_picture_loses_nothing_against_bicubic(fringe, quick, how):
+    small = shrunk(fringe, 2, how)
+    made = SR.run(small, scale=2, model=quick, nfe=4)
+    assert "nearest" in made.remark
+    assert psnr(made.image, fringe) > psnr(enlarged(small, 2), fringe)
+
+
+def test_clean_pictures_stay_what_they_were(fringe, quick):
+    small = shrunk(fringe, 4)
+    made = SR.run(small, scale=4, model=quick, nfe=1)
+    assert made.remark == ""
+    np.testing.assert_array_equal(
+        made.image, SR.restore(small, scale=4, model=quick, nfe=1, noise=0, kernel="bicubic", coefficients=None)
+    )
+
+
+def test_noise_that_is_given_is_taken(fringe, quick):
+    small = shrunk(fringe, 4)
+    made = SR.run(small, scale=4, model=quick, nfe=1, noise=12)
+    assert made.remark == "given noise of standard deviation 12 of 255, taken out first"
+    assert made.image.astype(float).std() < SR.restore(small, scale=4, model=quick, nfe=1).astype(float).std()
+    for wrong in (-1, float("nan"), 300):
+        with pytest.raises(RestoreError, match=r"noise .*: give its standard deviation"):
+            SR.restore(small, noise=wrong, model=quick)
+
+
+def test_each_picture_of_a_batch_has_its_own_noise(fringe, quick):
+    several = [shrunk(fringe, 2), noisy(shrunk(fringe, 2), 10)]
+    batch = torch.stack([torch.tensor(one).permute(2, 0, 1) for one in several])
+    together = SR.restore(batch, scale=2, model=quick, nfe=1)
+    for one, own in zip(together, batch, strict=True):
+        torch.testing.assert_close(one, SR.restore(own, scale=2, model=quick, nfe=1), atol=1, rtol=0)
+
+
+def test_models_without_the_posterior_mean_take_noise_out(fringe):
+    model = toy()
+    model.diagonal = False
+    assert SR.restore(noisy(shrunk(fringe, 2), 10), scale=2, model=model, nfe=1).shape == fringe.shape
+
+
+@pytest.mark.parametrize("kind", ["4:2:0", "grey"])
+def test_a_problem_is_a_chain(kind, tmp_path):
+    coefficients, decoded = jpegs.compressed(jpegs.picture(96, 128, kind), tmp_path, 30, kind)
+    problem = SR.problem(decoded, scale=2, coefficients=coefficients)
+    assert isinstance(problem.operator, Chain)
+    assert problem.x.shape == (1, 3, 192, 256)
+    assert jpegs.psnr(Resize((192, 256), scale=2).A(problem.x), decoded) > 25
+    problem = SR.problem(decoded, scale=2, noise=10)
+    assert problem.operator.fit(problem.x, problem.y).shape == problem.x.shape
+
+
+def test_a_jpeg_that_cannot_be_restored_as_such_is_a_picture_like_any_other(fringe, quick, tmp_path):
+    coefficients, decoded = jpegs.compressed(jpegs.picture(96, 128), tmp_path)
+    odd = coefficients._replace(sampling=((3, 1), (2, 1), (2, 1)))
+    pixels = ((decoded[0].permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(np.uint8)
+    made = SR.run(pixels, scale=2, model=quick, nfe=1, coefficients=odd)
+    np.testing.assert_array_equal(made.image, SR.restore(pixels, scale=2, model=quick, nfe=1))
+
+
+@pytest.mark.parametrize("damage", ["noise", "jpeg"])
+def test_large_pictures_are_restored_first_as_well(damage, monkeypatch, tmp_path):
+    clean = np.ascontiguousarray(skimage.data.astronaut()[:150, :200])
+    inputs = {"scale": 2, "scheme": "level 0.02, to 0, fit"}
+    if damage == "jpeg":
+        Image.fromarray(clean).save(tmp_path / "small.jpg", quality=20)
+        inputs["coefficients"] = images.jpeg_coefficients(tmp_path / "small.jpg")
+        clean = images.read(tmp_path / "small.jpg").pixels
+    else:
+        clean = noisy(clean, 10)
+    found = []
+    for large in (10**9, 10_000):
+        monkeypatch.setattr(rasters, "LARGE", large)
+        found.append(SR.run(clean, model=toy(), **inputs))
+    assert found[0].remark == found[1].remark != ""
+    assert np.abs(found[0].image.astype(int) - found[1].image).max() <= 1
+
+
+def test_a_large_unfiltered_picture_is_said_to_be_one(monkeypatch):
+    monkeypatch.setattr(rasters, "LARGE", 10_000)
+    made = SR.run(shrunk(PHOTOS[0], 4, "nearest"), scale=2, model=toy(), scheme="level 0.02, to 0, fit")
+    assert made.remark == "sampled without a filter (nearest), but too large to be taken so"
+
+
+# The command
+
+
+def test_the_command_says_what_it_found(cli, save, fringe):
+    small = shrunk(fringe, 2)
+    photo = save("photo.png", noisy(small, 10))
+    how = "super-resolve", photo, "--nfe", 1, "--model", "bcm-photo-small"
+    said = cli(*how).stdout
+    assert "; noise of standard deviation" in said
+    assert "of 255, taken out first)" in said
+    result = cli(
+        "super-resolve", photo, "--nfe", 1, "--model", "bcm-photo-small", "--noise", 0, "--overwrite", "--json"
+    )
+    assert json.loads(result.stdout)["files"][0]["remark"] is None
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_a_turned_jpeg_is_upright(cli, save, fringe, tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    small = Image.fromarray(shrunk(fringe, 2)[:40])
+    photo = save("photo.jpg", small, quality=60, exif=exif.tobytes())
+    cli("super-resolve", photo, "--scale", 2, "--nfe", 1, "--model", "bcm-photo-small", "--compare")
+    upright = np.asarray(images.read(photo).pixels)
+    large = images.read(tmp_path / "photo_x2.png").pixels
+    assert large.shape == (upright.shape[0] * 2, upright.shape[1] * 2, 3)
+    assert psnr(large, enlarged(upright, 2)) > 25
+    assert Image.open(io.BytesIO((tmp_path / "photo_x2_compare.png").read_bytes())).size[1] == large.shape[0]

@@ -1,0 +1,227 @@
+"""Which schemes `tune` tries, and in which order."""
+
+import math
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from bcm_restore import schemes, tasks, weights
+from bcm_restore.simulation.degradations import VARIANTS
+from bcm_restore.tuning.family import Family, Stage, plan_of, scheme_of
+from bcm_restore.tuning.scores import Metric
+from bcm_restore.tuning.search import Search, Trial, frontier
+
+# The family of schemes
+
+
+@st.composite
+def plans(draw):
+    levels = sorted(draw(st.sets(st.integers(5, 900), min_size=1, max_size=8)), reverse=True)
+    unit = draw(st.booleans())
+    starts = st.sampled_from(
+        [
+            ("level", 0.0, 1),
+            ("level", 1.2, 1),
+            ("level", 1.2, 0.3),
+            ("noise", 0.0, 1),
+            ("noise", 0.0, 0.0),
+            ("hole", 0.0, 1),
+        ]
+    )
+    stages = []
+    for level in levels:
+        start, ratio, eta = draw(starts)
+        stages.append(Stage(level / 100, start, ratio, draw(st.sampled_from(["to 0", "mean"])), unit, eta))
+    plan = tuple(stages)
+    assume(Family(highest=1000.0).allows(plan))
+    return plan
+
+
+@given(plans())
+def test_plans_are_schemes_and_back(plan):
+    scheme = scheme_of(plan)
+    assert scheme.nfe == len(plan)
+    assert scheme.ends_clean
+    assert schemes.parse(str(scheme)) == scheme
+    back = plan_of(scheme)
+    assert [replace(s, ratio=0.0) for s in back] == [replace(s, ratio=0.0) for s in plan]
+    assert [s.ratio for s in back] == pytest.approx([s.ratio for s in plan], rel=0.01)
+    assert scheme_of(back) == scheme
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "noise 0.5, to 3, to 0, fit",
+        "level 0.3, to 0",
+        "noise 1, mean, renoise 0.5 0.5, mean",
+        "noise 2, mean",
+        "level 0, noise 0.4, to 0, fit",
+        "level 0.5t0, noise 0.4, to 0, fit",
+    ],
+)
+def test_other_schemes_are_no_plans(text):
+    assert plan_of(schemes.parse(text)) is None
+
+
+def test_every_default_scheme_is_a_plan():
+    for name in VARIANTS:
+        for table in tasks.get(name).schemes()[weights.DEFAULT].values():
+            assert all(plan_of(scheme) is not None for scheme in table.values())
+
+
+families = st.builds(
+    lambda relative, means, holes: Family(relative, means, holes and not relative, 4.0 if relative else 80.0),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+@given(families, st.integers(1, 9))
+def test_starts_have_the_nfe_and_what_the_model_has(family, nfe):
+    starts = family.starts(nfe)
+    assert starts
+    for plan in starts:
+        scheme = scheme_of(plan)
+        assert scheme.nfe == nfe
+        assert family.allows(plan)
+        assert family.means or "mean" not in str(scheme)
+        assert family.holes or "hole" not in str(scheme)
+        assert len(family.longer(plan, nfe + 2)) == nfe + 2
+        for stage in plan:
+            for other in family.flips(stage):
+                assert other != stage
+                assert scheme_of((replace(stage, eta=1.0), other)).nfe == 2
+                assert family.means or other.move == stage.move
+                assert family.holes or other.start != "hole"
+
+
+def test_holes_are_tried_where_the_model_has_level_maps():
+    texts = [str(scheme_of(plan)) for plan in Family(holes=True).starts(2)]
+    assert any(text.startswith("noise 80 hole, mean, fit, level") for text in texts)
+    assert not any("hole" in str(scheme_of(plan)) for plan in Family().starts(2))
+
+
+def test_starts_of_a_model_that_has_all():
+    starts = [str(scheme_of(plan)) for plan in Family(holes=True).starts(4)]
+    assert (
+        "noise 80 hole, mean, fit, level 0.2, noise 0.24, mean, fit, level 0.1, noise 0.12, mean, fit, "
+        "level 0.05, mean, fit"
+    ) in starts
+    assert "level 0.4, mean, fit, level 0.213, mean, fit, level 0.113, mean, fit, level 0.06, mean, fit" in starts
+    assert "level 0.4, noise 0.48, mean, fit, level 0.06, mean, fit" in [
+        str(scheme_of(plan)) for plan in Family().starts(2)
+    ]
+
+
+def test_holes_are_read_with_and_without_a_fit():
+    one, other = (plan_of(schemes.parse(f"noise 80 hole, mean{fit}, level 0.2, mean, fit")) for fit in ("", ", fit"))
+    assert one == other == (Stage(80.0, "hole", move="mean"), Stage(0.2, move="mean"))
+
+
+def test_renoise_needs_noise_that_was_removed_everywhere():
+    first, renoise, hole = Stage(0.5), Stage(0.3, "noise", eta=0.3), Stage(2.0, "hole")
+    assert Family().allows((first, renoise))
+    assert not Family().allows((renoise,))
+    family = Family(holes=True)
+    assert family.allows((hole, first, renoise))
+    assert family.allows((hole, Stage(0.5, ratio=1.2, eta=0.3)))
+    assert not family.allows((hole, renoise))
+    assert not family.allows((hole, Stage(0.5, "noise"), renoise))
+
+
+# The search
+
+
+def valley(targets, moves):
+    """A score with one best scheme: those levels, without noise, with those moves."""
+    asked = []
+
+    def evaluate(scheme):
+        asked.append(scheme)
+        plan = plan_of(scheme)
+        off = sum(math.log(stage.level / target) ** 2 for stage, target in zip(plan, targets, strict=True))
+        off += sum(0.1 * (stage.move != move) for stage, move in zip(plan, moves, strict=True))
+        off += sum(0.1 * bool(stage.ratio) for stage in plan)
+        return Trial(scheme, 30 - off, {"psnr": 30 - off})
+
+    return evaluate, asked
+
+
+@pytest.mark.parametrize(
+    "start", ["level 1, noise 1.2, to 0, fit, level 0.02, mean, fit", "level 5, mean, fit, level 3, to 0, fit"]
+)
+def test_search_finds_the_only_optimum(start):
+    evaluate, asked = valley((0.7, 0.09), ("mean", "to 0"))
+    search = Search(evaluate, Family())
+    search.run([schemes.parse(start)])
+    best = plan_of(search.best.scheme)
+    assert [stage.level for stage in best] == pytest.approx([0.7, 0.09], rel=0.1)
+    assert [(stage.move, stage.ratio) for stage in best] == [("mean", 0), ("to 0", 0)]
+    assert len(asked) == len(set(asked)) == len(search.trials)  # nothing is tried twice
+
+
+@settings(deadline=None)
+@given(families, st.integers(1, 4), st.integers(0, 99))
+def test_all_that_is_tried_has_the_nfe_asked_for(family, nfe, seed):
+    scores = np.random.default_rng(seed)
+    tried = []
+
+    def evaluate(scheme):
+        tried.append(scheme)
+        return Trial(scheme, scores.random())
+
+    Search(evaluate, family).run([scheme_of(plan) for plan in family.starts(nfe)])
+    assert {scheme.nfe for scheme in tried} == {nfe}
+    for scheme in tried:
+        assert family.allows(plan_of(scheme))
+
+
+def test_search_without_time_tries_the_first_alone():
+    evaluate, asked = valley((0.7,), ("to 0",))
+    search = Search(evaluate, Family(), deadline=time.monotonic() - 1)
+    search.run([schemes.parse("level 0.1, to 0, fit"), schemes.parse("level 0.2, to 0, fit")])
+    assert list(map(str, asked)) == ["level 0.1, to 0, fit"]
+    assert search.best.scheme == asked[0]
+
+
+def test_search_leaves_what_draws_into_flat_areas():
+    evaluate, _ = valley((0.7,), ("to 0",))
+
+    def strict(scheme):
+        flat_error = plan_of(scheme)[0].level / 0.4
+        return replace(
+            trial := evaluate(scheme),
+            score=Metric((("psnr", 1.0),)).score(trial.values, flat_error),
+            flat_error=flat_error,
+        )
+
+    told = []
+    search = Search(strict, Family(), found=told.append)
+    search.run([schemes.parse("level 0.8, to 0, fit")])
+    assert 0.3 < plan_of(search.best.scheme)[0].level <= 0.4
+    assert [trial.penalised for trial in told][:1] == [True]
+    assert told[-1] == search.best
+
+
+def test_search_scores_schemes_outside_the_family_as_they_are():
+    scheme = schemes.parse("noise 0.5, to 3, to 0, fit")
+    search = Search(lambda scheme: Trial(scheme, 1.0), Family())
+    search.run([scheme])
+    assert list(search.trials) == [scheme]
+
+
+def test_frontier_holds_what_no_other_beats():
+    def trial(score, flat_error=0.0, **values):
+        return Trial(schemes.parse("level 0.3, to 0, fit"), score, values, flat_error)
+
+    good, sharp, beaten = trial(3, psnr=30, lpips=0.3), trial(2, psnr=29, lpips=0.1), trial(1, psnr=29, lpips=0.2)
+    grid = trial(-2000, flat_error=2.0, psnr=50, lpips=0.0)
+    assert frontier([beaten, grid, sharp, good], {"psnr": 1, "lpips": -1}) == [good, sharp]
+    assert frontier([beaten, grid, sharp, good], {"psnr": 1}) == [good]
+    assert frontier([grid], {"psnr": 1}) == [grid]

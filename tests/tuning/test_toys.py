@@ -1,0 +1,129 @@
+"""What `tune` finds for toy models, each of which is best by another kind of scheme."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from torch import Tensor, nn
+
+from bcm_restore import schemes, tasks
+from bcm_restore.model import BCM
+from bcm_restore.simulation.degradations import VARIANTS
+from bcm_restore.tasks.arrays import to_tensor
+from bcm_restore.tuning.bench import Bench, pose
+from bcm_restore.tuning.family import Family
+from bcm_restore.tuning.scores import Metric
+from bcm_restore.tuning.search import Search
+
+PSNR = Metric((("psnr", 1.0),))
+CPU = torch.device("cpu")
+
+
+class Toy(nn.Module):
+    """A network after which `evaluate(x, is_mean, known is given)` is what `mean` and `to 0` return."""
+
+    def __init__(self, evaluate: Callable[[Tensor, bool, bool], Tensor]) -> None:
+        super().__init__()
+        self._evaluate = evaluate
+
+    def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
+        """(wanted - c_skip x) / c_out; x comes as c_in x."""
+        is_mean, sd = bool(t == u), 0.5
+        variance = t**2 + sd**2
+        x = x * variance.sqrt()
+        c_skip = (sd**2 if is_mean else t * u + sd**2) / variance
+        c_out = sd * (t if is_mean else t - u) / variance.sqrt()
+        return (self._evaluate(x, is_mean, maps is not None) - c_skip * x) / c_out
+
+
+@pytest.fixture
+def photo():
+    return np.ascontiguousarray(skimage.data.astronaut()[60:132, 180:252])
+
+
+@pytest.fixture
+def best(photo):
+    """Searches from a start, with flat pictures if asked; gives the best trial."""
+
+    def search(evaluate, start, flat=False, family=Family()):
+        task, degrade = tasks.get("inpaint"), VARIANTS["inpaint"]["text"]
+        pictures, flats = (
+            [pose(task, degrade(picture, np.random.default_rng(0)), 0, CPU) for picture in some]
+            for some in ([photo], [grey()] if flat else [])
+        )
+        model = BCM(Toy(evaluate), device="cpu", level_maps=family.holes)
+        found = Search(Bench(task, model, pictures, flats, PSNR).trial, family)
+        found.run([schemes.parse(start)])
+        return found.best
+
+    return search
+
+
+@pytest.fixture
+def truth(photo):
+    return to_tensor(photo)[0]
+
+
+def grey():
+    """Flat but for its edges, black and white: with all values known, `fit` takes nothing for impossible."""
+    picture = np.full((64, 64, 3), 128, np.uint8)
+    picture[0], picture[-1] = 0, 255
+    return picture
+
+
+def checkers(x: Tensor, steps: float) -> Tensor:
+    """A grid of +-steps of 255."""
+    rows, columns = torch.meshgrid(*(torch.arange(side) for side in x.shape[2:]), indexing="ij")
+    return (1 - 2.0 * ((rows + columns) % 2)) * steps * 2 / 255
+
+
+def test_finds_the_mean(best, truth):
+    trial = best(lambda x, is_mean, _: truth if is_mean else x, "level 0.2, to 0, fit")
+    assert str(trial.scheme).endswith("mean, fit")
+    assert trial.values["psnr"] > 48
+
+
+def test_finds_to_0(best, truth):
+    trial = best(lambda x, is_mean, _: x if is_mean else truth, "level 0.2, mean, fit")
+    assert str(trial.scheme).endswith("to 0, fit")
+
+
+def test_finds_noise_in_the_hole(best, truth):
+    trial = best(lambda x, _, known: truth if known else x, "level 0.2, to 0, fit", family=Family(holes=True))
+    assert "hole" in str(trial.scheme)
+    assert trial.values["psnr"] > 48
+
+
+def test_finds_renoise(best, truth):
+    """Every evaluation goes half the way: going on in its direction is better than stopping there."""
+    trial = best(lambda x, *_: (x + truth) / 2, "level 0.2, to 0, fit, level 0.1, to 0, fit")
+    assert "renoise" in str(trial.scheme)
+
+
+@pytest.mark.parametrize(("steps", "word"), [(0.6, "mean"), (2, "to 0")])
+def test_a_grid_in_flat_areas_loses(best, truth, steps, word):
+    """`mean` is the better move on the photograph, and draws a grid into the flat picture, which is smaller."""
+
+    def evaluate(x, is_mean, _):
+        if not is_mean:
+            return x
+        return truth if x.shape == truth.shape else x + checkers(x, steps)
+
+    trial = best(evaluate, "level 0.2, mean, fit", flat=True)
+    assert f"{word}, fit" in str(trial.scheme)
+    assert not trial.penalised
+    assert trial.score == trial.values["psnr"]
+
+
+def test_the_fainter_grid_wins_where_there_is_no_other(best, truth):
+    def evaluate(x, is_mean, _):
+        if x.shape == truth.shape:
+            return truth if is_mean else x
+        return x + checkers(x, 8 if is_mean else 4)
+
+    trial = best(evaluate, "level 0.2, mean, fit", flat=True)
+    assert "to 0" in str(trial.scheme)
+    assert trial.flat_error == pytest.approx(4, abs=0.1)
+    assert trial.score == trial.values["psnr"] - 1000 * trial.flat_error

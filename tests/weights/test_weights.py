@@ -1,0 +1,151 @@
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.published import checkpoint, consistency_model, saved
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save, save_file
+
+import bcm_restore
+from bcm_restore import weights
+from bcm_restore.errors import RestoreError
+from bcm_restore.networks import ConvUNet
+from bcm_restore.weights.download import import_file
+
+DEFAULT = weights.read(weights.find(weights.DEFAULT))
+CONFIG = {"channels": [8, 12], "blocks": [1, 1], "middle": 1, "embedding": 16, "unshuffle": 2}
+
+
+def test_a_saved_model_loads_from_its_file_alone(tmp_path):
+    network = ConvUNet(**CONFIG)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter)
+    path = tmp_path / "mine.safetensors"
+    weights.save_model(path, network, CONFIG, sigma_data=0.4, diagonal=False, level_maps=True)
+    model = bcm_restore.load_model(path, device="cpu")
+    assert (model.name, model.sigma_data, model.diagonal, model.level_maps) == ("mine", 0.4, False, True)
+    loaded = model.network.network.state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_the_default_model_is_inside_the_package():
+    assert weights.DEFAULT in weights.names()
+    model = bcm_restore.load_model(device="cpu")
+    assert model.name == weights.DEFAULT
+    assert model.device == torch.device("cpu")
+    assert model.dtype == torch.float32
+    # A network that denoises: nearer to the flat picture than what it was given, by far.
+    noisy = 0.2 + 0.3 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert (model.mean(noisy, 0.3) - 0.2).square().mean() < (noisy - 0.2).square().mean() / 50
+
+
+def test_bfloat16_on_cpu_stays_near_float32():
+    x = torch.rand(1, 3, 64, 64) * 2 - 1
+    exact, near = (bcm_restore.load_model(device="cpu", dtype=dtype).mean(x, 0.3) for dtype in ("fp32", torch.bfloat16))
+    assert near.dtype == torch.float32
+    assert 0 < (exact - near).abs().max() < 0.05
+
+
+def test_unknown_models_are_answered_with_close_names():
+    with pytest.raises(RestoreError, match=r"'bcm-photo-smal' is neither .* did you mean bcm-photo-small"):
+        bcm_restore.load_model("bcm-photo-smal")
+
+
+def write(path, tensors, description):
+    save_file(tensors, path, None if description is None else {"bcm_restore": json.dumps(description)})
+    return path
+
+
+def test_files_that_are_not_models_are_named(tmp_path):
+    tensors = {name: tensor.contiguous() for name, tensor in ConvUNet(**CONFIG).state_dict().items()}
+    description = {"architecture": "ConvUNet", "config": CONFIG, "model": {}}
+    missing = {name: tensor for name, tensor in tensors.items() if name != "exit.bias"}
+    text = tmp_path / "text.safetensors"
+    text.write_text("hello")
+    whole = write(tmp_path / "whole.safetensors", tensors, description)
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(whole.read_bytes()[:-1000])
+    assert bcm_restore.load_model(whole, device="cpu").name == "whole"
+    for path, reason in (
+        (text, "not a readable .safetensors file"),
+        (cut, "not a readable .safetensors file"),
+        (write(tmp_path / "bare.safetensors", tensors, None), "holds tensors but not the description"),
+        (write(tmp_path / "missing.safetensors", missing, description), "tensor 'exit.bias' is missing"),
+        (write(tmp_path / "more.safetensors", {**tensors, "more": torch.ones(1)}, description), "'more' belongs to"),
+        (
+            write(tmp_path / "shape.safetensors", {**tensors, "exit.bias": torch.ones(3)}, description),
+            r"tensor 'exit.bias' is \(3,\), not \(12,\)",
+        ),
+    ):
+        with pytest.raises(RestoreError, match=reason) as caught:
+            bcm_restore.load_model(path, device="cpu")
+        assert str(caught.value).startswith(str(path))
+        assert "\n" not in str(caught.value)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.data())
+def test_a_model_file_with_altered_bytes_is_refused(data):
+    """Wherever it is altered: in its header, in the description or in a tensor."""
+    whole = weights.find(weights.DEFAULT).read_bytes()
+    place = data.draw(st.one_of(st.integers(0, len(whole) - 1), st.integers(0, 4000)))
+    altered = bytearray(whole)
+    altered[place] ^= data.draw(st.integers(1, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "altered.safetensors"
+        path.write_bytes(altered)
+        try:
+            description, tensors = weights.read(path)
+        except RestoreError as error:
+            assert str(error).startswith(f"{path}: ")
+        else:  # what is altered says nothing: a blank, or the name of the digest itself
+            assert (description, tensors.keys()) == (DEFAULT[0], DEFAULT[1].keys())
+            assert all(torch.equal(tensor, tensors[name]) for name, tensor in DEFAULT[1].items())
+
+
+def test_a_model_file_cut_short_or_altered_ends_a_run_before_it_begins(cli, photo, tmp_path):
+    whole = weights.find(weights.DEFAULT).read_bytes()
+    altered = tmp_path / "altered.safetensors"
+    for damaged in (whole[: len(whole) // 2], whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:]):
+        altered.write_bytes(damaged)
+        assert cli.refuses(tmp_path, "super-resolve", tmp_path, "--model", altered).startswith(f"error: {altered}: ")
+
+
+def test_files_of_earlier_versions_have_no_digest(tmp_path):
+    description, tensors = weights.read(weights.find(weights.DEFAULT))
+    path = tmp_path / "old.safetensors"
+    path.write_bytes(save(tensors, {"bcm_restore": json.dumps(description)}))
+    assert bcm_restore.load_model(path, device="cpu").name == "old"
+
+
+def test_a_published_checkpoint_is_loaded_as_it_is_imported(tmp_path, monkeypatch):
+    monkeypatch.setenv("BCM_RESTORE_HOME", str(tmp_path / "home"))
+    file = tmp_path / "ema_0.9999.pt"
+    file.write_bytes(checkpoint())
+    model = weights.load_model(file, device="cpu")
+    import_file(file, name="mine", precision="fp32")
+    imported = weights.load_model("mine", device="cpu")
+    assert model.name == "ema_0.9999"
+    assert (model.diagonal, model.classes) == (imported.diagonal, imported.classes)
+    theirs = imported.network.state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in model.network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        (b"not a checkpoint", "holds no checkpoint, or a damaged one"),
+        (b"<!doctype html>", "holds a web page"),
+        (saved({"weight": torch.zeros(3)}), "is not a network that is known here"),
+        (saved([1, 2]), "holds something else than a network's tensors"),
+        (saved(consistency_model()), "is a consistency model, not a bidirectional one"),
+    ],
+)
+def test_what_a_pt_file_is_is_said_after_looking(tmp_path, what, reason):
+    file = tmp_path / "checkpoint.pt"
+    file.write_bytes(what)
+    with pytest.raises(RestoreError, match=f"checkpoint.pt: {reason}"):
+        weights.load_model(file, device="cpu")
