@@ -127,7 +127,8 @@ class Records:
         """Takes up a line of a manifest; what is torn or damaged is no record."""
         with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError):
             known = {name: value for name, value in json.loads(line).items() if name in _FIELDS}
-            record = Record(**{**known, "status": Status(known["status"])})
+            size = known.get("size")
+            record = Record(**{**known, "status": Status(known["status"]), "size": tuple(size) if size else None})
             self._records[str(record.output)] = record
 
 

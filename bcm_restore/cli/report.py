@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from ..batch.observer import Observer
 from ..batch.outcomes import Header, Outcome, Status
 from ..batch.planning import Plan
+from ..batch.settings import Settings
 from . import printing
-from .options import Batch, Common
+from .options import Report
 
 if TYPE_CHECKING:
     from .progress import Bar
@@ -19,15 +20,20 @@ class View(Observer):
     """What is said while pictures are restored, and at the end, however that comes.
 
     Args:
-        plan: what is to be done. The error of a file that was named alone is the command's.
+        settings: of the run.
         options: what was asked for.
+        plan: what is to be done with several pictures; None: the error of the only one is the command's.
+        unit: what is counted.
 
     Attributes:
         outcomes: of each picture, in the order of the jobs.
     """
 
-    def __init__(self, plan: Plan, options: Batch) -> None:
-        self._plan, self._options = plan, options
+    def __init__(self, settings: Settings, options: Report, plan: Plan | None = None, unit: str = "files") -> None:
+        self._dry_run, self._options, self._unit = settings.dry_run, options, unit
+        self._single = plan is None or plan.single
+        resumes = plan is not None and all(job.root for job in plan.jobs)
+        self._resume = "the same command" if resumes else "--resume"
         self._header: Header | None = None
         self._bar: Bar | None = None
         self._noted: set[str] = set()
@@ -43,22 +49,21 @@ class View(Observer):
         if self._header is None:
             return
         interrupted = isinstance(error, KeyboardInterrupt)
-        if interrupted and not self._plan.single and not self._options.dry_run:
+        if interrupted and not self._single and not self._dry_run:
             done = sum(outcome.status != Status.INTERRUPTED for outcome in self.outcomes)
-            how = "the same command" if all(job.root for job in self._plan.jobs) else "--resume"
-            printing.note(f"{done} of {len(self.outcomes)} files done; {how} goes on from there")
-        if not (interrupted and self._options.dry_run):
-            finish(self.outcomes, self._header, self._options)
+            printing.note(f"{done} of {len(self.outcomes)} files done; {self._resume} goes on from there")
+        if not (interrupted and self._dry_run):
+            _finish(self.outcomes, self._header, self._options)
 
     def begin(self, header: Header, outcomes: Sequence[Outcome]) -> None:
         """See `Observer`."""
         if signal.getsignal(signal.SIGTERM) is not self._on_sigterm:
             signal.signal(signal.SIGTERM, self._on_sigterm)  # Ray has set its own
         self._header, self.outcomes = header, outcomes
-        if not self._options.dry_run:
+        if not self._dry_run:
             from .progress import Bar
 
-            self._bar = Bar(len(outcomes), quiet=self._options.json).__enter__()
+            self._bar = Bar(len(outcomes), self._unit, quiet=self._options.json).__enter__()
 
     def progress(self, unit: str, done: int, total: int) -> None:
         """See `Observer`."""
@@ -77,7 +82,7 @@ class View(Observer):
         Raises:
             Exception: the error of a picture that stands alone.
         """
-        if error and self._plan.single and not self._options.dry_run:
+        if error and self._single and not self._dry_run:
             outcome.fail(error)  # even if it would be skipped in a folder
             raise error
         if outcome.status == Status.FAILED:
@@ -88,11 +93,11 @@ class View(Observer):
             self._bar.file(0 if outcome.idle else outcome.pixels)
         if self._options.json:
             return
-        if self._options.dry_run and outcome.status != Status.FAILED:
+        if self._dry_run and outcome.status != Status.FAILED:
             reason = f" ({outcome.remark})" if outcome.remark else ""
             printing.result(f"{outcome.status} {outcome.input} -> {outcome.output}{reason}")
-        elif outcome.output and not outcome.idle and not self._options.dry_run:
-            printing.result(summary(outcome))
+        elif outcome.output and not outcome.idle and not self._dry_run:
+            printing.result(_summary(outcome))
 
     def list_failures(self) -> bool:
         """What failed, once more, as the lines of a long run have scrolled away; whether anything has."""
@@ -104,7 +109,7 @@ class View(Observer):
         return bool(failed)
 
 
-def summary(outcome: Outcome) -> str:
+def _summary(outcome: Outcome) -> str:
     """One line on what was done."""
     assert outcome.size is not None
     width, height = outcome.size
@@ -114,7 +119,7 @@ def summary(outcome: Outcome) -> str:
     return f"{_joined(outcome.input)} -> {_joined(outcome.output)} ({how})"
 
 
-def finish(outcomes: Sequence[Outcome], header: Header, options: Common) -> None:
+def _finish(outcomes: Sequence[Outcome], header: Header, options: Report) -> None:
     """What stands at the end: the JSON document or the mean error, and what was kept or skipped."""
     if options.json:
         printing.document({**header, "files": [dataclasses.asdict(outcome) for outcome in outcomes]})

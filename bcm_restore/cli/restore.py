@@ -43,7 +43,7 @@ def restore(task: str, arguments: list[str], options: Batch, **inputs: Any) -> N
         planned = plan(named, chosen.naming, asked, chosen.apart)
         if options.threads is not None and options.engine is Runner.RAY:
             raise RestoreError(f"--threads {options.threads}: Ray gives each of its processes a core; leave it out")
-        with View(planned, options) as view, contextlib.closing(run(planned, chosen, view)) as outcomes:
+        with View(asked, options, planned) as view, contextlib.closing(run(planned, chosen, view)) as outcomes:
             for _ in outcomes:
                 pass
         if view.list_failures():

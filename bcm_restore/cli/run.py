@@ -1,6 +1,5 @@
 """`bcm-restore run TASK`: any task; those of other packages with the inputs that they declare as options."""
 
-import functools
 import inspect
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import RestoreError
+from ..errors import RestoreError, describe
 from . import usage
 from .groups import add
 from .interpolate import interpolate
@@ -27,22 +26,36 @@ class _Tasks(usage.Group):
         return sorted({*super().list_commands(ctx), *(point.name for point in entry_points(group="bcm_restore.tasks"))})
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of a task.
+        """The command of a task; one that can't be run says why, and does not spoil the list of all.
 
         Raises:
-            RestoreError: there is no such task, or one of its inputs has the name of an option.
+            RestoreError: there is no such task.
         """
-        return super().get_command(ctx, cmd_name) or _command(cmd_name)
+        if own := super().get_command(ctx, cmd_name):
+            return own
+        from .. import tasks
+
+        try:
+            function = _restoring(cmd_name, tasks.get(cmd_name))
+        except Exception as error:
+            if cmd_name not in self.list_commands(ctx):
+                raise
+            function = _unusable(error)
+        app = typer.Typer(add_completion=False)
+        add(app, shared(function), cmd_name)
+        return typer.main.get_command(app)
 
 
-@functools.cache
-def _command(name: str) -> Any:
-    from .. import tasks
+def _unusable(error: Exception) -> Any:
+    """The function of a command that can't be run."""
 
-    task = tasks.get(name)
-    app = typer.Typer(add_completion=False)
-    add(app, shared(_restoring(name, task)), name)
-    return typer.main.get_command(app)
+    def run(arguments: Inputs, options: Batch) -> None:
+        raise error
+
+    run.__doc__ = f"""Cannot be run: {describe(error)}.
+
+    Example: bcm-restore run inpaint photo.png --mask mask.png"""
+    return run
 
 
 def _restoring(name: str, task: "Task") -> Any:
