@@ -3,7 +3,8 @@
     from bcm_restore import tasks
     restored = tasks.get("super-resolve").restore(image, scale=4)
 
-Other packages add tasks through the entry-point group `bcm_restore.tasks`: a name and a subclass of `Task`.
+Other packages add tasks through the entry-point group `bcm_restore.tasks`: a name and a subclass of `Task`, whose
+`inputs` are the options of `bcm-restore run NAME`.
 """
 
 import difflib
