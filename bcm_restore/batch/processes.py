@@ -65,6 +65,7 @@ class Processes:
         """See `Executor`."""
         workers = Workers(self.recipe, self._devices, [ticket.job for ticket in tickets])
         try:
+            workers.start()
             while workers:
                 yield from workers.hear(observer, report)
         finally:
@@ -88,14 +89,17 @@ class Workers:
     """
 
     def __init__(self, recipe: Recipe, devices: Sequence[str], jobs: Sequence[Job]) -> None:
-        context = multiprocessing.get_context("spawn")  # what has used CUDA can't be forked
-        # held here, as processes that start open them by their names
-        self._following, self._stopped = context.Value("q", 0), context.Event()
+        self._recipe, self._devices, self._jobs = recipe, devices, jobs
+        self._context = multiprocessing.get_context("spawn")  # what has used CUDA can't be forked
+        self._following, self._stopped = self._context.Value("q", 0), self._context.Event()
         self._processes: dict[Connection, BaseProcess] = {}
-        for device in devices:
-            receiver, sender = context.Pipe(duplex=False)
-            given = (jobs, recipe.on(device), len(devices), self._following, self._stopped, sender)
-            process: BaseProcess = context.Process(target=_work, args=given, daemon=True)
+
+    def start(self) -> None:
+        """Starts a process for each device."""
+        for device in self._devices:
+            receiver, sender = self._context.Pipe(duplex=False)
+            given = (self._jobs, self._recipe.on(device), len(self._devices), self._following, self._stopped, sender)
+            process: BaseProcess = self._context.Process(target=_work, args=given, daemon=True)
             process.start()
             sender.close()  # else the end of the process would not end the pipe
             self._processes[receiver] = process
