@@ -88,8 +88,8 @@ def chosen(recipe: Recipe, pictures: int) -> Iterator[Executor]:
 
     settings = recipe.settings
     if settings.engine == "ray" and not settings.dry_run:
-        with cluster.connected(settings, pictures) as workers:
-            yield cluster.Cluster(recipe, workers)
+        with cluster.connected(settings, pictures) as actors:
+            yield cluster.Cluster(recipe, actors)
         return
     devices = ["cpu"] if settings.engine == "ray" else processes.names(settings.device)[:pictures]
     if len(devices) > 1:
