@@ -274,6 +274,7 @@ class Cluster:
         """See `Executor`."""
         import ray
 
+        self._recipe.preload()
         stages = Stages(self._recipe, self.recipe.fingerprint(), str(Path.cwd()))
         sent = {ticket.number: Item(ticket, _known(ticket, manifests)) for ticket in tickets}
         try:

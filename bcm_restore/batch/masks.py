@@ -1,5 +1,6 @@
 """Which mask belongs to which picture."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -90,6 +91,11 @@ class Masks:
         if self.alpha:
             return None
         return self._only if self._one else self._read(self.file(source))
+
+    def preload(self) -> None:
+        """Reads the mask that is for all pictures, if there is one; they say so if it can't be read."""
+        with contextlib.suppress(RestoreError):
+            _ = self._one and self._only
 
     @functools.cached_property
     def _only(self) -> MaskFile:

@@ -63,6 +63,7 @@ class Processes:
         self, tickets: Sequence[Ticket], manifests: Mapping[Path, Records], observer: Observer, report: Report
     ) -> Generator[Ticket, None, None]:
         """See `Executor`."""
+        self.recipe.preload()
         workers = Workers(self.recipe, self._devices, [ticket.job for ticket in tickets])
         try:
             workers.start()
