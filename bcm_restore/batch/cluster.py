@@ -1,4 +1,4 @@
-"""A folder on a Ray cluster: pictures are read, restored and written wherever there is room, and told of here."""
+"""A folder on a Ray cluster: pictures are read, restored and written by its processes, and reported here."""
 
 import contextlib
 import dataclasses

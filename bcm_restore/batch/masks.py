@@ -86,7 +86,7 @@ class Masks:
         """The mask of a picture; None where its own transparency is. One mask for many pictures is read once.
 
         Raises:
-            RestoreError: there is none, there are two, or it can't be read.
+            RestoreError: it is missing, ambiguous, or cannot be read.
         """
         if self.alpha:
             return None
@@ -145,7 +145,7 @@ class Masks:
         """The mask with a picture's name.
 
         Raises:
-            RestoreError: there is none, or there are two.
+            RestoreError: it is missing, or ambiguous.
         """
         masks = self._by_stem.get(_stem(picture), [])
         if not masks:
