@@ -73,12 +73,13 @@ def silence() -> None:
 
 
 @contextlib.contextmanager
-def connected(settings: Settings, pictures: int) -> Iterator[Actors]:
+def connected(settings: Settings, pictures: int, observer: Observer) -> Iterator[Actors]:
     """The cluster at `address`, at $RAY_ADDRESS, or a local one that lasts as long as the block.
 
     Args:
         settings: of the run.
         pictures: how many there are.
+        observer: receives that it is connected.
 
     Raises:
         RestoreError: Ray is not installed, the cluster does not answer, or it has no GPU and one was asked for.
@@ -96,6 +97,7 @@ def connected(settings: Settings, pictures: int) -> Iterator[Actors]:
         if ours:
             with libraries_silenced():  # its libraries and servers
                 _connect(settings.address or os.environ.get("RAY_ADDRESS") or "local")
+            observer.connected()
         yield _actors(settings.device, pictures)
     finally:
         if ours:

@@ -384,7 +384,7 @@ def test_deep_pictures_are_encoded_band_by_band(photograph, suffix, alpha, grey,
 
 def test_the_command_line_counts_tiles_and_leaves_known_pixels(cli, save, photograph, tmp_path, monkeypatch):
     seen = set()
-    monkeypatch.setattr(Bar, "part", lambda bar, unit, done, total: seen.add((unit, total)))
+    monkeypatch.setattr(Bar, "progress", lambda bar, unit, done, total: seen.add((unit, total)))
     photo, mask = save("photo.tif", photograph), save("mask.png", lines())
     for large, told in ((10**9, {("NFE", 1)}), (10_000, {("tile", 1)})):
         monkeypatch.setattr(rasters, "LARGE", large)
