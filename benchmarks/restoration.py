@@ -26,7 +26,7 @@ from bcm_restore import images, tasks
 from bcm_restore.bench.contestants.classical import biharmonic
 from bcm_restore.metrics import psnr
 from bcm_restore.model import BCM
-from bcm_restore.simulation.degradations import Degradation, Example, compressed, holes, shrunk
+from bcm_restore.simulation.degradations import Degradation, Example, compressed, downscaled, masked
 from bcm_restore.simulation.masks import MakeMask, boxes, random_80, text
 from bcm_restore.tasks.fill import smooth_fill
 
@@ -73,7 +73,7 @@ def bicubic(example: Example) -> dict[str, np.ndarray]:
 
 
 def inpaint(make_mask: MakeMask) -> Case:
-    return Case("inpaint", holes(make_mask), filled, ("Telea", "Navier-Stokes"))
+    return Case("inpaint", masked(make_mask), filled, ("Telea", "Navier-Stokes"))
 
 
 CASES: dict[str, Case] = {
@@ -81,7 +81,7 @@ CASES: dict[str, Case] = {
     "inpaint, 32x32 boxes": inpaint(boxes),
     "inpaint, 80 % random": inpaint(random_80),
     **{f"JPEG quality {q}": Case("jpeg", compressed(q), decoded, ("decoded",)) for q in (5, 10, 20, 40, 80)},
-    **{f"super-resolution x{s}": Case("super-resolve", shrunk(s), bicubic, ("bicubic",)) for s in (2, 3, 4, 8)},
+    **{f"super-resolution x{s}": Case("super-resolve", downscaled(s), bicubic, ("bicubic",)) for s in (2, 3, 4, 8)},
 }
 
 

@@ -54,7 +54,7 @@ def test_indices(classes, data):
     assert label_index(index, classes) == label_index(f" {index} ", classes) == index
     outside = data.draw(st.integers(max_value=-1) | st.integers(min_value=classes))
     if abs(outside) < 10**18:
-        expected = f"label {outside} is not there; the model's classes are 0 to {classes - 1}"
+        expected = f"no label {outside}; the model's classes are 0 to {classes - 1}"
         assert refused(outside, classes) == refused(str(outside), classes) == expected
 
 
@@ -103,8 +103,8 @@ def test_names_of_none():
 def test_names_where_they_are_not_known():
     for classes in (1, 10, 999, 1001):
         assert refused("tench", classes) == (
-            f"label 'tench' is no index from 0 to {classes - 1}, which this model needs; "
-            "names are known of ImageNet's classes alone"
+            f"label 'tench' is not an index from 0 to {classes - 1}, which this model needs; "
+            "names are known for ImageNet's classes only"
         )
 
 

@@ -283,7 +283,7 @@ def test_files_of_masks(tmp_path):
     expected[:, -1] = True
     assert np.array_equal(masks.read(tmp_path / "b.png").hole, expected)
     Image.fromarray(PHOTO).save(tmp_path / "c.png")
-    with pytest.raises(RestoreError, match=r"c\.png: can't tell its marks"):
+    with pytest.raises(RestoreError, match=r"c\.png: cannot find its marks"):
         masks.read(tmp_path / "c.png")
     with pytest.raises(RestoreError, match=r"d\.png: no such file"):
         masks.read(tmp_path / "d.png")

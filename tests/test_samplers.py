@@ -142,7 +142,7 @@ def test_default_model():
     [
         (lambda m, x: samplers.generate(m, 1, "zigzag-2"), "schedule 'zigzag-2' is not known; did you mean zigzag-3"),
         (lambda m, x: samplers.invert(m, x, "inverse"), "schedule 'inverse' is not known"),
-        (lambda m, x: samplers.generate(m, 1, "to 0"), 'has nothing to start from; begin it with "noise 80"'),
+        (lambda m, x: samplers.generate(m, 1, "to 0"), 'does not start from noise; begin it with "noise 80"'),
         (lambda m, x: samplers.generate(m, 1, "noise 80, to 1"), "leaves noise in the image"),
         (lambda m, x: samplers.generate(m, 1, "noise 80, to 0, fit"), "'fit' needs measurements"),
         (lambda m, x: samplers.invert(m, x, "noise 1 hole, to 80"), "'noise 1 hole' needs measurements"),
@@ -150,7 +150,7 @@ def test_default_model():
         (lambda m, x: samplers.generate(m, 1, "noise 80, go 0"), "character 11: 'go' is not a move"),
         (lambda m, x: samplers.reconstruct(m, x, 4), "the published round trips have NFE 2 and 3, not 4"),
         (lambda m, x: samplers.reconstruct(m, x, "noise 0.07, to 80"), "leaves noise in the image"),
-        (lambda m, x: samplers.generate(m, 1, label=10), "label 10 is not there; the model's classes are 0 to 9"),
+        (lambda m, x: samplers.generate(m, 1, label=10), "no label 10; the model's classes are 0 to 9"),
     ],
 )
 def test_what_is_refused(model, call, message):

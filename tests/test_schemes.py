@@ -97,11 +97,11 @@ def test_any_text_is_a_scheme_or_one_line_of_error(text):
         ("noise a", 1, "'a' is not a number"),
         ("noise -1", 1, "not negative"),
         ("noise nan", 1, "finite"),
-        ("noise 0.5, noise 0.2, mean", 12, "can't go down from level 0.5"),
-        ("noise 0.5, to 0.5", 12, "stays where it is"),
+        ("noise 0.5, noise 0.2, mean", 12, "cannot lower the level from 0.5"),
+        ("noise 0.5, to 0.5", 12, "the level is already 0.5"),
         ("noise 0.5, mean, mean", 18, "nothing to do at level 0"),
         ("noise 0.5, to 0, to 0", 18, "nothing to do at level 0"),
-        ("renoise 0.5 0.5", 1, "none before it"),
+        ("renoise 0.5 0.5", 1, "no evaluation comes before it"),
         ("noise 0.5, to 2, fit, renoise 3 0.4", 23, "'to 2' removed none"),
         ("noise 1, mean, renoise 0.5 2", 16, "between 0 and 1"),
     ],
@@ -120,7 +120,7 @@ def test_what_depends_on_t0_is_refused_before_anything_is_evaluated(model):
     ):
         with pytest.raises(RestoreError, match=reason):
             execute(text, model, torch.zeros(1, 3, 16, 16))
-    with pytest.raises(RestoreError, match="can't go down from level 1t0"):
+    with pytest.raises(RestoreError, match="cannot lower the level from 1t0"):
         execute("noise 0.1, to 0", model, torch.zeros(1, 3, 16, 16), t0=0.2)
     assert model.nfe == 0
 

@@ -5,19 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import RestoreError
-from ..simulation.degradations import compressed, holes, parted, shrunk
-from ..simulation.masks import MASKS, given
+from ..simulation.degradations import compressed, downscaled, masked, picture_pair
+from ..simulation.masks import MASKS, fixed
 from .base import Case
 
 CASES: dict[str, list[Case]] = {
-    "inpaint": [Case("inpaint", name, holes(mask)) for name, mask in MASKS.items()],
+    "inpaint": [Case("inpaint", name, masked(mask)) for name, mask in MASKS.items()],
     "jpeg": [Case("jpeg", f"quality-{quality}", compressed(quality)) for quality in (5, 10, 20, 40)],
     "super-resolve": [
-        Case("super-resolve", f"x{scale}{suffix}", shrunk(scale, kernel), scale)
+        Case("super-resolve", f"x{scale}{suffix}", downscaled(scale, kernel), scale)
         for suffix, kernel in (("", "bicubic"), ("-pool", "box"))
         for scale in (2, 4, 8)
     ],
-    "interpolate": [Case("interpolate", "pairs", parted)],
+    "interpolate": [Case("interpolate", "pairs", picture_pair)],
 }
 
 
@@ -37,7 +37,7 @@ def cases(task: str, chosen: Sequence[str] = (), mask: np.ndarray | None = None)
     if mask is not None and (task != "inpaint" or (chosen and "mask" not in chosen)):
         way = 'add --case "mask"' if task == "inpaint" else "it is for --task inpaint"
         raise RestoreError(f"--mask: no case needs one; {way}, or leave it out")
-    own = [] if mask is None else [Case("inpaint", "mask", holes(given(mask)))]
+    own = [] if mask is None else [Case("inpaint", "mask", masked(fixed(mask)))]
     there = {case.name: case for case in [*CASES[task], *own]}
     for name in chosen:
         if name not in there:

@@ -16,9 +16,9 @@ from bcm_restore.bench.base import Case, Sample, Shape
 from bcm_restore.bench.contestants.classical import classical
 from bcm_restore.bench.contestants.outputs import outputs, parse
 from bcm_restore.errors import RestoreError
-from bcm_restore.simulation.degradations import Example, compressed, holes, shrunk
+from bcm_restore.simulation.degradations import Example, compressed, downscaled, masked
 
-BOX = Case("inpaint", "box", holes(lambda rng, size: np.ones(size, bool)))
+BOX = Case("inpaint", "box", masked(lambda rng, size: np.ones(size, bool)))
 HALF = Case("inpaint", "half", BOX.degrade)
 SHAPES = [Shape("b", (6, 9)), Shape("a", (6, 9)), Shape("c", (6, 9))]
 
@@ -54,7 +54,7 @@ def damaged(picture):
     """Two holes: one inside, one at the edge."""
     mask = np.zeros(picture.shape[:2], bool)
     mask[8:16, 10:15] = mask[30:34, 36:] = True
-    return holes(lambda rng, size: mask)(picture, np.random.default_rng(0))
+    return masked(lambda rng, size: mask)(picture, np.random.default_rng(0))
 
 
 def test_methods_of_each_task():
@@ -83,7 +83,7 @@ def test_opencv_fills_holes_alone(name, flag, face):
     channels = [cv2.inpaint(np.ascontiguousarray(example.damaged[..., n]), np.uint8(hole), 3, flag) for n in range(3)]
     assert np.array_equal(filled, np.stack(channels, -1))
     grey = np.full((20, 20, 3), 93, np.uint8)
-    example = holes(lambda rng, size: np.pad(np.ones((6, 6), bool), 7))(grey, np.random.default_rng(0))
+    example = masked(lambda rng, size: np.pad(np.ones((6, 6), bool), 7))(grey, np.random.default_rng(0))
     # OpenCV's Telea spreads a constant only nearly
     np.testing.assert_allclose(result(method("inpaint", name), BOX, example), grey, atol=3 if name == "Telea" else 0)
 
@@ -112,7 +112,7 @@ def test_biharmonic_solves_its_equation():
     solved = np.linalg.solve(both[np.ix_(hole, hole)], -both[np.ix_(hole, ~hole)] @ known)
     assert solved.min() > known.min()
     assert solved.max() < known.max()
-    example = holes(lambda rng, size: mask)(clean, np.random.default_rng(0))
+    example = masked(lambda rng, size: mask)(clean, np.random.default_rng(0))
     filled = result(method("inpaint", "biharmonic"), BOX, example)
     assert filled.dtype == np.uint8
     assert np.array_equal(filled[~mask], clean[~mask])
@@ -142,11 +142,11 @@ def test_enlarging_is_a_convolution(name, kernel, face):
         weights = kernel(centres[:, None] - np.arange(small) - 0.5)
         return weights / weights.sum(1, keepdims=True)
 
-    example = shrunk(4)(face[:47], np.random.default_rng(0))
+    example = downscaled(4)(face[:47], np.random.default_rng(0))
     height, width = example.damaged.shape[:2]
     assert (height, width) == (11, 10)
     wanted = np.einsum("ih,hwc,jw->ijc", enlarging(height, 4), example.damaged.astype(float), enlarging(width, 4))
-    enlarged = result(method("super-resolve", name), Case("super-resolve", "x4", shrunk(4)), example)
+    enlarged = result(method("super-resolve", name), Case("super-resolve", "x4", downscaled(4)), example)
     assert enlarged.dtype == np.uint8
     assert enlarged.shape == (44, 40, 3)
     np.testing.assert_allclose(enlarged, wanted.clip(0, 255), atol=1.3)  # Pillow rounds after each direction
@@ -372,7 +372,7 @@ def test_two_results_for_a_picture(tmp_path, save):
 
 def test_files_that_are_no_pictures(tmp_path):
     (tmp_path / "a.png").write_text("hello")
-    assert refused(check, tmp_path, SHAPES[1:2]).startswith(f"other: {tmp_path}/a.png: no picture that can be read")
+    assert refused(check, tmp_path, SHAPES[1:2]).startswith(f"other: {tmp_path}/a.png: not a readable picture")
     (tmp_path / "a.png").rename(tmp_path / "a.txt")
     message = refused(check, tmp_path)
     assert message == f"other: {tmp_path}: holds neither pictures nor recon.pt or recon_*.pt; name the folder that does"

@@ -23,7 +23,7 @@ from bcm_restore.errors import RestoreError
 from bcm_restore.masks import read as read_mask
 from bcm_restore.operators.resize import resampling
 from bcm_restore.simulation import masks
-from bcm_restore.simulation.degradations import shrunk
+from bcm_restore.simulation.degradations import downscaled
 
 INPAINT = ["box", "random-boxes", "freeform-10-20", "freeform-20-30", "random-80", "text", "half"]
 RANDOM = INPAINT[1:6]
@@ -137,13 +137,13 @@ def test_boxes_and_random_pixels_of_recorded_benchmarks_are_as_they_were():
 def test_a_given_mask_is_resized_by_the_nearest_pixel():
     mask = np.zeros((2, 4), bool)
     mask[0, 1] = True
-    make = masks.given(mask)
+    make = masks.fixed(mask)
     assert np.array_equal(make(rng(), (2, 4)), mask)
     assert np.array_equal(make(rng(), (6, 12)), np.kron(mask, np.ones((3, 3), bool)))
     dot = np.zeros((64, 64), bool)
     dot[0, 0] = True
     with pytest.raises(RestoreError, match=r"^--mask: marks no pixel at 4x2; make it white where .* black elsewhere$"):
-        masks.given(dot)(rng(), (2, 4))
+        masks.fixed(dot)(rng(), (2, 4))
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def test_pictures_that_cannot_be_used_are_named(save, tmp_path):
     )
     assert load(tmp_path / "set", 64).clean[1].read().shape == (64, 64, 3)
     small.write_bytes(b"no picture")
-    with pytest.raises(RestoreError, match=f"^{small}: no picture that can be read"):
+    with pytest.raises(RestoreError, match=f"^{small}: not a readable picture"):
         load(tmp_path / "set", 64).clean[1].read()
     with pytest.raises(RestoreError, match=r"^--size 63: too small to be damaged in every way; give 64 or more$"):
         load(tmp_path / "set", 63)
@@ -424,19 +424,19 @@ def test_one_picture_is_no_pair():
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_pooling_takes_the_mean(scale):
-    made = shrunk(scale, "box")(noise(64, 83), rng())
+    made = downscaled(scale, "box")(noise(64, 83), rng())
     blocks = noise(64, 83)[:, : 83 // scale * scale].reshape(64 // scale, scale, -1, scale, 3)
     assert np.array_equal(made.damaged, np.floor(blocks.mean((1, 3)) + 0.5))
     assert made.inputs == {"scale": scale, "kernel": "box"}
 
 
 def test_a_pooled_picture_is_fitted_as_such(face, model):
-    made, task = shrunk(4, "box")(face, rng()), tasks.get("super-resolve")
+    made, task = downscaled(4, "box")(face, rng()), tasks.get("super-resolve")
     results = {
         kernel: task.restore(made.damaged, scale=4, kernel=kernel, nfe=2, model=model) for kernel in ("box", "bicubic")
     }
     errors = {
-        kernel: np.abs(shrunk(4, "box")(result, rng()).damaged.astype(int) - made.damaged).max()
+        kernel: np.abs(downscaled(4, "box")(result, rng()).damaged.astype(int) - made.damaged).max()
         for kernel, result in results.items()
     }
     assert errors["box"] <= 1  # both pictures are rounded

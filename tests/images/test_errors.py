@@ -50,7 +50,7 @@ def test_what_is_no_file(tmp_path):
     (tmp_path / "a.png").touch()
     assert "empty" in assert_one_line("a.png", images.read, tmp_path / "a.png")
     (tmp_path / "a.png").write_text("Dear diary,\n" * 100)
-    assert "no picture" in assert_one_line("a.png", images.read, tmp_path / "a.png")
+    assert "not a readable picture" in assert_one_line("a.png", images.read, tmp_path / "a.png")
     assert "no such file" in assert_one_line("b.png", images.read, tmp_path / "a.png" / "b.png")
     if os.name == "posix":
         assert "ordinary" in assert_one_line("null", images.read, "/dev/null")

@@ -171,7 +171,7 @@ def test_when_the_library_fails(tmp_path, monkeypatch, number):
     if number is None:
         assert jpeg_coefficients(tmp_path / "a.jpg") is None
     else:
-        with pytest.raises(RestoreError, match=r"a\.jpg.*needs room"):
+        with pytest.raises(RestoreError, match=r"a\.jpg.*needs space"):
             jpeg_coefficients(tmp_path / "a.jpg")
 
 

@@ -227,7 +227,7 @@ def test_deepinv_physics_are_operators():
 def test_operators_stay_as_they_are():
     mask = Mask(torch.ones(1, 1, 2, 2, dtype=torch.bool))
     assert as_operator(mask) is mask
-    with pytest.raises(RestoreError, match="str is no operator"):
+    with pytest.raises(RestoreError, match="str is not an operator"):
         as_operator("blur")
 
 

@@ -16,7 +16,7 @@ from bcm_restore.bench.pictures import rgb
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import perceptual
 from bcm_restore.model import BCM
-from bcm_restore.simulation.degradations import VARIANTS, Example, compressed, shrunk, variants
+from bcm_restore.simulation.degradations import VARIANTS, Example, compressed, downscaled, variants
 from bcm_restore.tuning import tables
 from bcm_restore.tuning.evaluation import Evaluator, batches, prepare
 from bcm_restore.tuning.scores import Metric, parse_metric, penalty
@@ -61,7 +61,7 @@ def test_damage_depends_on_the_seed_alone(clean, task, variant):
 
 def test_damage_is_what_it_says(clean):
     assert 0.75 < VARIANTS["inpaint"]["random-80"](clean[0], np.random.default_rng(0)).where.mean() < 0.85
-    small = shrunk(3)(clean[0], np.random.default_rng(0))
+    small = downscaled(3)(clean[0], np.random.default_rng(0))
     assert (small.damaged.shape, small.clean.shape) == ((21, 21, 3), (63, 63, 3))
     errors = [
         metrics.psnr(compressed(quality)(clean[0], np.random.default_rng(0)).damaged, clean[0])
@@ -71,7 +71,7 @@ def test_damage_is_what_it_says(clean):
 
 
 def test_unknown_task_or_variant_says_what_there_is():
-    with pytest.raises(RestoreError, match="interpolate can't be tuned"):
+    with pytest.raises(RestoreError, match="interpolate cannot be tuned"):
         variants("interpolate")
     with pytest.raises(RestoreError, match="text, boxes, random-80"):
         variants("inpaint", ["x4"])
@@ -115,7 +115,7 @@ def test_lpips_never_runs_without_its_weights(clean, monkeypatch, tmp_path):
     with pytest.raises(RestoreError) as refusal:
         metrics.lpips(clean[0], clean[0])
     assert str(refusal.value) == (
-        f"{file}: is damaged, or not AlexNet's weights that LPIPS needs; delete it, then {ways}"
+        f"{file}: is damaged, or does not hold AlexNet's weights, which LPIPS needs; delete it, then {ways}"
     )
     with pytest.raises(RestoreError):
         parse_metric("psnr=1,lpips=20")  # before any work
@@ -202,7 +202,7 @@ def test_remembered_stages_are_not_evaluated_again(clean, model):
 
 def test_only_like_problems_share_a_batch(clean, model):
     task = tasks.get("super-resolve")
-    prepared = [prepare(task, shrunk(s)(p, np.random.default_rng(0)), 0, CPU) for s in (2, 4) for p in clean]
+    prepared = [prepare(task, downscaled(s)(p, np.random.default_rng(0)), 0, CPU) for s in (2, 4) for p in clean]
     assert [len(batch) for batch in batches(prepared)] == [3, 3]
     files = evaluator_of("jpeg", "quality-20", clean, model)
     assert [len(batch) for batch in batches(files.pictures)] == [1, 1, 1]
