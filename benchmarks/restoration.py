@@ -1,11 +1,11 @@
-"""PSNR of every task at every default NFE, beside the classical baselines: the tables of benchmarks/restoration.md.
+"""PSNR of every task at every default NFE, compared with classical baselines: the tables of benchmarks/restoration.md.
 
     python benchmarks/restoration.py FOLDER ...        folders of clean pictures
-    python benchmarks/restoration.py                   the pictures inside scikit-image
+    python benchmarks/restoration.py                   scikit-image's pictures
 
-Pictures are taken whole, cut to sides that are multiples of 24. Degradations are seeded by the picture's place in its
-folder. Differences in dB are means over pictures. `fill` is the first estimate of inpainting, without any network, and
-`biharmonic` is scikit-image's `inpaint_biharmonic`, left out where most of a picture is missing: it takes minutes.
+Whole pictures are used, cropped to multiples of 24. Degradations are seeded by the picture's index in its folder.
+Differences in dB are means over pictures. `fill` is the first estimate of inpainting, without a network, and
+`biharmonic` is scikit-image's `inpaint_biharmonic`, skipped if most of a picture is missing: it takes minutes.
 """
 
 import argparse
@@ -30,13 +30,13 @@ from bcm_restore.simulation.degradations import Degradation, Example, compressed
 from bcm_restore.simulation.masks import MakeMask, boxes, random_80, text
 from bcm_restore.tasks.fill import smooth_fill
 
-Baselines = Callable[[Example], dict[str, np.ndarray]]  # restored without any model, by method
-Runs = dict[str, dict[str, Any]]  # method to options of `Task.restore`
+Baselines = Callable[[Example], dict[str, np.ndarray]]  # results without a model, by method
+Runs = dict[str, dict[str, Any]]  # options of `Task.restore`, by method
 
 
 @dataclass(frozen=True)
 class Case:
-    """A row: the task, its damage, and what the gains are over: the best of some of the baselines."""
+    """A row: the task, its degradation, and the baselines; gains are relative to the best of `over`."""
 
     task: str
     degrade: Degradation
@@ -86,7 +86,7 @@ CASES: dict[str, Case] = {
 
 
 def pictures(folder: Path | None) -> Iterator[np.ndarray]:
-    """Clean RGB pictures, cut to multiples of 24."""
+    """Clean RGB pictures, cropped to multiples of 24."""
     if folder is None:
         from skimage import data
 
