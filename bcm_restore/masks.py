@@ -216,7 +216,7 @@ def _on_transparent(pixels: np.ndarray, alpha: np.ndarray, invert: bool) -> Mark
     paint = _as_8bit(opaque - alpha if invert else alpha, up=True)
     paint = paint - paint.min()
     light = len(colours) and np.mean(colours[0]) * 2 > opaque
-    return Marks(paint > noise_floor(paint), "" if light else "what is painted on transparent")
+    return Marks(paint > noise_floor(paint), "" if light else "strokes on transparent")
 
 
 def _on_flat(pixels: np.ndarray, invert: bool) -> Marks:

@@ -101,10 +101,10 @@ def pictures(folder: Path | None) -> Iterator[np.ndarray]:
 
 
 def measure(clean: list[np.ndarray], nfes: list[int], chosen: list[str], model: BCM) -> list[str]:
-    """The lines of one folder's table."""
+    """The lines of the table for a set of pictures."""
     runs: Runs = {f"NFE {n}": {"nfe": n} for n in nfes}
     columns = list(runs)
-    aside = ("fill", "biharmonic")  # of inpainting, beside the baselines that gains are over
+    aside = ("fill", "biharmonic")  # further columns for inpainting
     lines = [f"| {' | '.join(['case', 'baseline, dB', *aside, *columns])} |", "| --- " * (len(columns) + 4) + "|"]
     for name in chosen:
         case = CASES[name]

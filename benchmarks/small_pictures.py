@@ -22,9 +22,7 @@ from bcm_restore.metrics import psnr
 SIDE = 256
 
 Small = tuple[np.ndarray, dict[str, Any]]  # the picture and the task's other inputs
-Damage = Callable[
-    [Image.Image, tuple[int, int], int], Small
-]  # from a clean picture, the small size and the picture's index
+Damage = Callable[[Image.Image, tuple[int, int], int], Small]  # of a clean picture, the small size, its index
 
 
 def crops(folder: Path) -> Iterator[Image.Image]:

@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d, pad
 
 from .dct import standard_tables
 from .jpeg import Coefficients, Jpeg, Noise, coefficients_of, quantisation_error
-from .jpeg_evidence import NOISE, Table, best_table, gaps
+from .jpeg_evidence import NOISE, Table, best_table, gap_evidence
 from .jpeg_history import BLOCKS
 from .jpeg_part import JpegPart
 from .jpeg_search import History, centre, find_history, is_significant, nearest_quality, search_grids, with_chroma
@@ -22,8 +22,8 @@ COARSER = 1.15  # the least ratio of an earlier compression's steps to the later
 def find_earlier(own: Coefficients | Any, x: Tensor, quality: int | None = None) -> History | None:
     """Finds the compression before the last one in the file's coefficients `own` and its decoded pixels x.
 
-    If both used the same block grid, it shows in the file's integers (`gaps`); else in the pixels (`search_grids`),
-    with the last compression as noise. None: no sign of an earlier, coarser compression.
+    If both used the same block grid, it shows in the file's integers (`gap_evidence`); else in the pixels
+    (`search_grids`), with the last compression as noise. None: no sign of an earlier, coarser compression.
 
     Args:
         own: the file's coefficients, in grey or YCbCr; for a large picture those of a band, with its pixels.
@@ -34,7 +34,7 @@ def find_earlier(own: Coefficients | Any, x: Tensor, quality: int | None = None)
     if quality and torch.equal(standard_tables(quality)[0].int(), table):
         return None
     blocks = _clean(own, x)
-    evidence = gaps(blocks, table)
+    evidence = gap_evidence(blocks, table)
     noise = _noise(own)
     if quality is None:
         found = best_table(evidence, 0)

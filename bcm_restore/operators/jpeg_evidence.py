@@ -18,7 +18,7 @@ SMOOTH, OUTLIERS = 0.2, 0.02  # their shares
 FINEST = 96  # quality; above it the steps are as fine as rounding to pixels, and any picture would match
 EVIDENCE = 30.0  # nats: by chance, one picture in e^30 would match a JPEG this well
 STEPS = 255  # the coarsest step
-OWN_EVIDENCE = 0.5  # a custom table needs this many nats per block, and
+CUSTOM_EVIDENCE = 0.5  # a custom table needs this many nats per block, and
 FREQUENCIES = 8  # evidence in this many frequencies, because its steps are free
 
 
@@ -30,7 +30,7 @@ class Table(NamedTuple):
     evidence: float  # nats
 
 
-def combs(coefficients: Tensor, tables: Tensor, noise: float | Tensor = NOISE) -> Tensor:
+def step_evidence(coefficients: Tensor, tables: Tensor, noise: float | Tensor = NOISE) -> Tensor:
     """Evidence that coefficients (N, 8, 8) were quantised before noise was added: (8, 8, M) in nats.
 
     Quantised by q they are multiples of q plus noise; otherwise they are uniform at the scale of q. The log-likelihood
@@ -59,7 +59,7 @@ def combs(coefficients: Tensor, tables: Tensor, noise: float | Tensor = NOISE) -
     return total
 
 
-def gaps(k: Tensor, table: Tensor) -> Tensor:
+def gap_evidence(k: Tensor, table: Tensor) -> Tensor:
     """Evidence, from a later quantisation's integers, for an earlier one on the same blocks: (8, 8, `STEPS`) in nats.
 
     Multiples of q1, rounded to multiples of a finer q2, leave gaps: some integers hardly occur while their neighbours
@@ -93,7 +93,7 @@ def gaps(k: Tensor, table: Tensor) -> Tensor:
 
 
 def best_table(evidence: Tensor, component: int) -> Table:
-    """The table with most evidence (8, 8, 255), from `gaps` or from `combs` for `all_steps`.
+    """The table with most evidence (8, 8, 255), from `gap_evidence` or from `step_evidence` for `all_steps`.
 
     It is one of libjpeg's, of luma (component 0) or chroma (1), upright or transposed (for pictures rotated by 90
     degrees), or a custom table of the best step per frequency, if there is evidence for it.
@@ -127,7 +127,7 @@ def _custom(evidence: Tensor, component: int) -> Table | None:
 
 
 def _collected(k: Tensor, first: Tensor, second: float) -> Tensor:
-    """w(k) of `gaps`, one row per q1: from the multiple nearest to k and its neighbours."""
+    """w(k) of `gap_evidence`, one row per q1: from the multiple nearest to k and its neighbours."""
     total = torch.zeros(first.shape[0], k.shape[1], dtype=torch.float64)
     nearest = (k * second / first).round()
     for share, noise in ((1 - SMOOTH - OUTLIERS, NOISE), (SMOOTH, SMOOTH_NOISE)):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .banded import Banded
 from .dct import averaged, standard_tables, to_blocks, to_ycc, transform
-from .jpeg_evidence import EVIDENCE, FINEST, combs
+from .jpeg_evidence import EVIDENCE, FINEST, step_evidence
 
 BLOCKS = 4096  # the largest number used
 SAMPLINGS = ((1, 1), (2, 2), (1, 2), (2, 1))  # of luma (vertical, horizontal): 4:4:4, 4:2:0, 4:2:2 and 4:4:0
@@ -20,13 +20,13 @@ SAMPLINGS = ((1, 1), (2, 2), (1, 2), (2, 1))  # of luma (vertical, horizontal): 
 def quality_of_parts(parts: Iterable[Tensor]) -> int | None:
     """Estimates the JPEG quality of an image in parts (1, 3, h, w), cut at blocks, on the original block grid.
 
-    Coefficients that were quantised with steps q are near multiples of q, up to the rounding of pixels (`combs`); the
-    quality with most evidence is chosen. Blocks with saturated pixels are ignored: they were clipped. None: no sign of
-    JPEG.
+    Coefficients that were quantised with steps q are near multiples of q, up to the rounding of pixels
+    (`step_evidence`); the quality with most evidence is chosen. Blocks with saturated pixels are ignored: they were
+    clipped. None: no sign of JPEG.
     """
     coefficients = _some(torch.cat([clean_blocks(to_ycc(part, 1)[0], part, (1, 1)) for part in parts]))
     tables = torch.stack([standard_tables(quality)[0] for quality in range(1, 101)])
-    evidence = combs(coefficients, tables).sum((0, 1))
+    evidence = step_evidence(coefficients, tables).sum((0, 1))
     best = int(evidence.argmax())
     return best + 1 if evidence[best] > EVIDENCE and best < FINEST else None
 
@@ -46,7 +46,7 @@ def sampling_of_parts(parts: Iterable[Tensor], quality: int) -> tuple[int, int] 
         for found, factor in zip(blocks, SAMPLINGS, strict=True):
             found.append(clean_blocks(chroma(part, factor), part, factor))
     table = standard_tables(quality)[1][None]
-    evidence = [float(combs(_some(torch.cat(found)), table).sum()) for found in blocks]
+    evidence = [float(step_evidence(_some(torch.cat(found)), table).sum()) for found in blocks]
     second, best = sorted(evidence)[-2:]
     return SAMPLINGS[evidence.index(best)] if best >= 0 and best > second + EVIDENCE else None
 

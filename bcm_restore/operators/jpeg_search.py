@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import RestoreError
 from .dct import standard_tables, to_blocks, to_ycc, transform
 from .jpeg import Noise
-from .jpeg_evidence import EVIDENCE, FINEST, NOISE, OWN_EVIDENCE, Table, all_steps, best_table, combs
+from .jpeg_evidence import CUSTOM_EVIDENCE, EVIDENCE, FINEST, NOISE, Table, all_steps, best_table, step_evidence
 from .jpeg_history import SAMPLINGS, chroma, clean_blocks, quality_of_parts
 
 NOISES = (NOISE, 1.2, 3.0)  # of pixels that were rounded, saved again at high quality, reduced to a palette
@@ -102,7 +102,7 @@ def search_grids(
     """Finds the compression of luma with most evidence, on any block grid; chroma is ignored.
 
     Grids are compared by their number of coefficients near zero (`_corners`); on the likely ones, tables are compared
-    by how close coefficients are to multiples of their steps (`combs`).
+    by how close coefficients are to multiples of their steps (`step_evidence`).
 
     Args:
         x: (1, 3, H, W) in [-1, 1].
@@ -160,10 +160,10 @@ def centre(x: Tensor) -> Tensor:
 def _table(blocks: Tensor, noise: Noise, quality: int | None, component: int = 0) -> Table:
     """The table with most evidence in coefficients (N, 8, 8), of the given quality if known."""
     if quality is None:
-        return best_table(combs(blocks, all_steps(), noise), component)
+        return best_table(step_evidence(blocks, all_steps(), noise), component)
     steps = standard_tables(quality)[component]
     tables = torch.stack([steps, steps.mT])
-    evidence = combs(blocks, tables, noise).sum((0, 1))
+    evidence = step_evidence(blocks, tables, noise).sum((0, 1))
     best = int(evidence.argmax())
     return Table(tables[best], quality, float(evidence[best]))
 
@@ -171,7 +171,7 @@ def _table(blocks: Tensor, noise: Noise, quality: int | None, component: int = 0
 def is_significant(table: Table, blocks: int) -> bool:
     """Whether the evidence for a table, from this number of blocks, is more than chance."""
     if table.quality is None:
-        return table.evidence > EVIDENCE + OWN_EVIDENCE * blocks
+        return table.evidence > EVIDENCE + CUSTOM_EVIDENCE * blocks
     return table.evidence > EVIDENCE and table.quality < FINEST
 
 

@@ -44,7 +44,7 @@ def test_every_touched_pixel_is_filled(cli, photo, save, face, soft, tmp_path):
         ("one", "mask: largest value 1 of 255, taken as marked"),
         ("red", "mask: strokes on a flat background, taken as marked"),
         ("palette", "mask: strokes on a flat background, taken as marked"),
-        ("layer", "mask: what is painted on transparent, taken as marked"),
+        ("layer", "mask: strokes on transparent, taken as marked"),
         ("copy", "mask: strokes on a copy of the picture, taken as marked"),
     ],
 )
