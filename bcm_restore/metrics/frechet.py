@@ -35,7 +35,8 @@ def fid(pictures: Iterable[np.ndarray], references: Iterable[np.ndarray], key: s
             once.
 
     Raises:
-        RestoreError: torch-fidelity or Inception's weights are missing or damaged, or a set has less than two pictures.
+        RestoreError: torch-fidelity or Inception's weights are missing or damaged, or a set has fewer than two
+            pictures.
     """
     features = load()
     return set_distance(features, pictures, references, statistics_path(key))
