@@ -206,7 +206,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_only_the_old_one(tmp_path, m
     def fail(state, file):
         with open(file, "wb") as half:  # noqa: PTH123
             half.write(b"half of it")
-        raise OSError(28, "No space remaining on device")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(RestoreError, match="the disk is full"):
