@@ -133,7 +133,7 @@ def test_compare(cli, folder):
         ([*SMALL, "--task", "jpeg", "--outputs", "nothing"], "is not of the form NAME=PATH or NAME@NFE=PATH"),
         ([*SMALL, "--task", "inpaint", "--solvers", "magic"], "magic"),
         ([*SMALL, "--task", "jpeg", "--solvers", "ddnm"], "DDNM, NFE 1 can do nothing about jpeg; leave it out"),
-        ([*SMALL, "--task", "jpeg", "-o", "clean"], "clean: holds something else than a bench's results"),
+        ([*SMALL, "--task", "jpeg", "-o", "clean"], "clean: contains other files than a bench's results"),
         ([*SMALL, "--task", "jpeg", "--model", "none"], "'none' is neither"),
     ],
 )

@@ -141,7 +141,7 @@ def test_missing_and_invalid_weights_files_raise_an_error(tmp_path):
     with pytest.raises(RestoreError, match=r"ffdnet\.pth: no such file or directory$"):
         make("ffdnet", path)
     path.write_bytes(b"weights")
-    with pytest.raises(RestoreError, match=r"ffdnet\.pth: holds no checkpoint"):
+    with pytest.raises(RestoreError, match=r"ffdnet\.pth: not a checkpoint"):
         make("ffdnet", path)
 
 
