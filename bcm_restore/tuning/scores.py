@@ -33,7 +33,7 @@ def penalty(flat_error: float) -> float:
     """The penalty for artefacts in flat areas: 0 if flat_error <= 1, else 1000 flat_error.
 
     No metric spans 1000, so a scheme above the limit ranks below all schemes within it, and among schemes above the
-    limit the one with the least artefacts ranks first.
+    limit the one with the smallest flat error ranks first.
 
     Args:
         flat_error: RMS on a scale of 0 to 255, from `Evaluator.flat_error`.

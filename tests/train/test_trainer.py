@@ -301,10 +301,10 @@ class Stub:
     sigma_min, sigma_max, device, diagonal, level_maps = 0.002, 80.0, torch.device("cpu"), True, True
 
     def __init__(self, clean) -> None:
-        self.clean, self.asked = clean, []
+        self.clean, self.calls = clean, []
 
     def mean(self, x, t, known=None):
-        self.asked.append(("mean", t, (x - self.clean)[~self.hidden(x, known)].std().item() / t))
+        self.calls.append(("mean", t, (x - self.clean)[~self.hidden(x, known)].std().item() / t))
         if known is None:
             return self.clean + 0.2
         assert torch.equal(x[known.expand_as(x)], self.clean[known.expand_as(x)])
@@ -320,11 +320,11 @@ class Stub:
         return torch.where(known, 5.0, self.clean - 0.2)
 
     def invert(self, x, t):
-        self.asked.append(("invert", t, (x - self.clean).std().item() / t))
+        self.calls.append(("invert", t, (x - self.clean).std().item() / t))
         return x + 1
 
     def denoise(self, x, t):
-        self.asked.append(("denoise", t, (x - self.clean - 1).std().item()))
+        self.calls.append(("denoise", t, (x - self.clean - 1).std().item()))
         return self.clean + 0.1
 
 
@@ -334,7 +334,7 @@ def test_validation_scores_and_calls():
     assert scores == pytest.approx(
         {"psnr_15": 20.0, "psnr_25": 20.0, "psnr_50": 20.0, "round_trip": 0.0025, "hole": 40.0}, rel=1e-4
     )
-    assert [(kind, t) for kind, t, _ in stub.asked] == [
+    assert [(kind, t) for kind, t, _ in stub.calls] == [
         ("mean", 15 / 127.5),
         ("mean", 25 / 127.5),
         ("mean", 50 / 127.5),
@@ -342,11 +342,11 @@ def test_validation_scores_and_calls():
         ("denoise", 80.0),
         ("mean", 80.0),
     ]
-    assert [spread for *_, spread in stub.asked] == pytest.approx([1, 1, 1, 1, 0.07, 1], rel=0.03)
+    assert [spread for *_, spread in stub.calls] == pytest.approx([1, 1, 1, 1, 0.07, 1], rel=0.03)
     assert stub.share == pytest.approx(0.2, abs=0.02)
     again = Stub(stub.clean)
     validate(again, again.clean)
-    assert again.asked == stub.asked  # the same noise
+    assert again.calls == stub.calls  # the same noise
     stub.diagonal = False
     assert validate(stub, stub.clean) == pytest.approx({"round_trip": 0.0025, "hole": 20.0}, rel=1e-4)
     stub.level_maps = False
