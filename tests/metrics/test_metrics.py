@@ -329,7 +329,7 @@ def test_values_of_pictures(without_weights, portrait, noisy, monkeypatch):
         metrics, "lpips", lambda picture, reference, net: (picture is result, reference is portrait, net)
     )
     columns = measures("inpaint")
-    values = {name: measure.of(result, example) for name, measure in columns.items() if measure.of}
+    values = {name: measure.function(result, example) for name, measure in columns.items() if measure.function}
     assert values["psnr"] == pytest.approx(skimage.metrics.peak_signal_noise_ratio(portrait, result))
     inside = skimage.metrics.peak_signal_noise_ratio(portrait[10:40, 20:50], noisy[10:40, 20:50])
     assert values["psnr_hole"] == pytest.approx(inside)
@@ -339,14 +339,14 @@ def test_values_of_pictures(without_weights, portrait, noisy, monkeypatch):
     )
     assert values["lpips_alex"] == (True, True, "alex")
     assert values["lpips_vgg"] == (True, True, "vgg")
-    assert columns["fid"].of is None
+    assert columns["fid"].function is None
 
 
 def test_equal_pictures_have_finite_values(without_weights, portrait):
     nothing = np.zeros(portrait.shape[:2], bool)
     example = Example(portrait, portrait, {}, nothing)
     columns = measures("inpaint")
-    values = {name: columns[name].of(portrait, example) for name in ("psnr", "psnr_y", "psnr_hole", "ssim")}
+    values = {name: columns[name].function(portrait, example) for name in ("psnr", "psnr_y", "psnr_hole", "ssim")}
     assert values == {"psnr": 100, "psnr_y": 100, "psnr_hole": 100, "ssim": pytest.approx(1)}
     json.dumps(values, allow_nan=False)
 
