@@ -10,7 +10,7 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from .errors import NoRoom, RestoreError
+from .errors import DiskFull, RestoreError
 
 LARGE = 8_000_000
 """Pixels of a result above which it is worked on in files; the same everywhere, as results may differ by a rounding."""
@@ -30,7 +30,7 @@ class Raster:
         device: where the regions are that are read.
 
     Raises:
-        NoRoom: the disk is full; says where.
+        DiskFull: the disk is full; says where.
         RestoreError: no file can be made, read or written there.
     """
 
@@ -109,7 +109,7 @@ class Raster:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             reason = "the disk is full" if full else (error.strerror or str(error)).lower()
-            raise (NoRoom if full else RestoreError)(
+            raise (DiskFull if full else RestoreError)(
                 f"{self._folder}: no room for {self._bytes / 1e9:.2g} GB of a large picture ({reason}); "
                 "free some space, or set TMPDIR to a folder with more"
             ) from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..errors import NoRoom, RestoreError, portable
+from ..errors import DiskFull, RestoreError, portable
 from .executors import Report
 from .manifest import Record, Records
 from .observer import Observer
@@ -206,7 +206,7 @@ class Stages:
         item, made = row["item"], row["item"].content
         worker, known = self.worker(item)
         error = made if isinstance(made, Exception) else _attempt(lambda: worker.write(item.ticket, made))
-        with contextlib.suppress(NoRoom):  # it is the ticket's error
+        with contextlib.suppress(DiskFull):  # it is the ticket's error
             worker.finish(item.ticket, error)
         item.record = known.find(item.ticket.job.target) if known else None
         item.content = None
@@ -284,7 +284,7 @@ class Cluster:
                 ticket, root = item.ticket, item.ticket.job.root
                 if root and item.record and item.record != sent[ticket.number].record:
                     manifests[root].add(item.record)
-                if isinstance(ticket.error, NoRoom):
+                if isinstance(ticket.error, DiskFull):
                     raise ticket.error
                 for text in item.notes:
                     observer.note(text)
