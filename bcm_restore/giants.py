@@ -5,20 +5,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from . import schemes
-from .canvas import Canvas, Cut, Piece, Sweep
 from .model import BCM, Noise
+from .networks.tiled import Tile, TiledNetwork, TileEvaluator, TileSweep
 from .operators import Operator
 from .rasters import Raster, bands, widened
 from .schemes import Move, Progress, Scheme, Setting, State
 
 _EMPTY = torch.empty(0)
-PIECE = 1 << 22  # of noise; PyTorch's generator gives pieces the numbers of the whole if they are multiples of 16
+PIECE = 1 << 22  # of noise; PyTorch's generator gives evaluators the numbers of the whole if they are multiples of 16
 
 
 class Giant(ABC):
@@ -71,7 +71,7 @@ class Giant(ABC):
 
 def exact(model: BCM) -> bool:
     """Whether parts of a picture give the same pixels as the whole with this model."""
-    return isinstance(model.network, Canvas)
+    return model.network.exact_tiles
 
 
 def run(
@@ -104,7 +104,7 @@ class _Done(NamedTuple):
 
     x: Tensor
     removed: Tensor | None
-    cut: Cut
+    tile: Tile
 
 
 class _Run:
@@ -118,8 +118,7 @@ class _Run:
         self._last_renoise = max((n for n, move in enumerate(scheme.moves) if move.word == "renoise"), default=-1)
         rasters = [files.enter_context(Raster(giant.size, model.device)) for _ in range(2 + (self._last_renoise >= 0))]
         self.x, self._spare, self._removed = rasters[0], rasters[1], rasters[-1]
-        assert isinstance(model.network, Canvas)
-        self._canvas = model.network
+        self._tiled = cast(TiledNetwork, model.network)
         self._done = 0
 
     def make(self, position: int) -> None:
@@ -153,29 +152,29 @@ class _Run:
         Where a GPU's memory does not do, it begins again with smaller tiles: all that it reads is still there.
         """
         move, device = self._moves[position], self._model.device
-        self._level = self._canvas.as_memory_allows(
+        self._level = self._tiled.as_memory_allows(
             device,
-            lambda: (1, self._cuts(self._hole)),
+            lambda: (1, self._tiles(self._hole)),
             lambda plan: self._sweep(move, fit, plan[1], self._done + self._left(position)),
         )
-        self._done += len(self._cuts(self._hole))
+        self._done += len(self._tiles(self._hole))
         self._model.nfe += 1
         self._swap()
 
-    def _sweep(self, move: Move, fit: bool, cuts: list[Cut], total: int) -> float:
+    def _sweep(self, move: Move, fit: bool, tiles: list[Tile], total: int) -> float:
         """Makes the move with every tile; the level that the image is at then.
 
         A thread reads the next tile and writes the last one meanwhile, so that the network does not wait for the disk.
         """
-        sweep, level, done = Sweep(self._canvas, self._giant.size[0]), self._level, None
+        sweep, level, done = TileSweep(self._tiled, self._giant.size[0]), self._level, None
         with ThreadPoolExecutor(1) as disk:
-            exchange = disk.submit(self._exchange, None, cuts[0])
-            for n, (cut, following) in enumerate(zip(cuts, [*cuts[1:], None], strict=True)):
+            exchange = disk.submit(self._exchange, None, tiles[0])
+            for n, (tile, following) in enumerate(zip(tiles, [*tiles[1:], None], strict=True)):
                 x = exchange.result()
                 exchange = disk.submit(self._exchange, done, following)
-                known = self._known(cut.seen_rows, cut.seen_columns)
+                known = self._known(tile.seen_rows, tile.seen_columns)
                 state = State(x, self._level, known, remember=self._remember)
-                done = self._evaluate_tile(state, move, fit, Piece(sweep, cut))
+                done = self._evaluate_tile(state, move, fit, TileEvaluator(sweep, tile))
                 level = state.level
                 if self._progress:
                     self._progress(self._done + n + 1, total)
@@ -183,35 +182,35 @@ class _Run:
         self._exchange(done, None)
         return level
 
-    def _evaluate_tile(self, state: State, move: Move, fit: bool, piece: Piece) -> _Done:
+    def _evaluate_tile(self, state: State, move: Move, fit: bool, evaluator: TileEvaluator) -> _Done:
         """The tile after the move."""
         model = copy.copy(self._model)  # which counts by itself
-        model.network = piece
+        model.network = evaluator
         self._step(state, move, model=model)
-        inner = slice(None), slice(None), *piece.cut.inside
+        inner = slice(None), slice(None), *evaluator.tile.inside
         part = state.x[inner]
-        fitted = self._giant.fit_tile(part, piece.cut.rows, piece.cut.columns) if fit else None
+        fitted = self._giant.fit_tile(part, evaluator.tile.rows, evaluator.tile.columns) if fit else None
         self._fitted = fitted is not None
         removed = None if state.removed is None else state.removed[inner].cpu()
-        return _Done((part if fitted is None else fitted).cpu(), removed, piece.cut)
+        return _Done((part if fitted is None else fitted).cpu(), removed, evaluator.tile)
 
-    def _exchange(self, done: _Done | None, following: Cut | None) -> Tensor:
+    def _exchange(self, done: _Done | None, following: Tile | None) -> Tensor:
         """Writes a tile that is done and reads what is seen for the following one."""
         if done:
-            self._spare.write(done.x, done.cut.rows, done.cut.columns)
+            self._spare.write(done.x, done.tile.rows, done.tile.columns)
             if done.removed is not None:
-                self._removed.write(done.removed, done.cut.rows, done.cut.columns)
+                self._removed.write(done.removed, done.tile.rows, done.tile.columns)
         return self.x.read(following.seen_rows, following.seen_columns) if following else _EMPTY
 
-    def _cuts(self, hole: bool) -> list[Cut]:
-        return self._canvas.cuts(self._giant.size, hole, self._model.device)
+    def _tiles(self, hole: bool) -> list[Tile]:
+        return self._tiled.tiles(self._giant.size, hole, self._model.device)
 
     def _left(self, position: int) -> int:
         """How many tiles there are from that move on."""
         total, hole = 0, self._hole
         for move in self._moves[position:]:
             hole = move.hole or (hole and move.word != "level")
-            total += move.nfe * len(self._cuts(hole))
+            total += move.nfe * len(self._tiles(hole))
         return total
 
     def _known(self, rows: slice, columns: slice) -> Tensor | None:

@@ -220,8 +220,7 @@ def model(source: str | None) -> Made:
         raise RestoreError(
             f"model '{source}' has no posterior mean to teach; name one that was trained on the diagonal"
         )
-    network: Any = taught.network.network  # without its canvas: crops are small
-    network.training = True  # the whole image at once; its layers stay in evaluation mode
+    network: Any = taught.network.network  # whole, not in tiles: crops are small
 
     def denoiser(run: Run) -> Denoiser:
         flow = FlowMap(run, taught.sigma_min, taught.sigma_max, taught.sigma_data, taught.level_maps)

@@ -12,12 +12,13 @@ import torch
 from helpers.networks import toy
 from PIL import Image
 
-from bcm_restore import canvas, giants, images, rasters, schemes, tasks
+from bcm_restore import giants, images, rasters, schemes, tasks
 from bcm_restore.cli.progress import Bar
 from bcm_restore.errors import NoRoom, NothingToRestore, RestoreError
 from bcm_restore.giants import Giant
 from bcm_restore.images import channels
 from bcm_restore.model import BCM, Noise
+from bcm_restore.networks import Network, tiled
 from bcm_restore.operators import Mask, Resize
 from bcm_restore.rasters import Raster
 from bcm_restore.tasks import giant_fill
@@ -187,7 +188,7 @@ def test_every_move_gives_the_pixels_of_the_whole_picture(text, size):
 
 
 def test_tiles_shrink_where_a_device_has_no_memory_for_them(monkeypatch):
-    class Full(canvas.Stream):
+    class Full(tiled.Stream):
         def __call__(self, x, *arguments):
             if x.shape[2] * x.shape[3] > 50_000:
                 raise torch.OutOfMemoryError("CUDA out of memory")
@@ -202,7 +203,7 @@ def test_tiles_shrink_where_a_device_has_no_memory_for_them(monkeypatch):
     (x, y), known = torch.randn(2, 1, 3, 400, 300), torch.rand(1, 1, 400, 300) < 0.5
     expected, steps = run(toy(tile=None))
     assert steps == [(1, 2), (2, 2)]
-    monkeypatch.setattr(canvas, "Stream", Full)
+    monkeypatch.setattr(tiled, "Stream", Full)
     model = toy(tile=None)
     found, steps = run(model)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
@@ -232,7 +233,7 @@ def test_only_exact_tiles_and_arrays_are_restored_in_parts(photograph, monkeypat
     assert steps(Image.fromarray(photograph), toy()) == steps(photograph, BCM(NET_ALONE, device="cpu")) == [1]
 
 
-class Still(torch.nn.Module):
+class Still(Network):
     def forward(self, x, t, u, maps=None):
         return torch.zeros_like(x)
 

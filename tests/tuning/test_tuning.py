@@ -17,6 +17,7 @@ from bcm_restore.bench.pictures import rgb
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import perceptual
 from bcm_restore.model import BCM
+from bcm_restore.networks import Network
 from bcm_restore.tuning import tables
 from bcm_restore.tuning.bench import Bench, batches, pose
 from bcm_restore.tuning.family import parts
@@ -238,12 +239,12 @@ def test_noise_in_the_hole_reaches_the_later_stages(clean):
     """The network of a model with level maps is asked with maps from the first `hole` to the next `level`."""
     asked = []
 
-    class Network(torch.nn.Module):
+    class Silent(Network):
         def forward(self, x, t, u, maps=None):
             asked.append(maps is not None)
             return torch.zeros_like(x)
 
-    bench = bench_of("inpaint", "boxes", clean[:1], BCM(Network(), device="cpu", level_maps=True))
+    bench = bench_of("inpaint", "boxes", clean[:1], BCM(Silent(), device="cpu", level_maps=True))
     bench.trial(schemes.parse("level 0.5, mean, fit, noise 3 hole, mean, fit, noise 0.2, mean, fit"))
     assert asked == [False, True, True]
     asked.clear()
@@ -268,11 +269,11 @@ def test_study_groups_by_case_and_keeps_to_the_nfe(clean, model):
 
 
 def test_study_passes_over_defaults_that_the_model_cannot_run(clean, monkeypatch):
-    class Network(torch.nn.Module):
+    class Silent(Network):
         def forward(self, x, t, u, maps=None):
             return torch.zeros_like(x)
 
-    model = BCM(Network(), name="bare", device="cpu", diagonal=False)
+    model = BCM(Silent(), name="bare", device="cpu", diagonal=False)
     task = tasks.get("super-resolve")
     monkeypatch.setattr(task, "cases", lambda model: task.schemes()[weights.DEFAULT])
     study = Study(task, model, clean[:1], variants("super-resolve", ["x4"]), PSNR)
@@ -284,11 +285,11 @@ def test_study_passes_over_defaults_that_the_model_cannot_run(clean, monkeypatch
 def test_study_tries_noise_in_the_hole_with_level_maps(clean, monkeypatch):
     monkeypatch.setattr(Search, "_descend", lambda search, plan: plan)  # the starts alone, however fast the machine is
 
-    class Network(torch.nn.Module):
+    class Silent(Network):
         def forward(self, x, t, u, maps=None):
             return torch.zeros_like(x)
 
-    model = BCM(Network(), name="maps", device="cpu", level_maps=True)
+    model = BCM(Silent(), name="maps", device="cpu", level_maps=True)
     study = Study(tasks.get("inpaint"), model, clean[:1], variants("inpaint", ["boxes"]), PSNR)
     study.run([2], [], 600, lambda case, nfe, trial: None)
     tried = list(map(str, study.found[0].search.trials))
