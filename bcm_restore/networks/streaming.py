@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..spans import even
 from .conv_unet import Block, ConvUNet
 
 STRIP = 8 * 2**20  # bytes of the activations that are worked on at a time on CPU
@@ -233,7 +234,7 @@ def _strips(start: int, stop: int, size: int, device: torch.device) -> list[tupl
     if not height:
         return []
     count = max(min(height * size // STRIP, height // ROWS), 1) if device.type == "cpu" else 1
-    return list(itertools.pairwise(start + height * n // count for n in range(count + 1)))
+    return [(span.start, span.stop) for span in even(start, stop, count)]
 
 
 def _convolved(weight: Tensor, bias: Tensor | None, x: Tensor, top: int, bottom: int) -> Tensor:

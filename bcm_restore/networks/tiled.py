@@ -1,6 +1,5 @@
 """Any image size from a ConvUNet, in bounded memory: whole, or in tiles that give the same pixels."""
 
-import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -9,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..spans import even
 from .base import Network, in_batches
 from .conv_unet import ConvUNet
 from .streaming import Stream
@@ -221,5 +221,4 @@ def _spans(size: int, tile: int, multiple: int, least: int = 1) -> list[slice]:
     """
     cells = math.ceil(size / multiple)
     count = max(min(math.ceil(cells / max(tile // multiple, 1)), size // least), 1) if tile < size else 1
-    borders = [min(cells * n // count * multiple, size) for n in range(count + 1)]
-    return [slice(start, stop) for start, stop in itertools.pairwise(borders)]
+    return [slice(span.start * multiple, min(span.stop * multiple, size)) for span in even(0, cells, count)]

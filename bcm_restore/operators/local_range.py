@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..spans import steps
+
 SLACK = 0.5  # how far beyond the range of its surroundings a pixel may go, as a share of that range
 STRIP = 64  # rows of cells at a time: a large picture's bounds never lie in memory whole
 
@@ -33,15 +35,14 @@ def clamp_to_surroundings(x: Tensor, low: Tensor, high: Tensor, cell: int, radiu
     low, high = low - room, high + room
     clamped = x.new_empty(x.shape)
     width = x.shape[3]
-    for start in range(0, low.shape[2], STRIP):
-        part = x[:, :, start * cell : (start + STRIP) * cell]
-        bounds = (_spread(each[:, :, start : start + STRIP], cell) for each in (low, high))
-        clamped[:, :, start * cell : (start + STRIP) * cell] = part.clamp(
-            *(each[:, :, : part.shape[2], :width] for each in bounds)
-        )
+    for rows in steps(low.shape[2], STRIP):
+        pixels = slice(rows.start * cell, rows.stop * cell)
+        part = x[:, :, pixels]
+        bounds = (_in_pixels(each[:, :, rows], cell) for each in (low, high))
+        clamped[:, :, pixels] = part.clamp(*(each[:, :, : part.shape[2], :width] for each in bounds))
     return clamped
 
 
-def _spread(values: Tensor, cell: int) -> Tensor:
+def _in_pixels(values: Tensor, cell: int) -> Tensor:
     """Each cell's value in all its pixels."""
     return values.repeat_interleave(cell, 2).repeat_interleave(cell, 3)

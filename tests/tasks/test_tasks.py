@@ -78,7 +78,7 @@ def test_models_that_never_saw_the_diagonal_get_schemes_that_they_can_run(name):
 
 def still(diagonal=False, **options):
     """A model that moves nothing."""
-    network = torch.nn.Module()
+    network = Network()
     return BCM(network, device="cpu", diagonal=diagonal, **options)
 
 
