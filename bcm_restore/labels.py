@@ -4,7 +4,7 @@ import difflib
 import functools
 import re
 
-from . import shipped
+from . import package_data
 from .errors import RestoreError
 
 IMAGENET = 1000  # classes: a network with as many is taken for one of ImageNet
@@ -53,7 +53,7 @@ def class_names() -> list[tuple[str, ...]]:
     Raises:
         RestoreError: the file with them can't be read.
     """
-    path = shipped.folder("weights") / "imagenet-classes.txt"
+    path = package_data.folder("weights") / "imagenet-classes.txt"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -78,7 +78,7 @@ def _way_out(text: str) -> str:
     spelt = {_plain(name): name for names in class_names() for name in names}
     if close := difflib.get_close_matches(_plain(text), spelt, 3):
         return f"did you mean {' or '.join(repr(spelt[name]) for name in close)}?"
-    return f"{shipped.folder('weights') / 'imagenet-classes.txt'} lists them"
+    return f"{package_data.folder('weights') / 'imagenet-classes.txt'} lists them"
 
 
 def _plain(name: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bcm_restore import labels, shipped
+from bcm_restore import labels, package_data
 from bcm_restore.errors import RestoreError
 from bcm_restore.labels import class_names, label_index
 
@@ -93,7 +93,7 @@ def test_names_of_none():
         refused("goldne retriver"),
     )
     assert '"jack-o\'-lantern"' in refused("jack o lantern")
-    path = shipped.folder("weights") / "imagenet-classes.txt"
+    path = package_data.folder("weights") / "imagenet-classes.txt"
     for label in ("", "qqqqzzzz", "١٢", "²"):
         assert refused(label) == f"label '{label}' is not one of ImageNet's classes; {path} lists them"
     assert refused("two\nlines\r").startswith("label 'two lines' is not one")
@@ -114,7 +114,7 @@ def test_a_model_without_labels():
 
 
 def test_a_missing_file_of_names(monkeypatch, tmp_path):
-    monkeypatch.setattr(shipped, "folder", lambda name: tmp_path / name)
+    monkeypatch.setattr(package_data, "folder", lambda name: tmp_path / name)
     for cached in (labels.class_names, labels._indices):
         cached.cache_clear()
     line = refused("tench")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .degradations import Degradation, Example
+from ..simulation.degradations import Degradation, Example
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import RestoreError
+from ..simulation.degradations import compressed, holes, parted, shrunk
+from ..simulation.masks import MASKS, given
 from .base import Case
-from .degradations import compressed, holes, parted, shrunk
-from .masks import MASKS, given
 
 CASES: dict[str, list[Case]] = {
     "inpaint": [Case("inpaint", name, holes(mask)) for name, mask in MASKS.items()],

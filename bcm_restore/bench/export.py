@@ -12,7 +12,7 @@ from PIL import Image
 from ..errors import RestoreError
 from ..files import atomic_path
 from ..schemes import Progress
-from .degradations import Example
+from ..simulation.degradations import Example
 from .pictures import Suite
 
 MANIFEST = "manifest.json"

@@ -9,7 +9,7 @@ import numpy as np
 from .. import metrics
 from ..errors import RestoreError
 from ..metrics import frechet, perceptual
-from .degradations import Example
+from ..simulation.degradations import Example
 from .statistics import Better
 
 BEST_PSNR = 100.0  # dB; equal pictures would make a mean infinite

@@ -14,8 +14,8 @@ from PIL import Image
 
 from .. import images
 from ..errors import RestoreError
+from ..simulation.degradations import FRAMES, SMALLEST
 from .base import Case, Sample, Shape
-from .degradations import FRAMES, SMALLEST
 
 INSIDE_SCIKIT_IMAGE = ("astronaut", "chelsea", "coffee", "rocket")
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .. import shipped
+from .. import package_data
 from ..errors import RestoreError
 
 if sys.version_info >= (3, 11):
@@ -16,7 +16,7 @@ else:
 
 def folder() -> Path:
     """NAME.toml are the options of a bench, NAME/DATA.json its results on each set of pictures."""
-    return shipped.folder("benchmarks") / "recorded"
+    return package_data.folder("benchmarks") / "recorded"
 
 
 def names() -> list[str]:

@@ -87,7 +87,7 @@ def connected(options: Batch, pictures: int) -> Iterator[Crew]:
         RestoreError: Ray is not installed, the cluster does not answer, or it has no GPU and one was asked for.
     """
     silence()
-    from ..images.quiet import mute
+    from ..images.silenced import libraries_silenced
 
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -98,7 +98,7 @@ def connected(options: Batch, pictures: int) -> Iterator[Crew]:
     ours = not ray.is_initialized()
     try:
         if ours:
-            with mute():  # its libraries and servers
+            with libraries_silenced():  # its libraries and servers
                 _connect(options.address or os.environ.get("RAY_ADDRESS") or "local")
             signal.signal(signal.SIGTERM, handler)  # Ray has set its own
         yield _crew(options.device, pictures)

@@ -72,7 +72,7 @@ def _facts() -> dict[str, Any]:
     import PIL
     import torch
 
-    from .. import shipped, weights
+    from .. import package_data, weights
 
     devices = {"cpu": f"{torch.get_num_threads()} threads"}
     for n in range(torch.cuda.device_count()):
@@ -90,7 +90,7 @@ def _facts() -> dict[str, Any]:
         "models": models,
         "files": {
             "package": str(Path(__file__).parent.parent),
-            "schemes": str(shipped.folder("tasks")),
-            "weights": str(shipped.folder("weights")),
+            "schemes": str(package_data.folder("tasks")),
+            "weights": str(package_data.folder("weights")),
         },
     }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..schemes import Scheme
     from ..tuning.search import Trial
-    from ..tuning.study import Found, Study
+    from ..tuning.tuner import Found, Tuner
 
 _model_option = functools.partial(typer.Option, rich_help_panel="Model")
 _search_option = functools.partial(typer.Option, rich_help_panel="Search")
@@ -89,10 +89,10 @@ def tune(
     """
     target = Path(options.output or f"{task}.toml")
     given = _starts(options)
-    study = _study(task, data, target, options)
-    starts = [*given, *_written(target, study, options.nfes)]
-    with _always(lambda: _finish(study, target, options)):
-        study.run(options.nfes, starts, options.minutes * 60, _told)
+    tuner = _tuner(task, data, target, options)
+    starts = [*given, *_written(target, tuner, options.nfes)]
+    with _always(lambda: _finish(tuner, target, options)):
+        tuner.run(options.nfes, starts, options.minutes * 60, _on_result)
 
 
 @contextlib.contextmanager
@@ -123,23 +123,23 @@ def _starts(options: Tuning) -> "list[Scheme]":
     return starts
 
 
-def _written(target: Path, study: "Study", nfes: list[int]) -> "list[Scheme]":
+def _written(target: Path, tuner: "Tuner", nfes: list[int]) -> "list[Scheme]":
     """The schemes of an earlier run in the file, so that the search goes on from there."""
     from .. import schemes
     from ..tuning.tables import read_table
 
-    cases = read_table(_read_target(target)).get(study.model.name, {})
-    tables = [cases.get(case, {}) for case in study.benches]
+    cases = read_table(_read_target(target)).get(tuner.model.name, {})
+    tables = [cases.get(case, {}) for case in tuner.evaluators]
     found = [schemes.parse(table[nfe]) for table in tables for nfe in nfes if nfe in table]
     return [scheme for scheme in found if scheme.ends_clean]
 
 
-def _study(task: str, data: list[str], target: Path, options: Tuning) -> "Study":
+def _tuner(task: str, data: list[str], target: Path, options: Tuning) -> "Tuner":
     """Checks everything that can be known before any work, and damages the pictures."""
     from .. import tasks, weights
-    from ..bench.degradations import variants
+    from ..simulation.degradations import variants
     from ..tuning.scores import parse_metric
-    from ..tuning.study import Study
+    from ..tuning.tuner import Tuner
 
     chosen = tasks.get(task)
     degradations = variants(task, options.variant)
@@ -147,7 +147,7 @@ def _study(task: str, data: list[str], target: Path, options: Tuning) -> "Study"
     metric = parse_metric(options.metric)
     clean = _pictures(data, options)
     model = weights.load_model(options.model or weights.DEFAULT, device=options.device)
-    return Study(chosen, model, clean, degradations, metric, options.seed)
+    return Tuner(chosen, model, clean, degradations, metric, options.seed)
 
 
 def _pictures(data: list[str], options: Tuning) -> "list[np.ndarray]":
@@ -157,9 +157,9 @@ def _pictures(data: list[str], options: Tuning) -> "list[np.ndarray]":
         RestoreError: there is no picture, or none that is large enough.
     """
     from .. import images
-    from ..bench.degradations import SMALLEST
     from ..bench.pictures import rgb
-    from ..tuning.study import centre, evenly_spread
+    from ..simulation.degradations import SMALLEST
+    from ..tuning.tuner import centre, evenly_spread
 
     sources = inputs.expand(data, False, inputs.Naming("", "(?!)", ""))
     chosen = evenly_spread(sources, options.pictures)
@@ -193,32 +193,32 @@ def _read_target(target: Path) -> str:
     return text
 
 
-def _told(case: str, nfe: int, trial: "Trial") -> None:
+def _on_result(case: str, nfe: int, trial: "Trial") -> None:
     printing.note(f"{case}, NFE {nfe}: {_values(trial.values)}: {trial.scheme}")
 
 
-def _finish(study: "Study", target: Path, options: Tuning) -> None:
+def _finish(tuner: "Tuner", target: Path, options: Tuning) -> None:
     """Reports all and writes the best schemes, in this order: what can't be written is not lost."""
-    best = _best(study)
+    best = _best(tuner)
     if options.json:
-        printing.document(_document(study, target if best else None, options))
+        printing.document(_document(tuner, target if best else None, options))
     else:
-        for found in study.found:
-            _print_found(study, found)
+        for found in tuner.found:
+            _print_found(tuner, found)
     if not best:
         printing.note("nothing was written: no scheme was tried yet")
         return
-    _write(target, study.model.name, best)
+    _write(target, tuner.model.name, best)
     if not options.json:
         printing.result(f"wrote {target}")
         case, nfe = next((case, max(table)) for case, table in best.items())
-        printing.result(f'use: bcm-restore {_use(study.task.name, case)} --scheme "{best[case][nfe]}"')
+        printing.result(f'use: bcm-restore {_use(tuner.task.name, case)} --scheme "{best[case][nfe]}"')
 
 
-def _best(study: "Study") -> "dict[str, dict[int, Scheme]]":
+def _best(tuner: "Tuner") -> "dict[str, dict[int, Scheme]]":
     """The best scheme of each case and NFE that one was found for."""
     best: dict[str, dict[int, Scheme]] = {}
-    for found in study.found:
+    for found in tuner.found:
         if found.search.best:
             best.setdefault(found.case, {})[found.nfe] = found.search.best.scheme
     return best
@@ -232,7 +232,7 @@ def _write(target: Path, model: str, best: "dict[str, dict[int, Scheme]]") -> No
         temporary.write_text(text, encoding="utf-8")
 
 
-def _print_found(study: "Study", found: "Found") -> None:
+def _print_found(tuner: "Tuner", found: "Found") -> None:
     """What was found for one case and NFE: the best schemes, beside the default and the first estimate."""
     trials = found.search.trials.values()
     drew = sum(trial.penalised for trial in trials)
@@ -242,12 +242,12 @@ def _print_found(study: "Study", found: "Found") -> None:
         printing.result("  default: there is none")
     else:
         printing.result(f"  default: {_values(found.default.values)}{_drawn(found.default)}: {found.default.scheme}")
-    for trial in study.frontier(found)[:SHOWN]:
+    for trial in tuner.frontier(found)[:SHOWN]:
         gains = [_gains(trial, found.default.values, "default")] if found.default else []
         gains.append(_gains(trial, found.start, "first estimate"))
-        seconds = study.benches[found.case].seconds(trial.scheme)
-        told = f"{_values(trial.values)}{_drawn(trial)} ({'; '.join(gains)}; {seconds:.2f} s a picture)"
-        printing.result(f"  {told}: {trial.scheme}")
+        seconds = tuner.evaluators[found.case].seconds(trial.scheme)
+        text = f"{_values(trial.values)}{_drawn(trial)} ({'; '.join(gains)}; {seconds:.2f} s a picture)"
+        printing.result(f"  {text}: {trial.scheme}")
 
 
 def _drawn(trial: "Trial") -> str:
@@ -276,7 +276,7 @@ def _use(task: str, case: str) -> str:
     return USES.get(task) or f"super-resolve photo.png --scale {case.removeprefix('x')}"
 
 
-def _document(study: "Study", written: Path | None, options: Tuning) -> dict[str, Any]:
+def _document(tuner: "Tuner", written: Path | None, options: Tuning) -> dict[str, Any]:
     """All that was tried, for `--json`."""
 
     def plain(trial: "Trial") -> dict[str, Any]:
@@ -285,26 +285,26 @@ def _document(study: "Study", written: Path | None, options: Tuning) -> dict[str
         }  # fmt: skip
 
     return {
-        "task": study.task.name,
-        "model": study.model.name,
-        "device": str(study.model.device),
+        "task": tuner.task.name,
+        "model": tuner.model.name,
+        "device": str(tuner.model.device),
         "seed": options.seed,
-        "metric": str(study.metric),
+        "metric": str(tuner.metric),
         "output": None if written is None else str(written),
         "searches": [
             {
                 "case": found.case,
                 "nfe": found.nfe,
-                "pictures": len(study.benches[found.case].pictures),
+                "pictures": len(tuner.evaluators[found.case].pictures),
                 "first_estimate": found.start,
                 "default": plain(found.default) if found.default else None,
                 "best": plain(found.search.best) if found.search.best else None,
                 "frontier": [
-                    {**plain(trial), "seconds": study.benches[found.case].seconds(trial.scheme)}
-                    for trial in study.frontier(found)
+                    {**plain(trial), "seconds": tuner.evaluators[found.case].seconds(trial.scheme)}
+                    for trial in tuner.frontier(found)
                 ],
                 "trials": [plain(trial) for trial in found.search.trials.values()],
             }
-            for found in study.found
+            for found in tuner.found
         ],
     }

@@ -20,7 +20,7 @@ from .channels import bands
 from .colour import name as colour_name
 from .metadata import current_exif, descriptive, exif_with_dpi, parsed
 from .picture import Picture, as_depth
-from .quiet import quiet
+from .silenced import pillow_silenced
 from .stale import EXIF_PREFIX, fresh_xmp
 
 _OPAQUE = ("JPEG", "BMP")
@@ -79,7 +79,7 @@ def encode_animation(frames: Sequence[np.ndarray], name: str, duration_ms: int) 
         settings = {"optimize": False, "disposal": 1}
         duration = max(10, round(duration_ms, -1))
     file = BytesIO()
-    with quiet():
+    with pillow_silenced():
         images[0].save(file, name, save_all=True, append_images=images[1:], duration=duration, loop=0, **settings)
     return file.getvalue()
 
@@ -104,7 +104,7 @@ def _by_pillow(picture: Picture, name: str, quality: int | None) -> bytes:
     if name == "BMP" or (name == "JPEG" and len(_exif(picture) or b"") > _JPEG_SEGMENT):
         picture = replace(picture.upright(), exif=None)
     file = BytesIO()
-    with quiet():
+    with pillow_silenced():
         as_image(picture).save(file, name, **pillow_settings(picture, name, quality))
     return file.getvalue()
 
@@ -200,9 +200,9 @@ def _tiff(picture: Picture) -> bytes:
 
     Pillow lays out the directory; its own encoder knows no 16-bit colour, and loses EXIF when it compresses.
     """
-    deep = picture.pixels.dtype == np.uint16
+    sixteen_bit = picture.pixels.dtype == np.uint16
     # Hardly anything reads 16-bit grey with transparency.
-    as_rgb = deep and picture.pixels.ndim == 2 and picture.alpha is not None
+    as_rgb = sixteen_bit and picture.pixels.ndim == 2 and picture.alpha is not None
     height, width = picture.size
     channels = (1 if picture.pixels.ndim == 2 and not as_rgb else 3) + (picture.alpha is not None)
     rows_a_strip = max(1, _STRIP_BYTES // (width * channels * picture.pixels.itemsize))
@@ -212,7 +212,7 @@ def _tiff(picture: Picture) -> bytes:
     lengths = [len(strip) for strip in strips]
     directory = TiffImagePlugin.ImageFileDirectory_v2()
     if exif := _exif(picture):
-        with quiet():
+        with pillow_silenced():
             directory.update(descriptive(parsed(exif)))
     tags: dict[int, Any] = {
         TiffImagePlugin.IMAGEWIDTH: width,

@@ -11,8 +11,8 @@ from PIL import Image
 
 from ..errors import RestoreError
 from .channels import to_srgb
-from .quiet import mute, quiet
 from .reading import MAX_PIXELS, file_contents, opened
+from .silenced import libraries_silenced, pillow_silenced
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ def read_inks(path: str | Path, *, max_pixels: int = MAX_PIXELS, data: bytes | N
         RestoreError: there is no such file, or it is no CMYK picture.
     """
     data = file_contents(path) if data is None else data
-    with quiet(), mute(), opened(BytesIO(data), max_pixels) as image:
+    with pillow_silenced(), libraries_silenced(), opened(BytesIO(data), max_pixels) as image:
         if image.mode != "CMYK":
             raise RestoreError(f"{path}: is {image.mode}, not CMYK; read it as any other picture")
         light = 255 - np.asarray(image)

@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from ..errors import RestoreError
-from .quiet import mute, quiet
+from .jpeg_segments import SOS, START, segments
 from .reading import MAX_PIXELS, decoded, file_contents, opened
-from .segments import SOS, START, segments
+from .silenced import libraries_silenced, pillow_silenced
 
 _DQT, _DHT, _DRI, _APP0, _APP14 = 0xDB, 0xC4, 0xDD, 0xE0, 0xEE
 _FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive; all Huffman-coded
@@ -94,7 +94,7 @@ class _Layout(NamedTuple):
 def _is_sound(essence: bytes, max_pixels: int) -> bool:
     """Whether Pillow decodes it: where its libjpeg refuses a header, jpeglib's crashes."""
     try:
-        with quiet(), mute(), opened(BytesIO(essence), max_pixels) as image:
+        with pillow_silenced(), libraries_silenced(), opened(BytesIO(essence), max_pixels) as image:
             image.draft("L", (1, 1))  # an eighth of the size is enough, and quicker
             image.load()
     except Exception:  # whatever a decoder makes of damaged bytes
@@ -115,7 +115,7 @@ def _coefficients(layout: _Layout) -> JpegCoefficients:
     planes = tuple(np.zeros((*count, 8, 8), np.int16) for count in blocks)
     tables, numbers = np.zeros((4, 8, 8), np.uint16), np.zeros(4, np.int16)
     pointers = {name: plane.ctypes for name, plane in zip(("Y", "Cb", "Cr", "K"), planes, strict=False)}
-    with tempfile.TemporaryDirectory() as folder, mute():
+    with tempfile.TemporaryDirectory() as folder, libraries_silenced():
         path = Path(folder) / "picture.jpg"
         path.write_bytes(layout.essence)
         try:

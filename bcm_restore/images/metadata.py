@@ -11,7 +11,7 @@ from PIL import Image
 
 from .captions import read_xmp
 from .colour import colour_space
-from .quiet import quiet
+from .silenced import pillow_silenced
 from .stale import EXIF_PREFIX, TIFF_MAGICS, byte_order, entries, first_directory, fresh_exif, fresh_xmp
 
 _ORIENTATION = 0x0112
@@ -64,7 +64,7 @@ def current_exif(exif: bytes | None, orientation: int, size: tuple[int, int]) ->
         return None
     fresh = fresh_exif(exif, size)
     try:
-        with quiet():
+        with pillow_silenced():
             parsed(fresh)
     except Exception:  # a thumbnail that lay over the rest
         return None
@@ -76,7 +76,7 @@ def carried(image: Image.Image) -> Callable[[tuple[int, int]], dict[str, Any]]:
 
     Profile, resolution, EXIF and XMP: what Pillow's own operations keep, and without what shows the old pixels.
     """
-    with quiet():
+    with pillow_silenced():
         exif, orientation = read_exif(image)
     icc, _ = colour_space(image, b"")
     xmp, dpi = read_xmp(image), image.info.get("dpi")

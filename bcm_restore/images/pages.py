@@ -18,8 +18,8 @@ from .colour import colour_space
 from .encoding import as_image, check, encode, pillow_settings
 from .metadata import read_dpi, read_exif
 from .picture import Picture, Timing
-from .quiet import mute, quiet
 from .reading import opened
+from .silenced import libraries_silenced, pillow_silenced
 from .stale import TIFF_MAGICS, byte_order, entries, first_directory, next_link
 
 _ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")
@@ -67,7 +67,7 @@ class Pages:
         """How the kept pages run, if they are an animation."""
         if self.kept == 1 or self.offsets:
             return None
-        with quiet(), opened(BytesIO(self.data), sys.maxsize) as image:
+        with pillow_silenced(), opened(BytesIO(self.data), sys.maxsize) as image:
             durations: list[int] = []
             for number in range(self.kept):
                 image.seek(number)
@@ -85,7 +85,7 @@ def pages_of(data: bytes, name: str, max_pixels: int) -> Pages:
         RestoreError: without the file's name, all pages together have more pixels than `max_pixels`.
     """
     try:
-        with quiet(), mute(), opened(BytesIO(data), sys.maxsize) as image:
+        with pillow_silenced(), libraries_silenced(), opened(BytesIO(data), sys.maxsize) as image:
             kind, size = image.format or "", image.size
             offsets = _tiff_pages(data) if kind == "TIFF" else ()
             count = len(offsets) or int(getattr(image, "n_frames", 1))
@@ -145,7 +145,7 @@ def _tiff_pages(data: bytes) -> tuple[int, ...]:
 
 def _frames(data: bytes) -> Iterator[Picture]:
     """The frames of an animation, each as it is seen."""
-    with quiet(), opened(BytesIO(data), sys.maxsize) as image:
+    with pillow_silenced(), opened(BytesIO(data), sys.maxsize) as image:
         for number in range(image.n_frames):
             image.seek(number)
             image.load()
@@ -174,6 +174,6 @@ def _animation(
     images = [as_image(picture).convert(("RGB" if colour else "L") + "A" * clear) for picture in pictures]
     settings = pillow_settings(pictures[0], name, quality) | {"duration": list(durations)} | more
     file = BytesIO()
-    with quiet():
+    with pillow_silenced():
         images[0].save(file, name, save_all=True, append_images=images[1:], **settings)
     return file.getvalue()

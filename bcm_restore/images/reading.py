@@ -12,11 +12,10 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError, features
 
 from ..errors import RestoreError
-from . import segments
+from . import jpeg_segments
 from .captions import read_iptc, read_text, read_xmp
 from .channels import keyed_alpha, split, to_srgb
 from .colour import colour_space
-from .deep import decode_deep, deep_layout, raw_mode
 from .kinds import NEEDS_HEIF
 from .metadata import (
     read_dpi,
@@ -26,7 +25,8 @@ from .metadata import (
     with_tiff_orientation,
 )
 from .picture import Picture
-from .quiet import mute, quiet
+from .silenced import libraries_silenced, pillow_silenced
+from .sixteen_bit import decode_sixteen_bit, raw_mode, sixteen_bit_layout
 from .stale import TIFF_MAGICS
 
 MAX_PIXELS = 200_000_000
@@ -87,7 +87,7 @@ def file_contents(path: str | Path) -> bytes:
 def declared_pixels(data: bytes) -> int:
     """Pixels that a file's bytes declare; 0 where `read` would say what is wrong with them."""
     try:
-        with quiet(), opened(BytesIO(data), sys.maxsize) as image:
+        with pillow_silenced(), opened(BytesIO(data), sys.maxsize) as image:
             return image.width * image.height
     except Exception:  # whatever a decoder makes of damaged bytes
         return 0
@@ -100,7 +100,7 @@ def decoded(path: str | Path, file: BytesIO, max_pixels: int) -> Picture:
     if turned != 1:
         file = BytesIO(with_tiff_orientation(file.getvalue(), 1) or file.getvalue())
     try:
-        with quiet(), opened(file, max_pixels) as image:
+        with pillow_silenced(), opened(file, max_pixels) as image:
             picture = _picture(image, file)
     except RestoreError as error:
         raise RestoreError(f"{path}: {error}") from None
@@ -128,8 +128,8 @@ def opened(file: BytesIO, max_pixels: int) -> Image.Image:
         raise RestoreError(
             "this Pillow cannot read AVIF; install Pillow from PyPI (pip install -U pillow), or give a PNG"
         )
-    if data.startswith(segments.START):
-        segments.check_header(data)
+    if data.startswith(jpeg_segments.START):
+        jpeg_segments.check_header(data)
     Image.init()
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and b"avif" not in data[8:64]:
         _add_heif()
@@ -145,7 +145,7 @@ def opened(file: BytesIO, max_pixels: int) -> Image.Image:
             "give a smaller one, or raise --max-pixels"
         )
     if image.format in ("JPEG", "MPO"):
-        segments.check_scans(data, width * height)
+        jpeg_segments.check_scans(data, width * height)
     return image
 
 
@@ -170,7 +170,7 @@ def _weight(image: Image.Image, data: bytes) -> tuple[float, str]:
     if image.format in ("AVIF", "HEIF"):
         return 1.5, image.format
     if image.format in ("JPEG", "MPO") and (
-        image.info.get("progressive") or segments.spread(data, len(image.getbands()))
+        image.info.get("progressive") or jpeg_segments.has_separate_scans(data, len(image.getbands()))
     ):
         return 1.5, "progressive JPEG"
     return 1, ""
@@ -178,11 +178,11 @@ def _weight(image: Image.Image, data: bytes) -> tuple[float, str]:
 
 def _picture(image: Image.Image, file: BytesIO) -> Picture:
     """The opened `image` of the file as a Picture with its orientation still to be applied; both are closed."""
-    layout, rawmode = deep_layout(image), raw_mode(image)
+    layout, rawmode = sixteen_bit_layout(image), raw_mode(image)
     if image.format == "TIFF":
         # Its directories stand in the file, which loading closes.
         exif, orientation = read_exif(image)
-        with mute():
+        with libraries_silenced():
             image.load()
     else:
         # The EXIF of a PNG may follow the pixels.
@@ -194,7 +194,7 @@ def _picture(image: Image.Image, file: BytesIO) -> Picture:
     dpi = read_dpi(image)
     name = image.format or "PNG"
     if layout:
-        pixels, alpha = decode_deep(file.getvalue(), layout, image)
+        pixels, alpha = decode_sixteen_bit(file.getvalue(), layout, image)
         file.close()
     else:
         file.close()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from .segments import EOI, START, segments
+from .jpeg_segments import EOI, START, segments
 
 EXIF_PREFIX = b"Exif\x00\x00"
 TIFF_MAGICS = (b"II*\x00", b"MM\x00*")

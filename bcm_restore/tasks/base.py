@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import schemes, shipped, weights
+from .. import package_data, schemes, weights
 from ..errors import RestoreError, RestoreWarning
 from ..large import BandImage, MemoryImage
 from ..model import BCM, Label, Noise
@@ -350,7 +350,7 @@ class Task(ABC):
 
     def schemes_file(self) -> Path:
         """The TOML file of the default schemes; tasks of other packages bring their own."""
-        return shipped.folder("tasks") / f"{self.name}.toml"
+        return package_data.folder("tasks") / f"{self.name}.toml"
 
 
 def as_scheme(scheme: str | Scheme) -> Scheme:

@@ -39,7 +39,7 @@ def pil_array(image: Image.Image) -> tuple[np.ndarray, Callable[[np.ndarray], Im
         RestoreError: another mode, or integers outside 0 to 65535.
     """
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        pixels, alpha, make = _deep(image), None, _maker(image.mode)
+        pixels, alpha, make = _numbers(image), None, _maker(image.mode)
     elif image.mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         grey = image.mode in ("1", "L", "LA")
         pixels, alpha, make = np.asarray(image.convert("L" if grey else "RGB")), _alpha(image, grey), Image.fromarray
@@ -67,7 +67,7 @@ def _alpha(image: Image.Image, grey: bool) -> Image.Image | None:
     return image.convert("LA" if grey else "RGBA").getchannel("A")
 
 
-def _deep(image: Image.Image) -> np.ndarray:
+def _numbers(image: Image.Image) -> np.ndarray:
     """(H, W) uint16 or float32."""
     values = np.asarray(image)
     if image.mode == "F":

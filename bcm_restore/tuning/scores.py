@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import metrics
-from ..bench.degradations import Example
 from ..errors import RestoreError
+from ..simulation.degradations import Example
 
 FINEST = 20 * math.log10(255)  # dB: an RMS error of one step of 255
 
@@ -36,7 +36,7 @@ def penalty(flat_error: float) -> float:
     least wins.
 
     Args:
-        flat_error: RMS in steps of 0 to 255, from `Bench.flat_error`.
+        flat_error: RMS in steps of 0 to 255, from `Evaluator.flat_error`.
     """
     return 0.0 if flat_error <= FLAT_LIMIT else 1000.0 * flat_error
 

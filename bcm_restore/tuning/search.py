@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..schemes import Scheme
-from .family import Family, Plan, Stage, plan_of, scheme_of
 from .scores import penalty
+from .search_space import Plan, SearchSpace, Stage, plan_of, scheme_of
 
 FACTORS = (1.4, 1.15)  # by which levels are raised and lowered
 LEAST_GAIN = 1e-4  # of the score: less is no progress (0.003 dB at 27 dB)
-OUTSIDE = float("-inf")  # the score of what is not of the family
+OUTSIDE = float("-inf")  # the score outside the search space
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Search:
 
     Args:
         evaluate: tries a scheme.
-        family: what may be tried.
+        space: what may be tried.
         deadline: by `time.monotonic()`, when to stop.
         found: called with every trial that is better than all before.
 
@@ -58,12 +58,12 @@ class Search:
     def __init__(
         self,
         evaluate: Evaluate,
-        family: Family,
+        space: SearchSpace,
         deadline: float = float("inf"),
         found: Callable[[Trial], None] = lambda trial: None,
     ) -> None:
         self.trials: dict[Scheme, Trial] = {}
-        self._evaluate, self._family, self._deadline, self._found = evaluate, family, deadline, found
+        self._evaluate, self._space, self._deadline, self._found = evaluate, space, deadline, found
 
     @property
     def best(self) -> Trial | None:
@@ -100,7 +100,7 @@ class Search:
         return self.trial(scheme)
 
     def _score(self, plan: Plan) -> float:
-        return self._in_time(scheme_of(plan)).score if self._family.allows(plan) else OUTSIDE
+        return self._in_time(scheme_of(plan)).score if self._space.allows(plan) else OUTSIDE
 
     def _descend(self, plan: Plan) -> Plan:
         """Levels in large steps and in small ones, then moves; and once more, in small steps, where moves changed."""
@@ -125,7 +125,7 @@ class Search:
 
     def _flip(self, plan: Plan) -> Plan:
         for index in range(len(plan)):
-            for stage in self._family.flips(plan[index]):
+            for stage in self._space.flips(plan[index]):
                 other = _with(plan, index, stage)
                 if self._better(other, plan):
                     plan = other

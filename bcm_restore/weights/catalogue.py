@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from .. import shipped
+from .. import package_data
 from ..errors import RestoreError
 
 if sys.version_info >= (3, 11):
@@ -48,7 +48,7 @@ def entries() -> dict[str, Entry]:
     Raises:
         RestoreError: the catalogue can't be read.
     """
-    path = shipped.folder("weights") / "catalogue.toml"
+    path = package_data.folder("weights") / "catalogue.toml"
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
         return {name: _entry(name, table) for name, table in document.items()}

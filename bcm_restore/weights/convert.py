@@ -39,7 +39,7 @@ def convert(source: Path, target: Path, precision: str | None = None) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    from . import metadata
+    from .files import metadata
 
     description, tensors = described(source, precision, "fp16")
     with atomic_path(target) as temporary:
@@ -126,7 +126,7 @@ def _read(source: Path) -> tuple[dict[str, Any] | None, dict[str, "Tensor"]]:
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
-    from . import read
+    from .files import read
 
     if source.suffix.lower() != ".safetensors":
         return None, read_checkpoint(source)
@@ -191,13 +191,13 @@ def _check(architecture: str, config: dict[str, Any], tensors: Mapping[str, "Ten
     import torch
 
     from .. import networks
-    from . import _fill
+    from .files import fill
 
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that nothing is copied
         network = networks.build(architecture, config)
         lent = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(SECOND)}
-        _fill(network, {**(lent if is_consistency_model(tensors) else {}), **tensors}, source)
+        fill(network, {**(lent if is_consistency_model(tensors) else {}), **tensors}, source)
 
 
 def _as(precision: str, tensor: "Tensor", name: str, source: Path) -> "Tensor":

@@ -132,7 +132,7 @@ def remove(name: str) -> list[Path]:
 
 
 def _entry(name: str) -> Entry:
-    from . import names
+    from .files import names
 
     if name in names():
         raise RestoreError(f"'{name}' is inside the package; there is nothing to download")
@@ -140,7 +140,7 @@ def _entry(name: str) -> Entry:
 
 
 def _check_name(name: str) -> None:
-    from . import names
+    from .files import names
 
     if name in names():
         raise RestoreError(f"'{name}' is the name of a model inside the package; give another --name")

@@ -19,7 +19,7 @@ from PIL import Image
 from bcm_restore import images, weights
 from bcm_restore.cli import printing
 from bcm_restore.cli.manifest import LOCK, NAME
-from bcm_restore.images.quiet import mute
+from bcm_restore.images.silenced import libraries_silenced
 
 RUN = ("super-resolve", "--scale", "2", "--nfe", "1")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -290,7 +290,7 @@ def test_lines_are_not_lost_while_a_decoder_is_silenced(capsys):
     silenced, go_on = threading.Event(), threading.Event()
 
     def decode() -> None:
-        with mute():
+        with libraries_silenced():
             silenced.set()
             go_on.wait(0.2)
 

@@ -15,8 +15,8 @@ from bcm_restore import images
 from bcm_restore.bench.base import Case, Sample, Shape
 from bcm_restore.bench.contestants.classical import classical
 from bcm_restore.bench.contestants.outputs import outputs, parse
-from bcm_restore.bench.degradations import Example, compressed, holes, shrunk
 from bcm_restore.errors import RestoreError
+from bcm_restore.simulation.degradations import Example, compressed, holes, shrunk
 
 BOX = Case("inpaint", "box", holes(lambda rng, size: np.ones(size, bool)))
 HALF = Case("inpaint", "half", BOX.degrade)

@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bcm_restore import images, tasks
-from bcm_restore.bench import masks, pictures
+from bcm_restore.bench import pictures
 from bcm_restore.bench.cases import CASES, cases
-from bcm_restore.bench.degradations import shrunk
 from bcm_restore.bench.export import export
 from bcm_restore.bench.pictures import Clean, Pictures, Suite, adm_crop, load, rgb
 from bcm_restore.errors import RestoreError
 from bcm_restore.masks import read as read_mask
 from bcm_restore.operators.resize import resampling
+from bcm_restore.simulation import masks
+from bcm_restore.simulation.degradations import shrunk
 
 INPAINT = ["box", "random-boxes", "freeform-10-20", "freeform-20-30", "random-80", "text", "half"]
 RANDOM = INPAINT[1:6]

@@ -12,10 +12,10 @@ from bcm_restore import tasks
 from bcm_restore.bench.base import Case, Sample
 from bcm_restore.bench.contestants import solvers as module
 from bcm_restore.bench.contestants.solvers import SOLVERS, PosteriorMean, physics_of, solvers, spread
-from bcm_restore.bench.degradations import VARIANTS
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM, Noise
 from bcm_restore.networks import ConvUNet, TiledNetwork
+from bcm_restore.simulation.degradations import VARIANTS
 
 S = 0.3  # standard deviation of the normal pixels
 LEVELS = [0.6, 0.2, 0.05]

@@ -8,7 +8,7 @@ import skimage.data
 
 from bcm_restore import schemes, tasks, weights
 from bcm_restore.tuning import tables
-from bcm_restore.tuning.bench import Bench
+from bcm_restore.tuning.evaluation import Evaluator
 from bcm_restore.tuning.search import Search
 
 SCHEME = "level 0.25, noise 0.3, mean, fit"
@@ -117,7 +117,7 @@ def test_results_are_told_where_they_cannot_be_written(tune, tmp_path):
 
 
 def test_says_what_draws_into_flat_areas(tune, monkeypatch, tmp_path):
-    monkeypatch.setattr(Bench, "flat_error", lambda bench, scheme: 2.5)
+    monkeypatch.setattr(Evaluator, "flat_error", lambda evaluator, scheme: 2.5)
     result = tune("--variant", "x4", "--nfe", 1, "--minutes", 0, "--pictures", 2)
     assert "1 schemes tried, 1 draw into flat areas" in result.stdout
     assert result.stdout.count("dB, draws 2.5 of 255 into flat areas") == 2  # the default, which is the best as well
@@ -126,15 +126,15 @@ def test_says_what_draws_into_flat_areas(tune, monkeypatch, tmp_path):
 
 
 def test_ctrl_c_keeps_what_was_found(tune, tmp_path, monkeypatch):
-    calls, trial = [], Bench.trial
+    calls, trial = [], Evaluator.trial
 
-    def interrupted(bench, scheme):
+    def interrupted(evaluator, scheme):
         calls.append(scheme)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return trial(bench, scheme)
+        return trial(evaluator, scheme)
 
-    monkeypatch.setattr(Bench, "trial", interrupted)
+    monkeypatch.setattr(Evaluator, "trial", interrupted)
     result = tune("--variant", "x4", "--nfe", 1, "--minutes", 1, status=130)
     assert "2 schemes tried" in result.stdout
     assert result.stderr.splitlines()[-1] == "interrupted"

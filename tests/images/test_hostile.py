@@ -20,9 +20,9 @@ from PIL import Image
 
 from bcm_restore import images, masks
 from bcm_restore.errors import RestoreError
-from bcm_restore.images import jpeg, segments
-from bcm_restore.images.quiet import quiet
+from bcm_restore.images import jpeg, jpeg_segments
 from bcm_restore.images.reading import opened
+from bcm_restore.images.silenced import pillow_silenced
 
 _spec = importlib.util.spec_from_file_location("hostile", Path(__file__).parents[2] / "benchmarks" / "hostile.py")
 hostile = importlib.util.module_from_spec(_spec)
@@ -105,7 +105,7 @@ def test_scans_are_counted_in_the_picture_alone(tmp_path):
     """Not in what follows it: phones put films there."""
     path = tmp_path / "a.jpg"
     plain = dict(hostile.seeds())["progressive.jpg"]
-    most = segments._MOST_SCANNED // (64 * 48)
+    most = jpeg_segments._MOST_SCANNED // (64 * 48)
     path.write_bytes(plain + b"\xff\xda" * (most + 1))
     assert images.read(path).size == (48, 64)
 
@@ -329,14 +329,14 @@ def test_pictures_of_100_megapixels_are_not_too_large(name):
     sizes = [(10_000, 10_000)] if name == "rgba16.png" else [(10_000, 10_000), (12_000, 9_000)]
     for width, height in sizes:
         file = BytesIO(declaring(width, height, name))
-        with quiet(), opened(file, images.MAX_PIXELS) as image:
+        with pillow_silenced(), opened(file, images.MAX_PIXELS) as image:
             assert image.size == (width, height)
 
 
 def test_components_in_scans_of_their_own_count_as_progressive(tmp_path):
     """libjpeg keeps the coefficients of all of them at once."""
     grey = dict(hostile.seeds())["grey.jpg"]
-    marks = dict(segments.segments(grey))
+    marks = dict(jpeg_segments.segments(grey))
     frame = b"\xff\xc0\0\x11\x08" + marks[0xC0][5:9] + b"\3\1\x11\0\2\x11\0\3\x11\0"
     scans = b"".join(marks[0xDA][:5] + bytes([name]) + marks[0xDA][6:] for name in (1, 2, 3))
     path = tmp_path / "a.jpg"

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
 from bcm_restore import metrics
-from bcm_restore.bench.degradations import Example
 from bcm_restore.bench.measures import fid_note, measures, path_length, psnr_ends
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import frechet, perceptual
+from bcm_restore.simulation.degradations import Example
 from bcm_restore.weights import cache, catalogue
 
 PICTURES = arrays(np.uint8, (3, 5, 3))

@@ -10,12 +10,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bcm_restore import schemes, tasks, weights
-from bcm_restore.bench.degradations import VARIANTS
-from bcm_restore.tuning.family import Family, Stage, plan_of, scheme_of
+from bcm_restore.simulation.degradations import VARIANTS
 from bcm_restore.tuning.scores import Metric
 from bcm_restore.tuning.search import Search, Trial, frontier
+from bcm_restore.tuning.search_space import SearchSpace, Stage, plan_of, scheme_of
 
-# The family of schemes
+# The search space
 
 
 @st.composite
@@ -37,7 +37,7 @@ def plans(draw):
         start, ratio, eta = draw(starts)
         stages.append(Stage(level / 100, start, ratio, draw(st.sampled_from(["to 0", "mean"])), unit, eta))
     plan = tuple(stages)
-    assume(Family(highest=1000.0).allows(plan))
+    assume(SearchSpace(highest=1000.0).allows(plan))
     return plan
 
 
@@ -74,48 +74,48 @@ def test_every_default_scheme_is_a_plan():
             assert all(plan_of(scheme) is not None for scheme in table.values())
 
 
-families = st.builds(
-    lambda relative, means, holes: Family(relative, means, holes and not relative, 4.0 if relative else 80.0),
+spaces = st.builds(
+    lambda relative, means, holes: SearchSpace(relative, means, holes and not relative, 4.0 if relative else 80.0),
     st.booleans(),
     st.booleans(),
     st.booleans(),
 )
 
 
-@given(families, st.integers(1, 9))
-def test_starts_have_the_nfe_and_what_the_model_has(family, nfe):
-    starts = family.starts(nfe)
+@given(spaces, st.integers(1, 9))
+def test_starts_have_the_nfe_and_what_the_model_has(space, nfe):
+    starts = space.starts(nfe)
     assert starts
     for plan in starts:
         scheme = scheme_of(plan)
         assert scheme.nfe == nfe
-        assert family.allows(plan)
-        assert family.means or "mean" not in str(scheme)
-        assert family.holes or "hole" not in str(scheme)
-        assert len(family.longer(plan, nfe + 2)) == nfe + 2
+        assert space.allows(plan)
+        assert space.means or "mean" not in str(scheme)
+        assert space.holes or "hole" not in str(scheme)
+        assert len(space.longer(plan, nfe + 2)) == nfe + 2
         for stage in plan:
-            for other in family.flips(stage):
+            for other in space.flips(stage):
                 assert other != stage
                 assert scheme_of((replace(stage, eta=1.0), other)).nfe == 2
-                assert family.means or other.move == stage.move
-                assert family.holes or other.start != "hole"
+                assert space.means or other.move == stage.move
+                assert space.holes or other.start != "hole"
 
 
 def test_holes_are_tried_where_the_model_has_level_maps():
-    texts = [str(scheme_of(plan)) for plan in Family(holes=True).starts(2)]
+    texts = [str(scheme_of(plan)) for plan in SearchSpace(holes=True).starts(2)]
     assert any(text.startswith("noise 80 hole, mean, fit, level") for text in texts)
-    assert not any("hole" in str(scheme_of(plan)) for plan in Family().starts(2))
+    assert not any("hole" in str(scheme_of(plan)) for plan in SearchSpace().starts(2))
 
 
 def test_starts_of_a_model_that_has_all():
-    starts = [str(scheme_of(plan)) for plan in Family(holes=True).starts(4)]
+    starts = [str(scheme_of(plan)) for plan in SearchSpace(holes=True).starts(4)]
     assert (
         "noise 80 hole, mean, fit, level 0.2, noise 0.24, mean, fit, level 0.1, noise 0.12, mean, fit, "
         "level 0.05, mean, fit"
     ) in starts
     assert "level 0.4, mean, fit, level 0.213, mean, fit, level 0.113, mean, fit, level 0.06, mean, fit" in starts
     assert "level 0.4, noise 0.48, mean, fit, level 0.06, mean, fit" in [
-        str(scheme_of(plan)) for plan in Family().starts(2)
+        str(scheme_of(plan)) for plan in SearchSpace().starts(2)
     ]
 
 
@@ -126,13 +126,13 @@ def test_holes_are_read_with_and_without_a_fit():
 
 def test_renoise_needs_noise_that_was_removed_everywhere():
     first, renoise, hole = Stage(0.5), Stage(0.3, "noise", eta=0.3), Stage(2.0, "hole")
-    assert Family().allows((first, renoise))
-    assert not Family().allows((renoise,))
-    family = Family(holes=True)
-    assert family.allows((hole, first, renoise))
-    assert family.allows((hole, Stage(0.5, ratio=1.2, eta=0.3)))
-    assert not family.allows((hole, renoise))
-    assert not family.allows((hole, Stage(0.5, "noise"), renoise))
+    assert SearchSpace().allows((first, renoise))
+    assert not SearchSpace().allows((renoise,))
+    space = SearchSpace(holes=True)
+    assert space.allows((hole, first, renoise))
+    assert space.allows((hole, Stage(0.5, ratio=1.2, eta=0.3)))
+    assert not space.allows((hole, renoise))
+    assert not space.allows((hole, Stage(0.5, "noise"), renoise))
 
 
 # The search
@@ -158,7 +158,7 @@ def valley(targets, moves):
 )
 def test_search_finds_the_only_optimum(start):
     evaluate, asked = valley((0.7, 0.09), ("mean", "to 0"))
-    search = Search(evaluate, Family())
+    search = Search(evaluate, SearchSpace())
     search.run([schemes.parse(start)])
     best = plan_of(search.best.scheme)
     assert [stage.level for stage in best] == pytest.approx([0.7, 0.09], rel=0.1)
@@ -167,8 +167,8 @@ def test_search_finds_the_only_optimum(start):
 
 
 @settings(deadline=None)
-@given(families, st.integers(1, 4), st.integers(0, 99))
-def test_all_that_is_tried_has_the_nfe_asked_for(family, nfe, seed):
+@given(spaces, st.integers(1, 4), st.integers(0, 99))
+def test_all_that_is_tried_has_the_nfe_asked_for(space, nfe, seed):
     scores = np.random.default_rng(seed)
     tried = []
 
@@ -176,15 +176,15 @@ def test_all_that_is_tried_has_the_nfe_asked_for(family, nfe, seed):
         tried.append(scheme)
         return Trial(scheme, scores.random())
 
-    Search(evaluate, family).run([scheme_of(plan) for plan in family.starts(nfe)])
+    Search(evaluate, space).run([scheme_of(plan) for plan in space.starts(nfe)])
     assert {scheme.nfe for scheme in tried} == {nfe}
     for scheme in tried:
-        assert family.allows(plan_of(scheme))
+        assert space.allows(plan_of(scheme))
 
 
 def test_search_without_time_tries_the_first_alone():
     evaluate, asked = valley((0.7,), ("to 0",))
-    search = Search(evaluate, Family(), deadline=time.monotonic() - 1)
+    search = Search(evaluate, SearchSpace(), deadline=time.monotonic() - 1)
     search.run([schemes.parse("level 0.1, to 0, fit"), schemes.parse("level 0.2, to 0, fit")])
     assert list(map(str, asked)) == ["level 0.1, to 0, fit"]
     assert search.best.scheme == asked[0]
@@ -201,17 +201,17 @@ def test_search_leaves_what_draws_into_flat_areas():
             flat_error=flat_error,
         )
 
-    told = []
-    search = Search(strict, Family(), found=told.append)
+    found = []
+    search = Search(strict, SearchSpace(), found=found.append)
     search.run([schemes.parse("level 0.8, to 0, fit")])
     assert 0.3 < plan_of(search.best.scheme)[0].level <= 0.4
-    assert [trial.penalised for trial in told][:1] == [True]
-    assert told[-1] == search.best
+    assert [trial.penalised for trial in found][:1] == [True]
+    assert found[-1] == search.best
 
 
-def test_search_scores_schemes_outside_the_family_as_they_are():
+def test_search_scores_schemes_outside_the_search_space_as_they_are():
     scheme = schemes.parse("noise 0.5, to 3, to 0, fit")
-    search = Search(lambda scheme: Trial(scheme, 1.0), Family())
+    search = Search(lambda scheme: Trial(scheme, 1.0), SearchSpace())
     search.run([scheme])
     assert list(search.trials) == [scheme]
 

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from bcm_restore import schemes, tasks
-from bcm_restore.bench.degradations import VARIANTS
 from bcm_restore.model import BCM
 from bcm_restore.networks import Network
+from bcm_restore.simulation.degradations import VARIANTS
 from bcm_restore.tasks.arrays import to_tensor
-from bcm_restore.tuning.bench import Bench, pose
-from bcm_restore.tuning.family import Family
+from bcm_restore.tuning.evaluation import Evaluator, prepare
 from bcm_restore.tuning.scores import Metric
 from bcm_restore.tuning.search import Search
+from bcm_restore.tuning.search_space import SearchSpace
 
 PSNR = Metric((("psnr", 1.0),))
 CPU = torch.device("cpu")
@@ -48,14 +48,14 @@ def photo():
 def best(photo):
     """Searches from a start, with flat pictures if asked; gives the best trial."""
 
-    def search(evaluate, start, flat=False, family=Family()):
+    def search(evaluate, start, flat=False, space=SearchSpace()):
         task, degrade = tasks.get("inpaint"), VARIANTS["inpaint"]["text"]
         pictures, flats = (
-            [pose(task, degrade(picture, np.random.default_rng(0)), 0, CPU) for picture in some]
+            [prepare(task, degrade(picture, np.random.default_rng(0)), 0, CPU) for picture in some]
             for some in ([photo], [grey()] if flat else [])
         )
-        model = BCM(Toy(evaluate), device="cpu", level_maps=family.holes)
-        found = Search(Bench(task, model, pictures, flats, PSNR).trial, family)
+        model = BCM(Toy(evaluate), device="cpu", level_maps=space.holes)
+        found = Search(Evaluator(task, model, pictures, flats, PSNR).trial, space)
         found.run([schemes.parse(start)])
         return found.best
 
@@ -92,7 +92,7 @@ def test_finds_to_0(best, truth):
 
 
 def test_finds_noise_in_the_hole(best, truth):
-    trial = best(lambda x, _, known: truth if known else x, "level 0.2, to 0, fit", family=Family(holes=True))
+    trial = best(lambda x, _, known: truth if known else x, "level 0.2, to 0, fit", space=SearchSpace(holes=True))
     assert "hole" in str(trial.scheme)
     assert trial.values["psnr"] > 48
 

@@ -1,4 +1,4 @@
-"""The search for schemes: damage, bench, family, search, scores and the TOML files."""
+"""The search for schemes: damage, evaluator, space, search, scores and the TOML files."""
 
 import hashlib
 from dataclasses import replace
@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bcm_restore import metrics, schemes, tasks, weights
-from bcm_restore.bench.degradations import VARIANTS, Example, compressed, shrunk, variants
 from bcm_restore.bench.pictures import rgb
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import perceptual
 from bcm_restore.model import BCM
 from bcm_restore.networks import Network
+from bcm_restore.simulation.degradations import VARIANTS, Example, compressed, shrunk, variants
 from bcm_restore.tuning import tables
-from bcm_restore.tuning.bench import Bench, batches, pose
-from bcm_restore.tuning.family import parts
+from bcm_restore.tuning.evaluation import Evaluator, batches, prepare
 from bcm_restore.tuning.scores import Metric, parse_metric, penalty
 from bcm_restore.tuning.search import Search
-from bcm_restore.tuning.study import FLAT_COLOURS, Study, centre, evenly_spread, flat_pictures
+from bcm_restore.tuning.search_space import parts
+from bcm_restore.tuning.tuner import FLAT_COLOURS, Tuner, centre, evenly_spread, flat_pictures
 from bcm_restore.weights import catalogue
 
 PSNR = Metric((("psnr", 1.0),))
@@ -38,11 +38,11 @@ def clean():
     return [np.ascontiguousarray(whole[y : y + 64, x : x + 64]) for y, x in ((60, 180), (200, 60), (330, 300))]
 
 
-def bench_of(task, variant, clean, model, flat=()):
+def evaluator_of(task, variant, clean, model, flat=()):
     degrade, task = VARIANTS[task][variant], tasks.get(task)
-    posed = [pose(task, degrade(p, np.random.default_rng(n)), n, CPU) for n, p in enumerate(clean)]
-    flats = [pose(task, degrade(p, np.random.default_rng(0)), 0, CPU) for p in flat]
-    return Bench(task, model, posed, flats, PSNR)
+    prepared = [prepare(task, degrade(p, np.random.default_rng(n)), n, CPU) for n, p in enumerate(clean)]
+    flats = [prepare(task, degrade(p, np.random.default_rng(0)), 0, CPU) for p in flat]
+    return Evaluator(task, model, prepared, flats, PSNR)
 
 
 # Degradations
@@ -162,7 +162,7 @@ def test_equal_pictures_leave_the_mean_finite(clean):
     }
 
 
-# The bench
+# The evaluator
 
 
 TRIED = {
@@ -175,16 +175,16 @@ TRIED = {
 @pytest.mark.parametrize(("task", "variant"), ALL)
 @pytest.mark.parametrize("size", [1, 8])
 def test_batches_and_what_is_remembered_give_what_restore_gives(clean, model, monkeypatch, task, variant, size):
-    monkeypatch.setattr("bcm_restore.tuning.bench.batches", lambda posed, _: batches(posed, size))
-    bench = bench_of(task, variant, clean, model)
+    monkeypatch.setattr("bcm_restore.tuning.evaluation.batches", lambda prepared, _: batches(prepared, size))
+    evaluator = evaluator_of(task, variant, clean, model)
     scheme = schemes.parse(TRIED[task])
-    cold = bench.results(scheme)
+    cold = evaluator.results(scheme)
     other = schemes.parse(TRIED[task].rsplit("level", 1)[0] + "level 0.06, to 0, fit")
-    bench.results(other)  # shares the first stage, and goes on from it
-    warm = bench.results(scheme)
-    for posed, first, again in zip(bench.pictures, cold, warm, strict=True):
+    evaluator.results(other)  # shares the first stage, and goes on from it
+    warm = evaluator.results(scheme)
+    for prepared, first, again in zip(evaluator.pictures, cold, warm, strict=True):
         single = tasks.get(task).restore(
-            posed.example.damaged, model=model, scheme=scheme, seed=posed.seed, **posed.example.inputs
+            prepared.example.damaged, model=model, scheme=scheme, seed=prepared.seed, **prepared.example.inputs
         )
         assert np.array_equal(first, again)
         # the order of sums may depend on the batch
@@ -193,19 +193,19 @@ def test_batches_and_what_is_remembered_give_what_restore_gives(clean, model, mo
 
 
 def test_remembered_stages_are_not_evaluated_again(clean, model):
-    bench = bench_of("super-resolve", "x4", clean, model)
+    evaluator = evaluator_of("super-resolve", "x4", clean, model)
     text = "level 0.4, noise 0.48, mean, fit, level {}, to 0, fit"
-    bench.trial(schemes.parse(text.format(0.1)))
+    evaluator.trial(schemes.parse(text.format(0.1)))
     before = model.nfe
-    bench.trial(schemes.parse(text.format(0.2)))
+    evaluator.trial(schemes.parse(text.format(0.2)))
     assert model.nfe - before == len(clean)
 
 
 def test_only_like_problems_share_a_batch(clean, model):
     task = tasks.get("super-resolve")
-    posed = [pose(task, shrunk(s)(p, np.random.default_rng(0)), 0, CPU) for s in (2, 4) for p in clean]
-    assert [len(batch) for batch in batches(posed)] == [3, 3]
-    files = bench_of("jpeg", "quality-20", clean, model)
+    prepared = [prepare(task, shrunk(s)(p, np.random.default_rng(0)), 0, CPU) for s in (2, 4) for p in clean]
+    assert [len(batch) for batch in batches(prepared)] == [3, 3]
+    files = evaluator_of("jpeg", "quality-20", clean, model)
     assert [len(batch) for batch in batches(files.pictures)] == [1, 1, 1]
 
 
@@ -229,10 +229,10 @@ def test_flat_pictures_are_of_one_colour():
 
 @pytest.mark.parametrize("task", VARIANTS)
 def test_every_case_has_flat_pictures(clean, model, task):
-    study = Study(tasks.get(task), model, clean[:1], variants(task), PSNR)
+    tuner = Tuner(tasks.get(task), model, clean[:1], variants(task), PSNR)
     of_each = len(flat_pictures())
-    counts = {case: len(bench.flat) for case, bench in study.benches.items()}
-    assert counts == {case: of_each * len(bench.pictures) for case, bench in study.benches.items()}
+    counts = {case: len(evaluator.flat) for case, evaluator in tuner.evaluators.items()}
+    assert counts == {case: of_each * len(evaluator.pictures) for case, evaluator in tuner.evaluators.items()}
 
 
 def test_noise_in_the_hole_reaches_the_later_stages(clean):
@@ -244,31 +244,31 @@ def test_noise_in_the_hole_reaches_the_later_stages(clean):
             asked.append(maps is not None)
             return torch.zeros_like(x)
 
-    bench = bench_of("inpaint", "boxes", clean[:1], BCM(Silent(), device="cpu", level_maps=True))
-    bench.trial(schemes.parse("level 0.5, mean, fit, noise 3 hole, mean, fit, noise 0.2, mean, fit"))
+    evaluator = evaluator_of("inpaint", "boxes", clean[:1], BCM(Silent(), device="cpu", level_maps=True))
+    evaluator.trial(schemes.parse("level 0.5, mean, fit, noise 3 hole, mean, fit, noise 0.2, mean, fit"))
     assert asked == [False, True, True]
     asked.clear()
-    bench.trial(schemes.parse("level 0.5, mean, fit, noise 3 hole, mean, fit, noise 0.1, mean, fit"))
+    evaluator.trial(schemes.parse("level 0.5, mean, fit, noise 3 hole, mean, fit, noise 0.1, mean, fit"))
     assert asked == [True]  # remembered together with which pixels are known
 
 
-# The study
+# The tuner
 
 
-def test_study_groups_by_case_and_keeps_to_the_nfe(clean, model):
-    study = Study(tasks.get("inpaint"), model, clean[:2], variants("inpaint"), PSNR)
-    assert {case: len(bench.pictures) for case, bench in study.benches.items()} == {"thin": 4, "wide": 2}
-    study.run([2, 1], [schemes.parse("level 0.15, mean, fit")], 0.5, lambda case, nfe, trial: None)
-    assert [(found.case, found.nfe) for found in study.found] == [
-        (case, nfe) for case in study.benches for nfe in (1, 2)
+def test_tuner_groups_by_case_and_keeps_to_the_nfe(clean, model):
+    tuner = Tuner(tasks.get("inpaint"), model, clean[:2], variants("inpaint"), PSNR)
+    assert {case: len(evaluator.pictures) for case, evaluator in tuner.evaluators.items()} == {"thin": 4, "wide": 2}
+    tuner.run([2, 1], [schemes.parse("level 0.15, mean, fit")], 0.5, lambda case, nfe, trial: None)
+    assert [(found.case, found.nfe) for found in tuner.found] == [
+        (case, nfe) for case in tuner.evaluators for nfe in (1, 2)
     ]
-    for found in study.found:
+    for found in tuner.found:
         assert {scheme.nfe for scheme in found.search.trials} == {found.nfe}
         assert found.default.scheme == tasks.get("inpaint").cases(model)[found.case][found.nfe]
         assert found.search.best is None or found.default.score <= found.search.best.score
 
 
-def test_study_passes_over_defaults_that_the_model_cannot_run(clean, monkeypatch):
+def test_tuner_passes_over_defaults_that_the_model_cannot_run(clean, monkeypatch):
     class Silent(Network):
         def forward(self, x, t, u, maps=None):
             return torch.zeros_like(x)
@@ -276,13 +276,13 @@ def test_study_passes_over_defaults_that_the_model_cannot_run(clean, monkeypatch
     model = BCM(Silent(), name="bare", device="cpu", diagonal=False)
     task = tasks.get("super-resolve")
     monkeypatch.setattr(task, "cases", lambda model: task.schemes()[weights.DEFAULT])
-    study = Study(task, model, clean[:1], variants("super-resolve", ["x4"]), PSNR)
-    study.run([2], [], 0.2, lambda case, nfe, trial: None)
-    assert study.found[0].default is None
-    assert not any("mean" in str(scheme) for scheme in study.found[0].search.trials)
+    tuner = Tuner(task, model, clean[:1], variants("super-resolve", ["x4"]), PSNR)
+    tuner.run([2], [], 0.2, lambda case, nfe, trial: None)
+    assert tuner.found[0].default is None
+    assert not any("mean" in str(scheme) for scheme in tuner.found[0].search.trials)
 
 
-def test_study_tries_noise_in_the_hole_with_level_maps(clean, monkeypatch):
+def test_tuner_tries_noise_in_the_hole_with_level_maps(clean, monkeypatch):
     monkeypatch.setattr(Search, "_descend", lambda search, plan: plan)  # the starts alone, however fast the machine is
 
     class Silent(Network):
@@ -290,9 +290,9 @@ def test_study_tries_noise_in_the_hole_with_level_maps(clean, monkeypatch):
             return torch.zeros_like(x)
 
     model = BCM(Silent(), name="maps", device="cpu", level_maps=True)
-    study = Study(tasks.get("inpaint"), model, clean[:1], variants("inpaint", ["boxes"]), PSNR)
-    study.run([2], [], 600, lambda case, nfe, trial: None)
-    tried = list(map(str, study.found[0].search.trials))
+    tuner = Tuner(tasks.get("inpaint"), model, clean[:1], variants("inpaint", ["boxes"]), PSNR)
+    tuner.run([2], [], 600, lambda case, nfe, trial: None)
+    tried = list(map(str, tuner.found[0].search.trials))
     assert any(text.startswith("noise 80 hole, mean, fit, level 0.2, mean, fit") for text in tried)
     assert any(text.count("hole") == 2 for text in tried)
 

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 from skimage.restoration import inpaint_biharmonic
 
+from ...simulation.degradations import Example
 from ..base import Case, Contestant, Sample
-from ..degradations import Example
 
 RADIUS = 3.0  # pixels around a point that OpenCV's methods look at
 

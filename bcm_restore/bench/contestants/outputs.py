@@ -22,7 +22,7 @@ from ... import images
 from ...errors import RestoreError
 from ...files import digest
 from ...images.metadata import read_exif
-from ...images.quiet import quiet
+from ...images.silenced import pillow_silenced
 from ..base import Case, Contestant, Sample, Shape
 from ..pictures import rgb
 
@@ -155,7 +155,7 @@ class PictureFile(Result):
             RestoreError: it is no picture.
         """
         try:
-            with quiet(), Image.open(self.path) as image:
+            with pillow_silenced(), Image.open(self.path) as image:
                 width, height = image.size
                 # Pillow gives the upright size of a TIFF, and decodes a whole PNG to look for EXIF after the pixels.
                 hidden = image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info)

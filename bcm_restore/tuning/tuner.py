@@ -1,4 +1,4 @@
-"""A study: clean pictures become a bench for each case of a task, and every case is searched at every NFE."""
+"""A tuner: clean pictures become an evaluator for each case of a task, and every case is searched at every NFE."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bench.degradations import Degradation
 from ..errors import RestoreError
 from ..model import BCM
 from ..operators import Mask
 from ..schemes import Scheme
+from ..simulation.degradations import Degradation
 from ..tasks import NFES, Task
-from .bench import Bench, Posed, pose
-from .family import Family, Plan, plan_of, scheme_of
+from .evaluation import Evaluator, Prepared, prepare
 from .scores import Metric, sign
 from .search import Search, Trial, frontier
+from .search_space import Plan, SearchSpace, plan_of, scheme_of
 
 FLAT_SIDE = 64  # of the flat pictures
 FLAT_COLOURS = ((0, 0, 0), (128, 128, 128), (255, 255, 255), (30, 60, 200))
 HIGHEST_T0 = 4.0  # levels that are multiples of t0 end there
 
-Told = Callable[[str, int, Trial], None]  # called with case, NFE and the best trial so far
+OnResult = Callable[[str, int, Trial], None]  # called with case, NFE and the best trial so far
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Found:
     start: dict[str, float]
 
 
-class Study:
+class Tuner:
     """Searches the schemes of a task.
 
     Args:
@@ -53,7 +53,7 @@ class Study:
         seed: of the noise; the damage depends on the picture's place alone.
 
     Attributes:
-        benches: one for each case that the degradations make.
+        evaluators: one for each case that the degradations make.
         found: what is known so far, also when `run` was interrupted.
     """
 
@@ -67,88 +67,88 @@ class Study:
         seed: int = 0,
     ) -> None:
         self.task, self.model, self.metric = task, model, metric
-        posed, flat = (
-            [self._pose(p, d, n, seed) for d in degradations.values() for n, p in enumerate(some)]
+        prepared, flat = (
+            [self._prepare(p, d, n, seed) for d in degradations.values() for n, p in enumerate(some)]
             for some in (pictures, flat_pictures())
         )
-        self.benches = {
-            case: Bench(task, model, _of(posed, case), _of(flat, case), metric)
-            for case in dict.fromkeys(one.problem.case for one in posed)
+        self.evaluators = {
+            case: Evaluator(task, model, _of(prepared, case), _of(flat, case), metric)
+            for case in dict.fromkeys(one.problem.case for one in prepared)
         }
         self.found: list[Found] = []
 
-    def _pose(self, picture: np.ndarray, degrade: Degradation, number: int, seed: int) -> Posed:
+    def _prepare(self, picture: np.ndarray, degrade: Degradation, number: int, seed: int) -> Prepared:
         example = degrade(picture, np.random.default_rng(number))
-        return pose(self.task, example, seed + number, self.model.device)
+        return prepare(self.task, example, seed + number, self.model.device)
 
-    def run(self, nfes: Sequence[int], starts: Sequence[Scheme], seconds: float, told: Told) -> None:
+    def run(self, nfes: Sequence[int], starts: Sequence[Scheme], seconds: float, on_result: OnResult) -> None:
         """Searches every case at every NFE, each for an equal part of the time that is left.
 
         Args:
             nfes: numbers of evaluations.
             starts: schemes to begin with besides those known; each counts where its NFE is asked for.
             seconds: when they are over, no further scheme is tried; the present default always is.
-            told: called with every improvement.
+            on_result: called with every improvement.
 
         Raises:
             RestoreError: the model can't run a start.
         """
-        for bench in self.benches.values():
+        for evaluator in self.evaluators.values():
             for scheme in starts:
-                bench.check(scheme)
-        targets = [(case, nfe) for case in self.benches for nfe in sorted(set(nfes))]
+                evaluator.check(scheme)
+        targets = [(case, nfe) for case in self.evaluators for nfe in sorted(set(nfes))]
         end = time.monotonic() + seconds
         for n, (case, nfe) in enumerate(targets):
             now = time.monotonic()
             deadline = now + max(end - now, 0.0) / (len(targets) - n)
-            self._search(case, nfe, starts, deadline, told)
+            self._search(case, nfe, starts, deadline, on_result)
 
     def frontier(self, found: Found) -> list[Trial]:
         """The trials that no other of the same case and NFE beats in every metric, the best score first."""
         return frontier(found.search.trials.values(), {name: sign(name) for name in self.metric.names})
 
-    def _search(self, case: str, nfe: int, starts: Sequence[Scheme], deadline: float, told: Told) -> None:
-        bench, default = self.benches[case], self._default(case, nfe)
-        search = Search(bench.trial, self._family(bench), deadline, lambda trial: told(case, nfe, trial))
+    def _search(self, case: str, nfe: int, starts: Sequence[Scheme], deadline: float, on_result: OnResult) -> None:
+        evaluator, default = self.evaluators[case], self._default(case, nfe)
+        search = Search(evaluator.trial, self._space(evaluator), deadline, lambda trial: on_result(case, nfe, trial))
         default_trial = search.trial(default) if default else None
-        self.found.append(Found(case, nfe, search, default_trial, bench.baseline()))
+        self.found.append(Found(case, nfe, search, default_trial, evaluator.baseline()))
         search.run(self._starts(case, nfe, default, starts))
 
     def _default(self, case: str, nfe: int) -> Scheme | None:
         """The default scheme; None where there is none, or one of another model's that this one can't run."""
         try:
             scheme = self.task.default(nfe, self.model, case)
-            self.benches[case].check(scheme)
+            self.evaluators[case].check(scheme)
         except RestoreError:
             return None
         return scheme
 
-    def _family(self, bench: Bench) -> Family:
-        problem = bench.pictures[0].problem
+    def _space(self, evaluator: Evaluator) -> SearchSpace:
+        problem = evaluator.pictures[0].problem
         relative = problem.t0 > 0
         holes = self.model.level_maps and isinstance(problem.operator, Mask)
-        return Family(relative, self.model.diagonal, holes, HIGHEST_T0 if relative else self.model.sigma_max)
+        return SearchSpace(relative, self.model.diagonal, holes, HIGHEST_T0 if relative else self.model.sigma_max)
 
     def _starts(self, case: str, nfe: int, default: Scheme | None, given: Sequence[Scheme]) -> list[Scheme]:
-        """The present default, what was given, what lower NFEs or other defaults suggest, and the family's own."""
-        family = self._family(self.benches[case])
+        """The present default, what was given, what lower NFEs or other defaults suggest, and the space's own."""
+        space = self._space(self.evaluators[case])
         first = [default] if default else []
         first += [scheme for scheme in given if scheme.nfe == nfe]
         plans: list[Plan] = []
         lower = [found.search.best for found in self.found if found.case == case and found.nfe < nfe]
         if lower and lower[-1] and (plan := plan_of(lower[-1].scheme)):
-            plans.append(family.longer(plan, nfe))
+            plans.append(space.longer(plan, nfe))
         if not default and (nearest := self._nearest_default(case, nfe)) and (plan := plan_of(nearest)):
-            plans.append(family.longer(plan, nfe))
-        plans += family.starts(nfe)
-        return list(dict.fromkeys([*first, *(scheme_of(plan) for plan in plans if family.allows(plan))]))
+            plans.append(space.longer(plan, nfe))
+        plans += space.starts(nfe)
+        return list(dict.fromkeys([*first, *(scheme_of(plan) for plan in plans if space.allows(plan))]))
 
     def _nearest_default(self, case: str, nfe: int) -> Scheme | None:
         return self._default(case, max((n for n in NFES if n <= nfe), default=1))
 
 
-def _of(posed: Sequence[Posed], case: str) -> list[Posed]:
-    return [one for one in posed if one.problem.case == case]
+def _of(prepared: Sequence[Prepared], case: str) -> list[Prepared]:
+    return [one for one in prepared if one.problem.case == case]
 
 
 def flat_pictures() -> list[np.ndarray]:

@@ -71,7 +71,7 @@ def scheme_of(plan: Plan) -> Scheme:
 
 
 def plan_of(scheme: Scheme) -> Plan | None:
-    """The stages of a scheme; None if it is not of this family."""
+    """The stages of a scheme; None outside the search space."""
     stages = [_stage(part.moves) for part in parts(scheme)]
     known = tuple(stage for stage in stages if stage is not None)
     return known if len(known) == len(stages) else None
@@ -106,7 +106,7 @@ def _started(start: Sequence[Move], move: str) -> Stage | None:
 
 
 @dataclass(frozen=True)
-class Family:
+class SearchSpace:
     """Which stages a task and a model allow.
 
     Attributes:

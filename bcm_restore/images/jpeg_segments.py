@@ -74,7 +74,7 @@ def check_scans(data: bytes, pixels: int) -> None:
         raise RestoreError(f"has more than {most} scans of {pixels} pixels; save it again, or as PNG")
 
 
-def spread(data: bytes, components: int) -> bool:
+def has_separate_scans(data: bytes, components: int) -> bool:
     """Whether the components of a picture, so many, do not all come with its first scan."""
     try:
         return next(segment[4] for marker, segment in segments(data) if marker == SOS) < components

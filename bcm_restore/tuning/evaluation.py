@@ -1,4 +1,4 @@
-"""The bench: damaged pictures of one case on which schemes are tried, each part of a scheme run only once."""
+"""An evaluator: damaged pictures of one case on which schemes are tried, each part of a scheme run only once."""
 
 import dataclasses
 import math
@@ -12,22 +12,22 @@ import torch
 from torch import Tensor
 
 from .. import schemes
-from ..bench.degradations import Example
 from ..model import BCM, Noise
 from ..operators import Mask, Operator, Resize
 from ..schemes import Scheme, Setting, State
+from ..simulation.degradations import Example
 from ..tasks import Problem, Task
 from ..tasks.arrays import to_tensor
-from .family import parts
 from .scores import Metric
 from .search import Trial
+from .search_space import parts
 
 BATCH = 8  # pictures at a time on a GPU; a processor is fastest with one
 REMEMBERED = 12  # states of earlier schemes that are kept for each batch
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Posed:
+class Prepared:
     """An example and the problem that it poses, solved for once and for all as far as no scheme is needed.
 
     Attributes:
@@ -41,17 +41,17 @@ class Posed:
     seed: int
 
 
-def pose(task: Task, example: Example, seed: int, device: torch.device) -> Posed:
+def prepare(task: Task, example: Example, seed: int, device: torch.device) -> Prepared:
     """The problem that a damaged picture poses.
 
     Raises:
         RestoreError: the task can't do anything with it.
     """
     image, _ = to_tensor(example.damaged)
-    return Posed(example, task.problem(image.to(device), **example.inputs), seed)
+    return Prepared(example, task.problem(image.to(device), **example.inputs), seed)
 
 
-class Bench:
+class Evaluator:
     """Tries schemes on the pictures of one case.
 
     Args:
@@ -66,8 +66,8 @@ class Bench:
         self,
         task: Task,
         model: BCM,
-        pictures: Sequence[Posed],
-        flat: Sequence[Posed],
+        pictures: Sequence[Prepared],
+        flat: Sequence[Prepared],
         metric: Metric,
     ) -> None:
         self.metric = metric
@@ -78,7 +78,7 @@ class Bench:
         )
         self._timed = _Run(task, model, pictures[:1])
         self._model = model
-        self._highest_t0 = max((posed.problem.t0 for posed in (*pictures, *flat)), default=0.0)
+        self._highest_t0 = max((prepared.problem.t0 for prepared in (*pictures, *flat)), default=0.0)
 
     def trial(self, scheme: Scheme) -> Trial:
         """Tries a scheme on all pictures.
@@ -131,11 +131,11 @@ class Bench:
 class _Run:
     """One batch: the states after the first parts of earlier schemes are kept, as most candidates share them."""
 
-    def __init__(self, task: Task, model: BCM, batch: Sequence[Posed]) -> None:
+    def __init__(self, task: Task, model: BCM, batch: Sequence[Prepared]) -> None:
         self._task, self._model = task, model
-        self.examples = [posed.example for posed in batch]
-        self._problem = _together([posed.problem for posed in batch])
-        self._seeds = [posed.seed for posed in batch]
+        self.examples = [prepared.example for prepared in batch]
+        self._problem = _together([prepared.problem for prepared in batch])
+        self._seeds = [prepared.seed for prepared in batch]
         self._backs = [to_tensor(example.damaged)[1] for example in self.examples]
         self._states: OrderedDict[tuple[Scheme, ...], tuple[State, list[Tensor]]] = OrderedDict()
 
@@ -188,22 +188,22 @@ class _Run:
             self._states.popitem(last=False)
 
 
-def batches(posed: Sequence[Posed], size: int = BATCH) -> list[list[Posed]]:
+def batches(prepared: Sequence[Prepared], size: int = BATCH) -> list[list[Prepared]]:
     """Those that can be restored together, up to `size`; problems with files' coefficients stay alone."""
-    groups: dict[Any, list[Posed]] = {}
-    for one in posed:
+    groups: dict[Any, list[Prepared]] = {}
+    for one in prepared:
         groups.setdefault(_kind(one), []).append(one)
     return [group[n : n + size] for group in groups.values() for n in range(0, len(group), size)]
 
 
-def _kind(posed: Posed) -> Any:
+def _kind(prepared: Prepared) -> Any:
     """Equal for problems that differ in their pixels alone."""
-    operator = posed.problem.operator
+    operator = prepared.problem.operator
     if isinstance(operator, Resize):
         return operator.image_size, operator.size
     if isinstance(operator, Mask):
-        return type(operator), tuple(posed.problem.x.shape)
-    return id(posed)
+        return type(operator), tuple(prepared.problem.x.shape)
+    return id(prepared)
 
 
 def _together(problems: Sequence[Problem]) -> Problem:

@@ -9,12 +9,12 @@ from PIL import Image
 
 from ..errors import RestoreError
 from .channels import bands
-from .quiet import mute
+from .silenced import libraries_silenced
 
 _TIFF_BITS, _TIFF_PLANAR = 258, 284
 
 
-def deep_layout(image: Image.Image) -> str | None:
+def sixteen_bit_layout(image: Image.Image) -> str | None:
     """Channels of a 16-bit colour (or grey and alpha) file: LA, RGB, RGBA, RGBX, RGBa (premultiplied); None for others.
 
     `image` is opened and not yet loaded. Raises RestoreError for channels in separate planes, which neither Pillow nor
@@ -34,16 +34,16 @@ def raw_mode(image: Image.Image) -> str:
     return str(args[0]) if isinstance(args, tuple) and args else str(args or "")
 
 
-def decode_deep(data: bytes, layout: str, shallow: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """(pixels, alpha) of a file's bytes, uint16; RestoreError if they disagree with its 8-bit form, `shallow`.
+def decode_sixteen_bit(data: bytes, layout: str, eight_bit: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """(pixels, alpha) of a file's bytes, uint16; RestoreError if they disagree with its 8-bit form, `eight_bit`.
 
-    `shallow` is closed, to make room.
+    `eight_bit` is closed, to make room.
     """
     import cv2
 
-    last = np.asarray(shallow.getchannel(len(shallow.getbands()) - 1))
-    shallow.close()
-    with mute():
+    last = np.asarray(eight_bit.getchannel(len(eight_bit.getbands()) - 1))
+    eight_bit.close()
+    with libraries_silenced():
         # UNCHANGED: all bits, all channels, no orientation.
         decoded: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3:
@@ -57,10 +57,13 @@ def decode_deep(data: bytes, layout: str, shallow: Image.Image) -> tuple[np.ndar
     return _packed(decoded, alpha if layout == "RGBa" else None), alpha
 
 
-def _agree(deep: np.ndarray, shallow: np.ndarray) -> bool:
-    if deep.shape != shallow.shape:
+def _agree(sixteen_bit: np.ndarray, eight_bit: np.ndarray) -> bool:
+    if sixteen_bit.shape != eight_bit.shape:
         return False
-    return all(np.array_equal(deep[rows] >> 8, shallow[rows]) for rows in bands((deep.shape[0], deep.shape[1])))
+    return all(
+        np.array_equal(sixteen_bit[rows] >> 8, eight_bit[rows])
+        for rows in bands((sixteen_bit.shape[0], sixteen_bit.shape[1]))
+    )
 
 
 def _packed(decoded: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:

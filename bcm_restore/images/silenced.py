@@ -1,4 +1,4 @@
-"""Decoders that keep their remarks to themselves."""
+"""Decoders that print and warn nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def pillow_silenced() -> Iterator[None]:
     """Pillow without warnings and without its own size limit: whoever opens a file here checks its size."""
     _begin()
     try:
@@ -55,7 +55,7 @@ def _end() -> None:
 
 
 @contextlib.contextmanager
-def mute() -> Iterator[None]:
+def libraries_silenced() -> Iterator[None]:
     """C libraries (libtiff, libjpeg, OpenCV) without what they print straight to the standard error stream."""
     with STREAMS, contextlib.redirect_stdout(io.StringIO()), _errors_to_nowhere():
         yield
@@ -65,7 +65,7 @@ def mute() -> Iterator[None]:
 def _errors_to_nowhere() -> Iterator[None]:
     try:
         saved = os.dup(2)
-    except OSError:  # no standard error stream, nothing to mute
+    except OSError:  # no standard error stream, nothing to silence
         yield
         return
     try:

@@ -1,0 +1,161 @@
+"""Model files: safetensors whose metadata say all that is needed to load them."""
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import networks, package_data
+from ..errors import RestoreError
+from ..model import BCM
+
+DEFAULT = "bcm-photo"
+SMALL = "bcm-photo-small"  # trained without level maps
+PUBLISHED = "bcm-imagenet64"  # the paper's
+CHECKPOINTS = (".pt", ".pth")
+
+
+def names() -> list[str]:
+    """Names of the models inside the package."""
+    return sorted(path.stem for path in package_data.folder("weights").glob("*.safetensors"))
+
+
+def find(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a model: one inside the package or in the cache by its name, or any file by its path.
+
+    Raises:
+        RestoreError: there is no such model; close names are offered, or how to fetch it.
+    """
+    from . import cache, catalogue
+
+    if str(name_or_path) in names():
+        return package_data.folder("weights") / f"{name_or_path}.safetensors"
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    if cached := cache.find(str(name_or_path)):
+        return cached
+    if str(name_or_path) in catalogue.entries():
+        raise RestoreError(
+            f"model '{name_or_path}' is not in the cache; 'bcm-restore weights download {name_or_path}' fetches it"
+        )
+    close = difflib.get_close_matches(str(name_or_path), names(), 1) or names()
+    raise RestoreError(f"model '{name_or_path}' is neither a model's name nor a file; did you mean {', '.join(close)}?")
+
+
+def load_model(
+    name_or_path: str | os.PathLike[str] = DEFAULT,
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "auto",
+    tile: int | None = None,
+    overlap: int | None = None,
+) -> BCM:
+    """Loads a model, ready for images of any size.
+
+    Args:
+        name_or_path: a name out of `names()`, or the path of a .safetensors file, or of a published checkpoint (.pt),
+            whose network is found from its tensors; code in it is not run.
+        device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", ...
+        dtype: "auto" (float32 on CPU, bfloat16 or else float16 on CUDA), "fp32", "bf16", "fp16" or a torch dtype.
+        tile: side of the tiles that large images are cut into; None: as the memory allows.
+        overlap: pixels that neighbouring windows share, for networks of one image size; None: the network's default.
+
+    Raises:
+        RestoreError: there is no such file, it is not a model of this package's, or the overlap does not suit it.
+    """
+    path = find(name_or_path)
+    if path.suffix.lower() in CHECKPOINTS:
+        from .convert import described
+
+        description, tensors = described(path)
+    else:
+        description, tensors = read(path)
+    network = networks.build(description["architecture"], description["config"])
+    fill(network, tensors, path)
+    whole = networks.for_any_size(network, tile, overlap)
+    return BCM(whole, name=path.stem, device=device, dtype=dtype, **description["model"])
+
+
+def save_model(
+    path: str | os.PathLike[str],
+    network: torch.nn.Module,
+    config: Mapping[str, Any],
+    **model: Any,
+) -> None:
+    """Writes a network and what `load_model` needs to know of it into one .safetensors file.
+
+    Args:
+        path: the file.
+        network: its parameters are written.
+        config: the arguments that the network was built with.
+        **model: the arguments of `BCM` that belong to these weights: sigma_data, diagonal, level_maps, ...
+    """
+    from safetensors.torch import save
+
+    description = {"architecture": type(network).__name__, "config": dict(config), "model": model}
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    Path(path).write_bytes(save(tensors, metadata(description, tensors)))
+
+
+def metadata(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """What a model file says of itself: its description, see `read`, and the SHA-256 of that and of its tensors."""
+    return {"bcm_restore": json.dumps({**description, "sha256": _digest(description, tensors)})}
+
+
+def _digest(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of all that makes a model, whatever the order."""
+    sha256 = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        sha256.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        sha256.update(tensor.cpu().flatten().view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a model file says of its network, {"architecture", "config", "model"}, and its tensors.
+
+    Raises:
+        RestoreError: it is not a model of this package's, or is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get("bcm_restore")
+            tensors = {} if text is None else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise RestoreError(f"{path}: not a readable .safetensors file ({error}); fetch it again") from error
+    if text is None:
+        raise RestoreError(f"{path}: holds tensors but not the description of a bcm-restore model; convert it first")
+    try:
+        found = json.loads(text)
+        description = {key: found[key] for key in ("architecture", "config", "model")}
+        sha256 = found.get("sha256")  # files of earlier versions have none
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RestoreError(f"{path}: its description of the model is damaged; fetch the file again") from error
+    if sha256 not in (None, _digest(description, tensors)):
+        raise RestoreError(f"{path}: is damaged: it is not what was written (SHA-256); fetch the file again")
+    return description, tensors
+
+
+def fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Loads the tensors, naming the first that does not match."""
+    expected = network.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors:
+            raise RestoreError(f"{path}: tensor '{name}' is missing; fetch the file again")
+        if name not in expected:
+            raise RestoreError(f"{path}: tensor '{name}' belongs to another network")
+        if tensors[name].shape != expected[name].shape:
+            raise RestoreError(
+                f"{path}: tensor '{name}' is {tuple(tensors[name].shape)}, not {tuple(expected[name].shape)}"
+            )
+    network.load_state_dict(tensors)
