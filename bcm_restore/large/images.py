@@ -85,13 +85,13 @@ class DiskImage(BandImage):
     def __init__(self, size: tuple[int, int], device: torch.device | str = "cpu") -> None:
         self.size, self.device = size, device
         self._bytes = _CHANNELS * size[0] * size[1] * _BYTES
-        with self._room():
+        with self._disk_errors():
             self._folder = tempfile.gettempdir()
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
         try:
-            with self._room():
+            with self._disk_errors():
                 self._file.truncate(self._bytes)
-                _take_room(self._file.fileno(), self._bytes)
+                _reserve(self._file.fileno(), self._bytes)
         except BaseException:
             self._file.close()
             raise
@@ -108,7 +108,7 @@ class DiskImage(BandImage):
         """The region as (1, 3, h, w), a copy."""
         (top, bottom, _), (left, right, _) = rows.indices(self.size[0]), columns.indices(self.size[1])
         part = torch.empty(_CHANNELS, bottom - top, right - left)
-        with self._room():
+        with self._disk_errors():
             for place, values in self._runs(part, top, left):
                 self._file.seek(place)
                 while values:
@@ -121,7 +121,7 @@ class DiskImage(BandImage):
     def write(self, part: Tensor, rows: slice, columns: slice = slice(None)) -> None:
         """Puts a region (1, 3, h, w) into its place."""
         top, left = rows.indices(self.size[0])[0], columns.indices(self.size[1])[0]
-        with self._room():
+        with self._disk_errors():
             for place, values in self._runs(part[0].float().cpu().contiguous(), top, left):
                 self._store(place, values)
 
@@ -131,7 +131,7 @@ class DiskImage(BandImage):
 
     def write_flat(self, start: int, values: Tensor) -> None:
         """Puts values (n,) into the places from `start` on, counted along (3, H, W)."""
-        with self._room():
+        with self._disk_errors():
             self._store(start * _BYTES, _memory(values))
 
     def _runs(self, part: Tensor, top: int, left: int) -> Iterator[tuple[int, memoryview]]:
@@ -153,7 +153,7 @@ class DiskImage(BandImage):
             values = values[self._file.write(values) :]
 
     @contextlib.contextmanager
-    def _room(self) -> Iterator[None]:
+    def _disk_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -170,7 +170,7 @@ def _memory(values: Tensor) -> memoryview:
     return values.numpy().data.cast("B")
 
 
-def _take_room(file: int, count: int) -> None:
+def _reserve(file: int, count: int) -> None:
     """Has the file system set so many bytes aside, where it can."""
     if hasattr(os, "posix_fallocate"):
         try:

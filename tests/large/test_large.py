@@ -114,7 +114,7 @@ def test_a_disk_that_fails_at_any_tile_ends_the_run_in_one_line(photograph, brok
 
         def call(image, *arguments):
             calls.append(arguments)
-            with image._room():
+            with image._disk_errors():
                 if len(calls) == failing:
                     raise OSError(errno.EIO, os.strerror(errno.EIO))
             return whole(image, *arguments)
