@@ -124,7 +124,7 @@ def run(options: Benching) -> dict[str, Any]:
     from ..bench.export import export
     from ..bench.measures import measures
     from ..bench.run import Bench, check
-    from ..bench.store import Store
+    from ..bench.store import ResultStore
 
     suite = _suite(options)
     models = {name: engine.load(options, name) for name in options.model or [weights.DEFAULT]}
@@ -133,7 +133,7 @@ def run(options: Benching) -> dict[str, Any]:
     if options.export:
         export(suite, options.export, overwrite=options.overwrite)
     columns = measures(options.task)
-    store = Store(options.output or Path(f"bench_{options.task}"), anew=options.overwrite)
+    store = ResultStore(options.output or Path(f"bench_{options.task}"), restart=options.overwrite)
     try:
         bench = Bench(suite, contestants, columns, store, next(iter(models.values())).device)
         return _finish(bench, columns, _run(bench, columns, options), options)

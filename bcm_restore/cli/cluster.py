@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..errors import NoRoom, RestoreError
+from ..errors import DiskFull, RestoreError
 from . import printing
 from .inputs import Job
 from .manifest import Record, Records
@@ -207,7 +207,7 @@ class Stages:
         item, made = row["item"], row["item"].content
         worker, known = self.worker(item)
         error = made if isinstance(made, Exception) else _attempt(lambda: worker.write(item.ticket, made))
-        with contextlib.suppress(NoRoom):  # it is the ticket's error
+        with contextlib.suppress(DiskFull):  # it is the ticket's error
             worker.settle(item.ticket, error)
         item.record = known.find(item.ticket.job.target) if known else None
         item.content = None
@@ -267,7 +267,7 @@ def share(jobs: Sequence[Job], stages: Stages, crew: Crew, manifests: Mapping[Pa
             ticket, root = item.ticket, item.ticket.job.root
             if root and item.record and item.record != sent[ticket.number].record:
                 manifests[root].add(item.record)
-            if isinstance(ticket.error, NoRoom):
+            if isinstance(ticket.error, DiskFull):
                 raise ticket.error
             log.done(ticket.number, ticket.outcome, ticket.error)
             del sent[ticket.number]

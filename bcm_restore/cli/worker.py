@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NoRoom
+from ..errors import DiskFull
 from ..files import atomic_path, digest
 from . import pipeline
 from .inputs import Job
@@ -288,13 +288,13 @@ class Worker:
         """Takes down what went wrong, and lets go of the picture.
 
         Raises:
-            NoRoom: that is what went wrong: the run is over.
+            DiskFull: that is what went wrong: the run is over.
         """
         try:
             if error:
                 ticket.error = error
                 ticket.outcome.fail(error)
-                if isinstance(error, NoRoom):
+                if isinstance(error, DiskFull):
                     raise error
                 if isinstance(error, Skip):
                     ticket.outcome.skip()
@@ -339,7 +339,7 @@ def work(tickets: Iterable[Ticket], worker: Worker, progress: Progress, report: 
         report: called with each whose outcome is known.
 
     Raises:
-        NoRoom: the disk is full.
+        DiskFull: the disk is full.
     """
 
     def settle(ticket: Ticket, error: Exception | None) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import spans
-from ..errors import NoRoom, RestoreError
+from ..errors import DiskFull, RestoreError
 
 _CHANNELS, _BYTES = 3, 4
 
@@ -76,7 +76,7 @@ class DiskImage(BandImage):
         device: where the regions are that are read.
 
     Raises:
-        NoRoom: the disk is full; says where.
+        DiskFull: the disk is full; says where.
         RestoreError: no file can be made, read or written there.
     """
 
@@ -159,7 +159,7 @@ class DiskImage(BandImage):
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             reason = "the disk is full" if full else (error.strerror or str(error)).lower()
-            raise (NoRoom if full else RestoreError)(
+            raise (DiskFull if full else RestoreError)(
                 f"{self._folder}: no room for {self._bytes / 1e9:.2g} GB of a large picture ({reason}); "
                 "free some space, or set TMPDIR to a folder with more"
             ) from error

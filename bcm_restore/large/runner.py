@@ -39,7 +39,7 @@ def run(
         progress: called with (tiles done, tiles in all) after each tile; what has a method `tile`, by that.
 
     Raises:
-        NoRoom: the disk has no room for the files.
+        DiskFull: the disk has no room for the files.
         RestoreError: see `schemes.run`.
     """
     schemes.check(scheme, model, problem.t0)

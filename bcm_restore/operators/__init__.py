@@ -1,4 +1,4 @@
-"""Degradations and their pseudo-inverses: objects with `A(x)`, `pinv(y)` and `fit(x, y)`. Noise is no part of them."""
+"""Degradation operators: objects with `A(x)`, `pinv(y)` and `fit(x, y)`. They do not include noise."""
 
 from .base import Operator, as_operator
 from .chain import Chain

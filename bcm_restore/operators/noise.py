@@ -1,4 +1,4 @@
-"""Noise in what was measured: how much there is, and how little of it `fit` lets in."""
+"""Noisy measurements: estimates the noise level, and keeps noise out of `fit`."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .base import Operator
-from .dct import LEVELS
+from .dct import HALF_RANGE
 
-WINDOW = 5  # pixels: side of the neighbourhood whose residual is looked at
+WINDOW = 5  # pixels: side of the neighbourhood over which the squared residual is averaged
 
 SIDE = 4  # of a patch
-PATCHES = 1 << 16  # are enough
-FEWEST = 400  # patches away from black and white: of fewer nothing is known
-FLAT = 0.2  # share of the patches, those with the least in them
-LEAST = 0.1  # share of the directions, those with the least variance
-FOUND = 2.5 / LEVELS  # below, it may be texture: of 96 clean small pictures one looks like more than 2.4 8-bit steps
+PATCHES = 1 << 16  # the largest number used, about
+FEWEST = 400  # patches without black or white pixels: with fewer there is no estimate
+FLAT = 0.2  # share of the patches that are used: those with the least variation
+LEAST = 0.1  # share of the directions that are used: those with the least variance
+FOUND = 2.5 / HALF_RANGE  # below, it may be texture: of 96 clean small pictures one exceeds 2.4 8-bit steps
 MEDIAN = 0.6745  # of |n|, n ~ N(0, 1)
 
 
 class Noisy(Operator):
-    """A x = x; y is x and noise of standard deviation sigma.
+    """A x = x; y is x plus noise of standard deviation sigma.
 
-    Of the residual r = y - x a part is noise, and Wiener's filter takes the rest: with its mean square <r^2> over the
+    The residual r = y - x is partly noise, and Wiener's filter keeps the rest: with the mean square <r^2> over the
     window around a pixel,
 
         fit(x, y) = x + max(0, 1 - sigma^2 / <r^2>) r
 
-    so that x stays as it is where it is within the noise of y.
+    so that x is unchanged where it differs from y by no more than the noise.
 
     Args:
         sigma: (B or 1,), for images in [-1, 1].
@@ -38,7 +38,7 @@ class Noisy(Operator):
         self.sigma = sigma
 
     def A(self, x: Tensor) -> Tensor:
-        """The image itself: noise is no part of an operator."""
+        """The image itself: operators do not include noise."""
         return x
 
     def pinv(self, y: Tensor) -> Tensor:
@@ -55,12 +55,13 @@ class Noisy(Operator):
 
 
 def estimate_noise(x: Tensor) -> float:
-    """Standard deviation of the noise in a picture, on the scale of [-1, 1]; 0: none to speak of.
+    """Estimates the standard deviation of the noise in a picture, on the scale of [-1, 1]; 0: negligible.
 
-    x is (1, 3, H, W) in [-1, 1]. Noise is the same in all directions of the space of patches, pictures hardly vary in
-    some of them: fine differences of colour. So it is read, by the median, off the directions of least variance
-    (PCA, Pyatykh et al. 2013), in the patches that have the least in all others. In grey pictures those directions are
-    full of fine texture: they are taken to be clean, as are small ones. What is found is 5 to 15 % too low.
+    x is (1, 3, H, W) in [-1, 1]. Noise has the same variance in all directions of the space of patches, while pictures
+    hardly vary in some of them: fine colour differences. So the noise is estimated, by the median, from the directions
+    of least variance (PCA, Pyatykh et al. 2013), in the patches that vary least in the other directions. In grey
+    pictures those directions contain fine texture: they count as clean, as do small ones. The estimate is 5 to 15 % too
+    low.
 
         >>> clean = torch.linspace(-0.9, 0.9, 64).expand(1, 3, 64, 64)
         >>> noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -70,7 +71,7 @@ def estimate_noise(x: Tensor) -> float:
     if bool((x == x[:, :1]).all()) or min(x.shape[2:]) < SIDE:
         return 0.0
     p = _patches(x.float().cpu())
-    p = p[p.abs().amax(1) < 1 - 1 / 255]  # noise is cut off at black and white
+    p = p[p.abs().amax(1) < 1 - 1 / 255]  # noise is clipped at black and white
     if len(p) < FEWEST:
         return 0.0
     p = p - p.mean(0)
@@ -83,8 +84,8 @@ def estimate_noise(x: Tensor) -> float:
 
 
 def _patches(x: Tensor) -> Tensor:
-    """Patches of x (1, 3, H, W) as rows, evenly chosen where there are many."""
+    """Patches of x (1, 3, H, W) as rows, evenly subsampled if there are many."""
     places = (x.shape[2] - SIDE + 1) * (x.shape[3] - SIDE + 1)
-    step = -(-places // PATCHES)  # rows and columns of patches are taken alike
+    step = -(-places // PATCHES)  # split evenly between rows and columns
     step = max(round(step**0.5), 1)
     return x[0].unfold(1, SIDE, step).unfold(2, SIDE, step).permute(1, 2, 0, 3, 4).flatten(2).flatten(0, 1)

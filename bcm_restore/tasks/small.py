@@ -15,7 +15,7 @@ from ..large import BandImage, BandProblem
 from ..model import BCM, Label
 from ..operators import Jpeg as JpegOperator
 from ..operators import Noisy, Operator, estimate_noise
-from ..operators.dct import LEVELS
+from ..operators.dct import HALF_RANGE
 from ..schemes import Scheme
 from .arrays import AnyImage
 from .band_task import BandTask
@@ -87,11 +87,11 @@ def flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | None:
         raise RestoreError(f"noise {noise}: give its standard deviation in 8-bit steps, 0 (none) to 255")
     if not noise and coefficients is not None and _is_known(coefficients):
         return Flaw(Jpeg(), {"coefficients": coefficients}, "a JPEG, restored as such first")
-    sigma = estimate_noise(image) if noise is None else noise / LEVELS
+    sigma = estimate_noise(image) if noise is None else noise / HALF_RANGE
     if not sigma:
         return None
     found = "noise" if noise is None else "given noise"
-    remark = f"{found} of standard deviation {sigma * LEVELS:.2g} of 255, taken out first"
+    remark = f"{found} of standard deviation {sigma * HALF_RANGE:.2g} of 255, taken out first"
     return Flaw(Denoising(), {"sigma": sigma}, remark, sigma)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from bcm_restore import images, schemes, spans, tasks
 from bcm_restore.cli.progress import Bar
-from bcm_restore.errors import NoRoom, NothingToRestore, RestoreError
+from bcm_restore.errors import DiskFull, NothingToRestore, RestoreError
 from bcm_restore.fill import smooth_fill
 from bcm_restore.images import channels
 from bcm_restore.large import BandProblem, DiskImage, MemoryImage, fill, runner
@@ -94,7 +94,7 @@ def full(*arguments):
 def test_a_full_disk_is_known_before_the_work_begins(photograph, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     monkeypatch.setattr(spans, "LARGE", 10_000)
-    with pytest.raises(NoRoom, match=rf"^{tempfile.gettempdir()}: no room for .* disk is full.*TMPDIR") as caught:
+    with pytest.raises(DiskFull, match=rf"^{tempfile.gettempdir()}: no room for .* disk is full.*TMPDIR") as caught:
         tasks.get("inpaint").run(photograph, mask=lines(), model=toy(), nfe=1)
     assert "\n" not in str(caught.value)
 

@@ -88,7 +88,7 @@ def test_a_mask_for_each_image_of_a_batch():
         (np.zeros((40, 32)), "the mask is 32x40 and the image 40x32"),
         (np.zeros((30, 30, 3), np.uint8), "the mask is 30x30 and the image 40x32"),
         (np.ones((32, 40)), "covers the whole image"),
-        (np.random.default_rng(0).integers(0, 256, (32, 40)), "the mask: can't tell its marks"),
+        (np.random.default_rng(0).integers(0, 256, (32, 40)), "the mask: cannot find its marks"),
     ],
 )
 def test_what_is_no_mask(mask, message):

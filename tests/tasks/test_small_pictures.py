@@ -18,7 +18,7 @@ from bcm_restore import images, load_model, spans, tasks
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import psnr
 from bcm_restore.operators import Chain, Jpeg, Noisy, Points, Resize, estimate_noise
-from bcm_restore.operators.dct import LEVELS
+from bcm_restore.operators.dct import HALF_RANGE
 from bcm_restore.operators.points import looks_sampled
 from bcm_restore.tasks.arrays import to_tensor
 
@@ -102,7 +102,7 @@ def test_noise_is_estimated(photo, scale):
     for how in ("bicubic", "lanczos"):
         assert estimate_noise(to_tensor(shrunk(photo, scale, how))[0]) == 0
     for sigma in (4, 10, 25):
-        found = estimate_noise(to_tensor(noisy(shrunk(photo, scale), sigma))[0]) * LEVELS
+        found = estimate_noise(to_tensor(noisy(shrunk(photo, scale), sigma))[0]) * HALF_RANGE
         assert found == pytest.approx(sigma, rel=0.25)
 
 
