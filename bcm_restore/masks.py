@@ -15,8 +15,8 @@ import numpy as np
 
 from . import images
 from .errors import RestoreError
-from .rasters import bands
 from .ringing import CLEAR, noise_floor
+from .spans import bands
 
 LOOKS = "white strokes on black, any colour on transparent or on one flat colour, or strokes on a copy of the picture"
 

@@ -82,7 +82,7 @@ def generate(
         RestoreError: the schedule is invalid (see `generation`), or there is no such class.
     """
     scheme = generation(schedule)
-    height, width = size or (getattr(model.network, "size", SIZE),) * 2
+    height, width = size or (model.network.size or SIZE,) * 2
     nothing = torch.zeros(n, 3, height, width, device=model.device)
     return _run(scheme, model, nothing, range(seed, seed + n), model.labels(label), progress).clamp_(-1, 1)
 

@@ -125,11 +125,11 @@ class Worker:
         self.process = None
 
 
-def files(count: int, seed: int, giants: bool) -> Iterator[hostile.Seed]:
+def files(count: int, seed: int, large: bool) -> Iterator[hostile.Seed]:
     """Yields the traps, then damaged files, evenly from all kinds."""
     yield from hostile.traps()
-    if giants:
-        yield from hostile.giants()
+    if large:
+        yield from hostile.large()
     kinds, rng = hostile.seeds(), random.Random(seed)
     for n in range(count):
         name, content = kinds[n % len(kinds)]
@@ -251,7 +251,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=3000, help="damaged files, besides the traps")
     parser.add_argument("--commands", type=int, default=300, help="number of damaged files for the command line")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--giants", action="store_true", help="include pictures of 100 to 200 megapixels")
+    parser.add_argument("--large", action="store_true", help="include pictures of 100 to 200 megapixels")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep files with bad outcomes in this folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -261,7 +261,7 @@ def main() -> None:
         for variable in [name for name in os.environ if name.startswith("XDG_")]:
             del os.environ[variable]  # they would point outside the temporary home
         os.environ |= {"HOME": str(root / "home"), "TMPDIR": str(root / "tmp")}
-        counts, small = read_all(files(options.count, options.seed, options.giants), root, options.keep)
+        counts, small = read_all(files(options.count, options.seed, options.large), root, options.keep)
         print(f"\n{table(counts)}\n")
         chosen = random.Random(options.seed).sample(small, min(options.commands, len(small)))
         if chosen:

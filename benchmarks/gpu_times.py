@@ -103,7 +103,7 @@ def photographs(names: list[str], device: torch.device, shrink: int) -> list[str
             description, tensors = weights.read(weights.find(name))
             network = networks.build(description["architecture"], description["config"])
             network.load_state_dict(tensors)
-            network = network.requires_grad_(False).to(device).to(memory_format=torch.channels_last).train()
+            network = network.requires_grad_(False).to(device).to(memory_format=torch.channels_last).eval()
             packed = x.to(memory_format=torch.channels_last)
             row("bf16, whole network at once, channels_last", bare(network, packed, torch.bfloat16))
             if device.type == "cuda":

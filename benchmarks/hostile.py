@@ -340,7 +340,7 @@ def traps() -> Iterator[Seed]:
     yield "fill.jpg", valid["rgb.jpg"][:2] + b"\xff" * 5_000_000 + valid["rgb.jpg"][2:]
     yield "wide.jpg", saved(Image.new("RGB", (65_500, 1)), "JPEG")
     yield "wide.tif", strip_tiff(65_535, 1, bytes(65_535), 1)
-    yield "giant_raw.tif", strip_tiff(19_990, 10_000, bytes(100), 1)
+    yield "large_raw.tif", strip_tiff(19_990, 10_000, bytes(100), 1)
     for compression in (5, 8, 7, 32773, 4, 50000, 34925):
         yield f"declared_{compression}.tif", strip_tiff(19_990, 10_000, zeros(1 << 20), compression)
     tile = [(322, 4, 1, 2**20), (323, 4, 1, 2**20), (324, 4, 1, 8), (325, 4, 1, 100)]
@@ -377,36 +377,36 @@ def traps() -> Iterator[Seed]:
         )
 
 
-def giants() -> Iterator[Seed]:
+def large() -> Iterator[Seed]:
     """Yields flat pictures of the largest size that is read by default, in small files, and larger ones."""
     valid = dict(seeds())
     gif, webp, avif = bytearray(valid["palette.gif"]), bytearray(valid["animated.webp"]), bytearray(valid["rgb.avif"])
     ispe = avif.index(b"ispe") + 8
     once, heavier, twice = 14_140, 11_540, 9_990  # just below 200, 133 and 100 megapixels
     for depth, colour in ((1, 0), (8, 0), (8, 2), (8, 3), (8, 4), (8, 6), (16, 0)):
-        yield f"giant_{depth}_{colour}.png", flat_png(once, once, depth, colour)
+        yield f"large_{depth}_{colour}.png", flat_png(once, once, depth, colour)
     for mode in ("L", "RGB", "CMYK"):
-        yield f"giant_{mode}.jpg", saved(Image.new(mode, (once, once)), "JPEG", subsampling="4:4:4")
-    yield "giant_scans.jpg", jpeg_of(once, once, 60)
-    yield "giant_grey.tif", strip_tiff(once, once, zeros(once**2), 8)
-    yield "giant_rgba.tif", strip_tiff(once, once, zeros(4 * once**2), 8, *_samples(4, 8))
+        yield f"large_{mode}.jpg", saved(Image.new(mode, (once, once)), "JPEG", subsampling="4:4:4")
+    yield "large_scans.jpg", jpeg_of(once, once, 60)
+    yield "large_grey.tif", strip_tiff(once, once, zeros(once**2), 8)
+    yield "large_rgba.tif", strip_tiff(once, once, zeros(4 * once**2), 8, *_samples(4, 8))
     inks = (258, 3, 1, 8), (262, 3, 1, 5), (277, 3, 1, 4)
-    yield "giant_cmyk.tif", strip_tiff(once, once, zeros(4 * once**2), 8, *inks)
-    yield "giant_float.tif", strip_tiff(once, once, zeros(4 * once**2), 8, (258, 4, 1, 32), (339, 4, 1, 3))
+    yield "large_cmyk.tif", strip_tiff(once, once, zeros(4 * once**2), 8, *inks)
+    yield "large_float.tif", strip_tiff(once, once, zeros(4 * once**2), 8, (258, 4, 1, 32), (339, 4, 1, 3))
     struct.pack_into("<HH", gif, 6, once, once)
-    yield "giant.gif", bytes(gif)
+    yield "large.gif", bytes(gif)
     for side in (heavier, once):
-        yield f"giant_{side}_16_2.png", flat_png(side, side, 16, 2)
-        yield f"giant_{side}_16_2.tif", strip_tiff(side, side, zeros(6 * side**2), 8, *_samples(3, 16))
+        yield f"large_{side}_16_2.png", flat_png(side, side, 16, 2)
+        yield f"large_{side}_16_2.tif", strip_tiff(side, side, zeros(6 * side**2), 8, *_samples(3, 16))
         for mode in ("L", "RGB", "CMYK"):
             flat = Image.new(mode, (side, side))
-            yield f"giant_{side}_{mode}.jpg", saved(flat, "JPEG", subsampling="4:4:4", progressive=True)
+            yield f"large_{side}_{mode}.jpg", saved(flat, "JPEG", subsampling="4:4:4", progressive=True)
         struct.pack_into(">II", avif, ispe, side, side)
-        yield f"giant_{side}.avif", bytes(avif)
+        yield f"large_{side}.avif", bytes(avif)
     for side in (twice, once):
-        yield f"giant_{side}_16_4.png", flat_png(side, side, 16, 4)
-        yield f"giant_{side}_16_6.png", flat_png(side, side, 16, 6)
-        yield f"giant_{side}_16_6.tif", strip_tiff(side, side, zeros(8 * side**2), 8, *_samples(4, 16))
+        yield f"large_{side}_16_4.png", flat_png(side, side, 16, 4)
+        yield f"large_{side}_16_6.png", flat_png(side, side, 16, 6)
+        yield f"large_{side}_16_6.tif", strip_tiff(side, side, zeros(8 * side**2), 8, *_samples(4, 16))
         webp[24:30] = struct.pack("<I", side - 1)[:3] * 2
-        yield f"giant_{side}_canvas.webp", bytes(webp)
-        yield f"giant_{side}.webp", saved(Image.new("RGB", (side, side)), "WEBP", lossless=True, method=0)
+        yield f"large_{side}_canvas.webp", bytes(webp)
+        yield f"large_{side}.webp", saved(Image.new("RGB", (side, side)), "WEBP", lossless=True, method=0)

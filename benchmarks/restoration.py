@@ -24,11 +24,11 @@ from PIL import Image
 
 from bcm_restore import images, tasks
 from bcm_restore.bench.contestants.classical import biharmonic
+from bcm_restore.fill import smooth_fill
 from bcm_restore.metrics import psnr
 from bcm_restore.model import BCM
 from bcm_restore.simulation.degradations import Degradation, Example, compressed, downscaled, masked
 from bcm_restore.simulation.masks import MakeMask, boxes, random_80, text
-from bcm_restore.tasks.fill import smooth_fill
 
 Baselines = Callable[[Example], dict[str, np.ndarray]]  # results without a model, by method
 Runs = dict[str, dict[str, Any]]  # options of `Task.restore`, by method

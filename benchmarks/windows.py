@@ -20,9 +20,9 @@ from pathlib import Path
 import skimage.data
 import torch
 
-from bcm_restore.canvas import Windows, _starts
 from bcm_restore.model import BCM
-from bcm_restore.networks import AdmUNet
+from bcm_restore.networks import AdmUNet, WindowedNetwork
+from bcm_restore.networks.windowed import _starts
 
 SIZE = 64
 RIM = SIZE // 4
@@ -52,7 +52,9 @@ def contrasts(overlap: int, t: float, u: float, seeds: int) -> tuple[float, floa
     elsewhere = sorted(set(range(RIM, side - RIM - 1)) - {*borders, *middles})
     steps = torch.zeros(side - 1)
     for seed in range(seeds):
-        moved = BCM(Windows(network(seed), overlap), device="cpu").traverse(crops + t * torch.randn(crops.shape), t, u)
+        moved = BCM(WindowedNetwork(network(seed), overlap), device="cpu").traverse(
+            crops + t * torch.randn(crops.shape), t, u
+        )
         for picture in (moved, moved.mT):
             steps += picture.diff(dim=3).abs().mean((0, 1, 2))
     border, middle, rest = (steps[places].mean().item() for places in (borders, middles, elsewhere))

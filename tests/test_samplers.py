@@ -8,11 +8,12 @@ import torch
 from bcm_restore import samplers, schemes
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM
+from bcm_restore.networks import Network
 
 S = 0.3  # standard deviation of the images of `Gaussian`
 
 
-class Gaussian(torch.nn.Module):
+class Gaussian(Network):
     """F of the exact map for Gaussian images with the mean of their class; records levels and labels."""
 
     classes = 10

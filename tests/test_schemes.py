@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 from bcm_restore import schemes
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM, Noise
+from bcm_restore.networks import Network
 from bcm_restore.operators import Mask
 from bcm_restore.schemes import Level, Move, Scheme, parse
 
 
-class Tracing(torch.nn.Module):
+class Tracing(Network):
     """Records levels and returns F = 0: then f = c_skip x and D = sigma_data^2 / (t^2 + sigma_data^2) x."""
 
     def __init__(self) -> None:

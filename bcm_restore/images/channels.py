@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageCms
 
+from .. import spans
 from ..errors import RestoreError
 
 _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
@@ -38,8 +39,7 @@ def split(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
 
 def bands(size: tuple[int, int]) -> Iterator[slice]:
     """Splits the rows of a picture of `size` = (height, width) into bands of about a million pixels."""
-    step = max(1, _BAND_PIXELS // size[1])
-    return (slice(top, min(top + step, size[0])) for top in range(0, size[0], step))
+    return spans.bands(size, pixels=_BAND_PIXELS)
 
 
 def _parts(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:

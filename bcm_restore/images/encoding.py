@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from ..errors import RestoreError
+from ..spans import steps
 from .captions import jpeg_settings, png_chunks
 from .channels import bands
 from .colour import name as colour_name
@@ -206,8 +207,7 @@ def _tiff(picture: Picture) -> bytes:
     channels = (1 if picture.pixels.ndim == 2 and not as_rgb else 3) + (picture.alpha is not None)
     rows_a_strip = max(1, _STRIP_BYTES // (width * channels * picture.pixels.itemsize))
     strips = [
-        _tiff_strip(_samples(picture, picture.pixels.dtype, slice(top, top + rows_a_strip), as_rgb))
-        for top in range(0, height, rows_a_strip)
+        _tiff_strip(_samples(picture, picture.pixels.dtype, rows, as_rgb)) for rows in steps(height, rows_a_strip)
     ]
     lengths = [len(strip) for strip in strips]
     directory = TiffImagePlugin.ImageFileDirectory_v2()

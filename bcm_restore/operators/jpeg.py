@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..errors import RestoreError
+from ..spans import steps
 from .base import Operator, check_image
 from .dct import (
     COLOURS,
@@ -186,8 +187,7 @@ class Jpeg(Operator):
     def _strips(self) -> Iterator[slice]:
         """Splits the image rows into strips of whole blocks of every component."""
         height = strip_height(max(c.factor[0] for c in self.components))
-        for start in range(0, self.size[0], height):
-            yield slice(start, min(start + height, self.size[0]))
+        return steps(self.size[0], height)
 
     def _analyse(self, strip: Tensor) -> list[Tensor]:
         """The planes of whole blocks that the encoder transforms, (B, 8m, 8n) each, in 8-bit steps, centred."""

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..spans import steps
+
 SLACK = 0.5  # how far a pixel may exceed the range of its surroundings, as a share of that range
 STRIP = 64  # rows of cells at a time: limits the memory for the bounds of a large picture
 
@@ -33,15 +35,14 @@ def clamp_to_surroundings(x: Tensor, low: Tensor, high: Tensor, cell: int, radiu
     low, high = low - slack, high + slack
     clamped = x.new_empty(x.shape)
     width = x.shape[3]
-    for start in range(0, low.shape[2], STRIP):
-        part = x[:, :, start * cell : (start + STRIP) * cell]
-        bounds = (_spread(each[:, :, start : start + STRIP], cell) for each in (low, high))
-        clamped[:, :, start * cell : (start + STRIP) * cell] = part.clamp(
-            *(each[:, :, : part.shape[2], :width] for each in bounds)
-        )
+    for rows in steps(low.shape[2], STRIP):
+        pixels = slice(rows.start * cell, rows.stop * cell)
+        part = x[:, :, pixels]
+        bounds = (_in_pixels(each[:, :, rows], cell) for each in (low, high))
+        clamped[:, :, pixels] = part.clamp(*(each[:, :, : part.shape[2], :width] for each in bounds))
     return clamped
 
 
-def _spread(values: Tensor, cell: int) -> Tensor:
+def _in_pixels(values: Tensor, cell: int) -> Tensor:
     """Repeats each cell's value in all its pixels."""
     return values.repeat_interleave(cell, 2).repeat_interleave(cell, 3)

@@ -9,56 +9,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import rasters, schemes
+from .. import schemes
 from ..errors import RestoreError
-from ..giants import Giant
+from ..large import BandImage, BandProblem
 from ..model import BCM, Label
 from ..operators import Jpeg as JpegOperator
 from ..operators import Noisy, Operator, estimate_noise
 from ..operators.dct import HALF_RANGE
-from ..rasters import Raster
 from ..schemes import Scheme
-from .arrays import AnyImage, to_raster, to_tensor
-from .base import Problem, Task
+from .arrays import AnyImage
+from .band_task import BandTask
+from .base import Task
 from .jpeg import Jpeg
 
 NFE = 2  # evaluations of a small JPEG: with 4 the enlarged picture gains 0.05 dB more
 
 
-class Denoising(Task):
+class Denoising(BandTask):
     """The estimate is the noisy picture; what is left of it is the posterior mean, in one evaluation."""
 
     name = "denoise"
     summary = "takes noise of a known level out of a picture"
 
-    def problem(self, image: Tensor, *, sigma: float = 0.0, **inputs: Any) -> Problem:
-        """The problem of a picture (B, 3, H, W) with noise of that level."""
-        return Problem(Noisy(torch.tensor([sigma])), image, image, t0=sigma)
-
-    def giant(self, image: np.ndarray, *, sigma: float = 0.0, **inputs: Any) -> Giant | None:
-        """See `Task.giant`."""
-        return _Giant(image, sigma) if image.shape[0] * image.shape[1] > rasters.LARGE else None
+    def pose(self, image: BandImage, *, sigma: float = 0.0, **inputs: Any) -> BandProblem:
+        """The problem of a picture with noise of that level."""
+        return _Denoised(image, sigma)
 
     def default(self, nfe: int, model: BCM, case: str) -> Scheme:
         """One evaluation, whatever the NFE."""
         return schemes.parse("mean" if model.diagonal else "to 0")
 
 
-class _Giant(Giant):
-    """A large noisy picture: nothing is fitted."""
+class _Denoised(BandProblem):
+    """A noisy picture."""
 
-    def __init__(self, image: np.ndarray, sigma: float) -> None:
-        super().__init__((image.shape[0], image.shape[1]), t0=sigma)
-        self._image, self._sigma = image, sigma
-
-    def begin(self, x: Raster) -> None:
-        to_raster(self._image, x)
+    def __init__(self, image: BandImage, sigma: float) -> None:
+        super().__init__(image, t0=sigma)
 
     def operator(self, rows: slice) -> Operator:
-        return Noisy(torch.tensor([self._sigma]))
-
-    def measured(self, rows: slice, operator: Operator) -> Tensor:
-        return to_tensor(self._image[rows])[0]
+        return Noisy(torch.tensor([self.t0]))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..preconditioning import input_scale, mean_scales, traverse_scales
+
 
 @dataclass(frozen=True)
 class Levels:
@@ -53,7 +55,7 @@ class FlowMap:
 
     def F(self, x: Tensor, t: Levels, u: Levels, labels: Tensor | None = None) -> Tensor:
         """The raw network's output at x (B, C, H, W) in float32; class labels (B,) if it is class-conditional."""
-        scaled = x * (t.pixel**2 + self.sigma_data**2).rsqrt()
+        scaled = x * input_scale(t.pixel, self.sigma_data)
         inputs = (scaled, t.image, u.image, torch.cat([t.map, u.map], 1) if self.maps else None)
         return self.network(*inputs, *(() if labels is None else (labels,))).float()
 
@@ -63,20 +65,18 @@ class FlowMap:
 
     def combine(self, x: Tensor, raw: Tensor, t: Levels, u: Levels) -> Tensor:
         """c_skip x + c_out raw."""
-        variance = t.pixel**2 + self.sigma_data**2
-        c_skip = (t.pixel * u.pixel + self.sigma_data**2) / variance
-        c_out = self.sigma_data * (t.pixel - u.pixel) * variance.rsqrt()
+        c_skip, c_out = traverse_scales(t.pixel, u.pixel, self.sigma_data)
         return c_skip * x + c_out * raw
 
     def mean(self, x: Tensor, raw: Tensor, t: Levels) -> Tensor:
         """The posterior mean D(x, t), from the raw network's F(c_in x, t, t)."""
-        variance = t.pixel**2 + self.sigma_data**2
-        return self.sigma_data**2 / variance * x + t.pixel * self.sigma_data * variance.rsqrt() * raw
+        c_skip, c_out = mean_scales(t.pixel, self.sigma_data)
+        return c_skip * x + c_out * raw
 
     def raw_of_mean(self, x: Tensor, mean: Tensor, t: Levels) -> Tensor:
         """The F(c_in x, t, t) that gives a posterior mean: the inverse of `mean`."""
-        variance = t.pixel**2 + self.sigma_data**2
-        return (mean - self.sigma_data**2 / variance * x) / (t.pixel * self.sigma_data * variance.rsqrt())
+        c_skip, c_out = mean_scales(t.pixel, self.sigma_data)
+        return (mean - c_skip * x) / c_out
 
     def levels(self, image: Tensor, known: Tensor) -> Levels:
         """`Levels.of` with the map's sigma_min."""

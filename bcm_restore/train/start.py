@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .. import networks, weights
 from ..errors import RestoreError
 from ..model import choose_device
-from ..networks import ConvUNet
+from ..networks import Network
 from ..networks.adm_unet import infer_config
 from ..weights.convert import read_checkpoint
 from .config import Config
@@ -47,10 +47,10 @@ def prepare(config: Config, folder: Path, device: str | torch.device = "auto") -
     network, network_config, scalings = initial_network(config)
     _check(config, network)
     crops = Crops(train, config.data.crop, half=config.data.half, device=on, labels=config.data.labels)
-    side = getattr(network, "size", 2 * config.data.crop)
-    classes = getattr(network, "classes", 0)
-    if len(crops.classes) > classes:
-        raise RestoreError(f"the pictures are in {len(crops.classes)} folders, but the network has {classes} classes")
+    side = network.size or 2 * config.data.crop
+    folders = len(crops.classes)
+    if folders > network.classes:
+        raise RestoreError(f"the pictures are in {folders} folders, but the network has {network.classes} classes")
     validated = centres(held_out, side)[:VALIDATED]
     trainer = Trainer(config, network, network_config, crops, validated, folder, **scalings)
     return Prepared(trainer, len(train), len(held_out), source.skipped)
@@ -69,7 +69,7 @@ def join_processes(device: str | torch.device) -> torch.device:
     return chosen
 
 
-def initial_network(config: Config) -> tuple[nn.Module, dict[str, Any], dict[str, float]]:
+def initial_network(config: Config) -> tuple[Network, dict[str, Any], dict[str, float]]:
     """The network, its constructor arguments and its scalings.
 
     Weights of a shallower model are copied by name; the added residual blocks are initialised as the identity, so that
@@ -150,17 +150,16 @@ def make_bidirectional(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return joined
 
 
-def _check(config: Config, network: nn.Module) -> None:
-    if config.data.labels and not getattr(network, "classes", 0):
+def _check(config: Config, network: Network) -> None:
+    if config.data.labels and not network.classes:
         raise RestoreError(f"{type(network).__name__} is not class-conditional; set 'data.labels' to false")
-    if config.objective.maps and not isinstance(network, ConvUNet):
+    if config.objective.maps and not network.level_maps:
         raise RestoreError(f"{type(network).__name__} does not support level maps; set 'objective.maps' to 0")
-    size = getattr(network, "size", config.data.crop)
-    if config.data.crop != size:
-        raise RestoreError(f"'data.crop' is {config.data.crop}; this network takes crops of {size} pixels")
-    multiple = getattr(network, "multiple", 1)
-    if config.data.crop % multiple:
-        raise RestoreError(f"'data.crop' is {config.data.crop}; this network needs a multiple of {multiple}")
+    crop = config.data.crop
+    if network.size not in (None, crop):
+        raise RestoreError(f"'data.crop' is {crop}; this network takes crops of {network.size} pixels")
+    if crop % network.multiple:
+        raise RestoreError(f"'data.crop' is {crop}; this network needs a multiple of {network.multiple}")
 
 
 def with_options(

@@ -218,8 +218,7 @@ def model(source: str | None) -> Parts:
     bcm = weights.load_model(source, device="cpu", dtype="fp32")
     if not bcm.diagonal:
         raise RestoreError(f"model '{source}' has no posterior mean; choose one that was trained on the diagonal")
-    network: Any = bcm.network.network  # without its canvas: crops are small
-    network.training = True  # disables tiling; the layers stay in evaluation mode
+    network: Any = bcm.network.network  # whole, not in tiles: crops are small
 
     def denoiser(call: Call) -> Denoiser:
         flow = FlowMap(call, bcm.sigma_min, bcm.sigma_max, bcm.sigma_data, bcm.level_maps)

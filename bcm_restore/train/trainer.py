@@ -17,10 +17,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from .. import weights
-from ..canvas import spread
 from ..errors import RestoreError
 from ..files import atomic_path
 from ..model import BCM, choose_dtype
+from ..networks import Network, for_any_size
 from . import checkpoints
 from .config import Config
 from .data import Crops
@@ -76,7 +76,7 @@ class Trainer:
     def __init__(
         self,
         config: Config,
-        network: nn.Module,
+        network: Network,
         network_config: dict[str, Any],
         crops: Crops,
         held_out: Tensor,
@@ -184,7 +184,7 @@ class Trainer:
 
     def model(self) -> BCM:
         """The current model: a copy of the first average of the weights."""
-        network = spread(copy.deepcopy(self.averages[0]))
+        network = for_any_size(copy.deepcopy(self.averages[0]))
         return BCM(network, device=self.device, dtype="fp32", **self.description)
 
     @property

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from .. import networks, package_data
-from ..canvas import spread
 from ..errors import RestoreError
 from ..model import BCM
 
@@ -80,7 +79,8 @@ def load_model(
         description, tensors = read(path)
     network = networks.build(description["architecture"], description["config"])
     fill(network, tensors, path)
-    return BCM(spread(network, tile, overlap), name=path.stem, device=device, dtype=dtype, **description["model"])
+    whole = networks.for_any_size(network, tile, overlap)
+    return BCM(whole, name=path.stem, device=device, dtype=dtype, **description["model"])
 
 
 def save_model(

@@ -12,10 +12,9 @@ from bcm_restore import tasks
 from bcm_restore.bench.base import Case, Sample
 from bcm_restore.bench.contestants import solvers as module
 from bcm_restore.bench.contestants.solvers import SOLVERS, PosteriorMean, physics_of, solvers, spread
-from bcm_restore.canvas import Canvas
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM, Noise
-from bcm_restore.networks import ConvUNet
+from bcm_restore.networks import ConvUNet, TiledNetwork
 from bcm_restore.simulation.degradations import VARIANTS
 
 S = 0.3  # standard deviation of the normal pixels
@@ -324,7 +323,7 @@ def test_the_gradient_of_a_network_is_that_of_finite_differences(tile):
     network = ConvUNet(channels=(8, 8), blocks=(1, 1), middle=1, embedding=16)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    model = BCM(Canvas(network, tile), device="cpu")
+    model = BCM(TiledNetwork(network, tile), device="cpu")
     x, direction = torch.randn(2, 1, 3, 19, 24)
     x.requires_grad_()
     result = model.traverse(x, 0.5, 0.1)

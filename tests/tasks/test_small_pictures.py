@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bcm_restore import images, load_model, rasters, tasks
+from bcm_restore import images, load_model, spans, tasks
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import psnr
 from bcm_restore.operators import Chain, Jpeg, Noisy, Points, Resize, estimate_noise
@@ -231,14 +231,14 @@ def test_large_pictures_are_restored_first_as_well(damage, monkeypatch, tmp_path
         clean = noisy(clean, 10)
     found = []
     for large in (10**9, 10_000):
-        monkeypatch.setattr(rasters, "LARGE", large)
+        monkeypatch.setattr(spans, "LARGE", large)
         found.append(SR.run(clean, model=toy(), **inputs))
     assert found[0].remark == found[1].remark != ""
     assert np.abs(found[0].image.astype(int) - found[1].image).max() <= 1
 
 
 def test_a_large_unfiltered_picture_is_said_to_be_one(monkeypatch):
-    monkeypatch.setattr(rasters, "LARGE", 10_000)
+    monkeypatch.setattr(spans, "LARGE", 10_000)
     made = SR.run(shrunk(PHOTOS[0], 4, "nearest"), scale=2, model=toy(), scheme="level 0.02, to 0, fit")
     assert made.remark == "sampled without a filter (nearest), but too large to be taken so"
 

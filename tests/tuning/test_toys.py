@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bcm_restore import schemes, tasks
 from bcm_restore.model import BCM
+from bcm_restore.networks import Network
 from bcm_restore.simulation.degradations import VARIANTS
 from bcm_restore.tasks.arrays import to_tensor
 from bcm_restore.tuning.evaluation import Evaluator, prepare
@@ -21,7 +22,7 @@ PSNR = Metric((("psnr", 1.0),))
 CPU = torch.device("cpu")
 
 
-class Toy(nn.Module):
+class Toy(Network):
     """A network for which `mean` and `to 0` return `evaluate(x, is_mean, known is given)`."""
 
     def __init__(self, evaluate: Callable[[Tensor, bool, bool], Tensor]) -> None:

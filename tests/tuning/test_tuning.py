@@ -16,6 +16,7 @@ from bcm_restore.bench.pictures import rgb
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import perceptual
 from bcm_restore.model import BCM
+from bcm_restore.networks import Network
 from bcm_restore.simulation.degradations import VARIANTS, Example, compressed, downscaled, variants
 from bcm_restore.tuning import tables
 from bcm_restore.tuning.evaluation import Evaluator, batches, prepare
@@ -238,12 +239,12 @@ def test_noise_in_the_hole_reaches_the_later_stages(clean):
     """The network of a model with level maps gets maps from the first `hole` to the next `level`."""
     mapped = []
 
-    class Network(torch.nn.Module):
+    class Silent(Network):
         def forward(self, x, t, u, maps=None):
             mapped.append(maps is not None)
             return torch.zeros_like(x)
 
-    evaluator = evaluator_of("inpaint", "boxes", clean[:1], BCM(Network(), device="cpu", level_maps=True))
+    evaluator = evaluator_of("inpaint", "boxes", clean[:1], BCM(Silent(), device="cpu", level_maps=True))
     evaluator.trial(schemes.parse("level 0.5, mean, fit, noise 3 hole, mean, fit, noise 0.2, mean, fit"))
     assert mapped == [False, True, True]
     mapped.clear()
@@ -268,11 +269,11 @@ def test_tuner_groups_by_case_and_searches_each_nfe(clean, model):
 
 
 def test_tuner_skips_defaults_that_the_model_cannot_run(clean, monkeypatch):
-    class Network(torch.nn.Module):
+    class Silent(Network):
         def forward(self, x, t, u, maps=None):
             return torch.zeros_like(x)
 
-    model = BCM(Network(), name="bare", device="cpu", diagonal=False)
+    model = BCM(Silent(), name="bare", device="cpu", diagonal=False)
     task = tasks.get("super-resolve")
     monkeypatch.setattr(task, "cases", lambda model: task.schemes()[weights.DEFAULT])
     tuner = Tuner(task, model, clean[:1], variants("super-resolve", ["x4"]), PSNR)
@@ -284,11 +285,11 @@ def test_tuner_skips_defaults_that_the_model_cannot_run(clean, monkeypatch):
 def test_tuner_tries_noise_in_the_hole_with_level_maps(clean, monkeypatch):
     monkeypatch.setattr(Search, "_descend", lambda search, plan: plan)  # only the starts, on any machine
 
-    class Network(torch.nn.Module):
+    class Silent(Network):
         def forward(self, x, t, u, maps=None):
             return torch.zeros_like(x)
 
-    model = BCM(Network(), name="maps", device="cpu", level_maps=True)
+    model = BCM(Silent(), name="maps", device="cpu", level_maps=True)
     tuner = Tuner(tasks.get("inpaint"), model, clean[:1], variants("inpaint", ["boxes"]), PSNR)
     tuner.run([2], [], 600, lambda case, nfe, trial: None)
     tried = list(map(str, tuner.found[0].search.trials))

@@ -1,6 +1,6 @@
-"""Time and peak memory of the command line on pictures of 1, 12 and 100 megapixels: the table of benchmarks/giants.md.
+"""Time and peak memory of the command line on pictures of 1, 12 and 100 megapixels: the table of benchmarks/large.md.
 
-    python benchmarks/giants.py
+    python benchmarks/large.py
 
 The picture is scikit-image's astronaut, enlarged, with some grain, so that nothing is flat. Seconds are from the
 command's report: reading, restoring, encoding and writing, without start-up and loading the model. Those for 1
