@@ -6,7 +6,8 @@ from .dct import standard_tables
 from .jpeg import Coefficients, Jpeg
 from .jpeg_search import estimate_quality
 from .mask import Mask
-from .noise import Noisy, estimate_noise
+from .noise import LumaNoisy, Noisy
+from .noise_level import NoiseLevel, estimate_noise, known_noise
 from .points import Points
 from .resize import Resize
 
@@ -14,7 +15,9 @@ __all__ = [
     "Chain",
     "Coefficients",
     "Jpeg",
+    "LumaNoisy",
     "Mask",
+    "NoiseLevel",
     "Noisy",
     "Operator",
     "Points",
@@ -22,5 +25,6 @@ __all__ = [
     "as_operator",
     "estimate_noise",
     "estimate_quality",
+    "known_noise",
     "standard_tables",
 ]

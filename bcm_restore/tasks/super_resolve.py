@@ -11,7 +11,7 @@ from ..large import BandImage, BandProblem, MemoryImage
 from ..model import BCM, Label, Noise
 from ..operators import Chain, Noisy, Operator, Points, Resize
 from ..operators.local_range import clamp_to_surroundings
-from ..operators.points import looks_sampled
+from ..operators.points import downscaling_kernel
 from ..operators.resize import REACH
 from ..schemes import Progress, Scheme
 from ..spans import widened
@@ -24,7 +24,7 @@ from .small import Flaw, flaw
 
 SCALES = (2, 3, 4, 8)
 SAMPLE = 1 << 22  # pixels of a large picture in which flaws are sought
-SAMPLED = "sampled without a filter (nearest)"
+UNFILTERED = {"nearest": "downscaled without a filter (nearest)", "box": "downscaled by means of blocks (box)"}
 
 
 class Enlargement(Resize):
@@ -91,7 +91,7 @@ class SuperResolve(BandTask):
         """See `Task.solve`. Of pictures restored twice, the mean."""
         solved = super().solve(problems, scheme, model, noises, progress)
         return [
-            torch.stack(x.chunk(_copies(problem.operator))).mean(0) if _copies(problem.operator) > 1 else x
+            points.mean(x) if (points := _points(problem.operator)) else x
             for x, problem in zip(solved, problems, strict=True)
         ]
 
@@ -149,10 +149,10 @@ class _Flawed(_Enlarging):
 
     def __init__(self, image: BandImage, scale: int, found: "_Found", coefficients: Any) -> None:
         super().__init__(image, scale, found)
-        sigmas = torch.tensor([one.sigma if one else 0.0 for one in found.flaws])
+        sigmas = torch.tensor([one.noise.sigma if one else 0.0 for one in found.flaws])
         second: Operator = Noisy(sigmas.repeat(_copies(self._whole)))
         self._y: Any = self._small(slice(0, self.size[0]))
-        if not sigmas.any():  # a JPEG
+        if len(sigmas) == 1 and not sigmas.any():  # a JPEG
             inner = Jpeg().problem(image.read(slice(0, image.size[0])), coefficients=coefficients)
             second, self._y = inner.operator, inner.y
         self._chain = Chain(self._whole, second)
@@ -181,17 +181,23 @@ def _find(image: BandImage, kernel: str | None, noise: float | None, coefficient
     flaws = [flaw(one, noise, coefficients) for one in small.split(1)]
     remarks = list(dict.fromkeys(one.remark for one in flaws if one))
     if kernel is None:
-        sampled = len(flaws) == 1 and looks_sampled(small, flaws[0].sigma if flaws[0] else 0.0)
-        taken = sampled and image.in_memory
-        kernel = "nearest" if taken else "bicubic"
-        remarks += [SAMPLED + ", but too large to be taken so" * (not taken)] * sampled
+        one = flaws[0] if len(flaws) == 1 else None
+        kernel = downscaling_kernel(small, one.noise.sigma if one else 0.0)
+        remarks += [UNFILTERED[kernel]] if kernel in UNFILTERED else []
+        if kernel == "nearest" and not image.in_memory:
+            kernel, remarks[-1] = "bicubic", f"{remarks[-1]}, but too large to be restored so"
     return _Found(kernel, flaws, "; ".join(remarks))
+
+
+def _points(operator: Operator) -> Points | None:
+    """The operator of pictures that are restored twice, on its own or in a chain."""
+    first = operator.first if isinstance(operator, Chain) else operator
+    return first if isinstance(first, Points) else None
 
 
 def _copies(operator: Operator) -> int:
     """How many times each picture is restored."""
-    first = operator.first if isinstance(operator, Chain) else operator
-    return 2 if isinstance(first, Points) else 1
+    return 2 if _points(operator) else 1
 
 
 def _operator(size: Sequence[int], scale: int, kernel: str) -> Any:

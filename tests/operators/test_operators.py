@@ -231,7 +231,7 @@ def test_operators_are_not_wrapped():
         as_operator("blur")
 
 
-@pytest.mark.parametrize("module", ["base", "mask", "banded", "resize", "chain", "noise"])
+@pytest.mark.parametrize("module", ["base", "mask", "banded", "resize", "chain", "noise_level"])
 def test_docstring_examples(module):
     results = doctest.testmod(importlib.import_module(f"bcm_restore.operators.{module}"))
     assert results.attempted > 0 and results.failed == 0
