@@ -115,6 +115,8 @@ def flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | None:
         raise RestoreError(f"noise {noise}: give its standard deviation in 8-bit steps, 0 (none) to 255")
     if not noise and coefficients is not None and _is_known(coefficients):
         return Flaw(Jpeg(), {"coefficients": coefficients}, "a JPEG, restored as such first")
+    if noise == 0:
+        return None
     if noise is None and (history := find_first(image.cpu())):
         return Flaw(Jpeg(), {"quality": history.quality}, f"a JPEG once ({history}), restored as such first")
     level = estimate_noise(image) if noise is None else known_noise(image, noise / HALF_RANGE)

@@ -17,7 +17,7 @@ from bcm_restore.errors import RestoreError, RestoreWarning
 from bcm_restore.metrics import psnr
 from bcm_restore.model import BCM
 from bcm_restore.networks import Network
-from bcm_restore.tasks import base
+from bcm_restore.tasks import base, registry
 from bcm_restore.tasks.inpaint import SeamlessMask
 from bcm_restore.tasks.interpolate import slerp, split
 
@@ -44,7 +44,7 @@ def test_other_packages_add_tasks(monkeypatch):
 
     point = SimpleNamespace(name="fade", load=lambda: Fade)
     Fade.__abstractmethods__ = frozenset()
-    monkeypatch.setattr(tasks, "entry_points", lambda group: [point] if group == "bcm_restore.tasks" else [])
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "bcm_restore.tasks" else [])
     assert "fade" in tasks.names()
     assert isinstance(tasks.get("fade"), Fade)
     tasks.get.cache_clear()

@@ -1,0 +1,28 @@
+"""Writes a report in all of its forms."""
+
+from pathlib import Path
+
+from ...files import atomic_path
+from .grids import LoadPicture
+from .html import to_html
+from .markdown import to_markdown
+from .tables import Results
+
+
+def write(results: Results, folder: Path, picture: LoadPicture) -> None:
+    """Writes report.md and report.html into a folder.
+
+    Args:
+        results: the contents of results.json.
+        folder: created if missing.
+        picture: loads a picture (H, W, 3) uint8 by case, source ("clean", "damaged" or a contestant) and name. Damaged
+            pictures may be smaller. For interpolations "damaged" is both ends side by side, a contestant's picture all
+            frames side by side, and "clean" is not used.
+
+    Raises:
+        RestoreError: a file cannot be written; an existing file is kept.
+    """
+    for name, text in (("report.md", to_markdown(results)), ("report.html", to_html(results, picture))):
+        with atomic_path(folder / name) as temporary:
+            # File names that are not UTF-8 cannot be written as they are.
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -1,0 +1,108 @@
+"""The root of the command line: its commands, exit statuses and signals.
+
+Only light modules are imported before a command runs: torch and its company take seconds, and `--help` must not.
+"""
+
+import signal
+import sys
+import warnings
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from .. import __version__
+from . import printing, startup, usage
+from .bench import group as bench
+from .generate import generate
+from .groups import add
+from .info import info, tasks
+from .interpolate import interpolate
+from .restore import inpaint, jpeg_restore, reconstruct, super_resolve
+from .run import group as run
+from .train import train
+from .tune import tune
+from .weights import group as weights
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a run as Ctrl-C does: what was begun is cleaned up."""
+
+
+class _Shell(usage.Group):
+    """All that goes wrong is one line on stderr and an exit status: 2, or 130 after Ctrl-C and 143 after SIGTERM.
+
+    Where nobody reads the results any longer, typer ends with status 1 and without a line.
+    """
+
+    def main(self, *args: Any, **more: Any) -> NoReturn:
+        try:
+            with warnings.catch_warnings():
+                warnings.showwarning = printing.warning
+                status = super().main(*args, **{**more, "standalone_mode": False})
+        except typer.Abort:
+            status = INTERRUPTED
+        except Exception as error:
+            printing.note(f"error: {usage.describe(error)}")
+            status = 2
+        sys.exit(status or 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            printing.note("interrupted")
+            raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
+
+
+app = typer.Typer(
+    name="bcm-restore",
+    cls=_Shell,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+for _command in (inpaint, jpeg_restore, super_resolve, interpolate, generate, reconstruct, train, tune, tasks, info):
+    add(app, _command)
+app.add_typer(run)
+app.add_typer(bench)
+app.add_typer(weights)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        printing.result(f"bcm-restore {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Restore pictures with one generative model and a few network evaluations, without training for the damage.
+
+    Fill holes, clean JPEGs, enlarge, and interpolate: bcm-restore COMMAND --help says how.
+    """
+    if context.invoked_subcommand is None:
+        printing.result(context.get_help())
+
+
+def main() -> None:
+    """Runs the command line of this process."""
+    startup.prepare()
+    stop_when_terminated()
+    app()
+
+
+def stop_when_terminated() -> None:
+    """Makes SIGTERM end this process as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    raise Terminated

@@ -1,0 +1,42 @@
+"""The tasks by name: those of this package, and those that other packages register."""
+
+import difflib
+import functools
+from importlib.metadata import entry_points
+
+from ..errors import RestoreError
+from .base import Task
+from .inpaint import Inpaint
+from .interpolate import Interpolate
+from .jpeg import Jpeg
+from .super_resolve import SuperResolve
+
+COMMANDS = {"jpeg-restore": "jpeg"}  # what the command line calls a task, where that is another name
+
+_OWN: tuple[type[Task], ...] = (Inpaint, Jpeg, SuperResolve, Interpolate)
+
+
+def names() -> list[str]:
+    """Names of all tasks, those of other packages included, in alphabetical order."""
+    return sorted({task.name for task in _OWN} | {point.name for point in _registered()})
+
+
+@functools.cache
+def get(name: str) -> Task:
+    """The task of that name, or of the command of that name.
+
+    Raises:
+        RestoreError: there is none; close names are offered.
+    """
+    for task in _OWN:
+        if task.name == COMMANDS.get(name, name):
+            return task()
+    for point in _registered():
+        if point.name == name:
+            return point.load()()
+    close = difflib.get_close_matches(name, [*names(), *COMMANDS], 1) or names()
+    raise RestoreError(f"task '{name}' is not known; did you mean {', '.join(close)}?")
+
+
+def _registered() -> list:
+    return list(entry_points(group="bcm_restore.tasks"))
