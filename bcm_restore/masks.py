@@ -5,6 +5,7 @@ touches is marked, however faintly: under a soft edge there is damage as well.
 """
 
 import functools
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,17 +15,18 @@ import cv2
 import numpy as np
 
 from . import images
-from .errors import RestoreError
-from .ringing import CLEAR, noise_floor
+from .errors import RestoreError, RestoreWarning
+from .ground import strokes_on_white
+from .ringing import ALIKE, CLEAR, noise_floor, without_bleeding
 from .spans import bands
 
 LOOKS = "white strokes on black, any colour on transparent or on one flat colour, or strokes on a copy of the picture"
 
 # All pixel values below are 8-bit.
 DARK = 32  # the largest value that counts as black
-ALIKE = 24  # the largest difference that counts as compression error
 FEW = 0.75  # the least share of a mask that a few colours make up
 SAMPLE = 1 << 20  # pixels among which the most frequent colours are counted
+_MOSTLY = "white, {:.0%} of the picture (--invert-mask fills the black)"
 FLAT = 5  # pixels: side of the squares that a flat background consists of
 
 
@@ -34,11 +36,13 @@ class Marks:
 
     Attributes:
         hole: (H, W) bool, True where the picture is to be filled.
-        found: how the marks were recognised, unless they are simply white; else empty.
+        found: how the marks were recognised, unless they are simply white and less than half; else empty.
+        inverted: whether black was recognised as the marks.
     """
 
     hole: np.ndarray
     found: str = ""
+    inverted: bool = False
 
 
 def marked(
@@ -52,8 +56,9 @@ def marked(
     """Finds the pixels that a mask marks.
 
     The first rule that applies decides. Strokes on a copy of the picture: the pixels that differ from the picture.
-    Strokes on transparent: the painted pixels. If there is black: the pixels that are not black. Else the pixels that
-    differ from the flat background. Transparent counts as black where black and white are painted on it.
+    Strokes on transparent: the painted pixels. Black in the shape of strokes (`ground.strokes_on_white`): the black
+    pixels. If there is black: the pixels that are not black. Else the pixels that differ from the flat background.
+    Transparent counts as black where black and white are painted on it.
 
     Args:
         pixels: the mask, (H, W) or (H, W, 3) uint8 or uint16.
@@ -98,7 +103,19 @@ def read(
     """
     mask = images.read(path, max_pixels=max_pixels)
     with named(path):
-        return marked(mask.pixels, mask.alpha, photo=photo, threshold=threshold)
+        found = marked(mask.pixels, mask.alpha, photo=photo, threshold=threshold)
+    warn_if_inverted(found, path)
+    return found
+
+
+def warn_if_inverted(marks: Marks, name: str | Path) -> None:
+    """Says that black was taken as marked, where there is no option to have it otherwise."""
+    if marks.inverted:
+        warnings.warn(
+            f"{name}: black strokes on white, taken as marked; give a bool mask, mask > 127, to fill the white",
+            RestoreWarning,
+            stacklevel=3,
+        )
 
 
 @contextmanager
@@ -155,7 +172,7 @@ def _strokes_on_copy(mask: np.ndarray, photo: np.ndarray, visible: np.ndarray | 
     seen = slice(None) if visible is None else visible
     if not _reproduced(difference[seen], outline[seen]):
         return None
-    strokes = _differing(difference)
+    strokes = _differing(difference, mask, photo)
     if visible is not None:
         strokes &= visible
         if not strokes.any():
@@ -180,8 +197,13 @@ def _reproduced(difference: np.ndarray, outline: np.ndarray) -> bool:
     return bool(np.mean(own == 0) >= 0.2 or missing < 0.6 * int(shown.sum(dtype=np.int64)))
 
 
-def _differing(difference: np.ndarray) -> np.ndarray:
-    """Finds where two pictures differ by more than compression errors."""
+def _differing(difference: np.ndarray, copy: np.ndarray, photo: np.ndarray) -> np.ndarray:
+    """Finds where two pictures differ by more than compression errors.
+
+    Args:
+        difference: of each pixel, (H, W).
+        copy, photo: the pictures, (H, W[, 3]) uint8.
+    """
     if _flat(difference == 0) >= 0.2:
         return difference > 0
     noise = 4 * int(np.median(difference[difference <= max(int(difference.max()) // 2, 1)])) + 4
@@ -189,8 +211,7 @@ def _differing(difference: np.ndarray) -> np.ndarray:
     painted = np.zeros(count, bool)
     painted[np.flatnonzero(np.bincount(labels[difference > max(2 * noise, CLEAR)], minlength=count))] = True
     painted[0] = False
-    strokes = cv2.morphologyEx(painted[labels].astype(np.uint8), cv2.MORPH_CLOSE, np.ones((FLAT, FLAT), np.uint8))
-    return strokes.astype(bool)
+    return without_bleeding(painted[labels], *(_rgb(one) for one in (copy, photo)), flat=False)
 
 
 def _two_tone(pixels: np.ndarray, dark: int) -> float:
@@ -227,6 +248,8 @@ def _on_flat(pixels: np.ndarray, invert: bool) -> Marks:
     if grey and pixels.min() == pixels.max():
         return Marks(np.full(pixels.shape[:2], bool(pixels.max()) != invert))
     black = _black(pixels, colours[0], grey)
+    inverted = grey and black is not None and not invert and _strokes_on_white(pixels, colours[0])
+    invert |= inverted
     ground = colours[0] if black is None else black
     distance = _distances(pixels, ground)
     _check_flat(pixels, distance, colours)
@@ -234,11 +257,27 @@ def _on_flat(pixels: np.ndarray, invert: bool) -> Marks:
         white = _lightest(pixels)
         distance = white - np.minimum(_colours(pixels).max(2), white)
     paint = _as_8bit(distance, up=True)
-    hole = paint > noise_floor(paint)
+    floor = noise_floor(paint)
+    hole = paint > floor
+    if floor and not grey:
+        plain = np.full_like(pixels, ground)
+        hole = without_bleeding(hole, *(_as_8bit(one, up=False) for one in (pixels, plain)), flat=True)
     if not grey or black is None:
         return Marks(~hole if invert else hole, "strokes on a flat background" if hole.any() else "")
+    if inverted:
+        return Marks(hole, "black strokes on white (--mask-threshold 128 fills the white)", inverted)
     top = int(distance.max())
-    return Marks(hole, f"largest value {top} of {full}" if 2 * top < full and not invert else "")
+    if not invert and 2 * top < full:
+        return Marks(hole, f"largest value {top} of {full}")
+    mostly = not invert and np.mean(distance > top // 2) > 0.5
+    return Marks(hole, _MOSTLY.format(hole.mean()) if mostly else "")
+
+
+def _strokes_on_white(pixels: np.ndarray, ground: np.ndarray) -> bool:
+    """Whether a grey mask shows black strokes on white."""
+    if _as_8bit(ground, up=False).min() < 255 - DARK or _two_tone(pixels, DARK) < FEW:
+        return False
+    return strokes_on_white(np.ascontiguousarray(_colours(_as_8bit(pixels, up=False)).max(2)))
 
 
 def _check_flat(pixels: np.ndarray, distance: np.ndarray, colours: np.ndarray) -> None:
@@ -339,6 +378,11 @@ def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The largest difference in any channel."""
     difference = np.abs(a.astype(np.int32) - b)
     return functools.reduce(np.maximum, np.moveaxis(difference, -1, 0))
+
+
+def _rgb(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3)."""
+    return np.ascontiguousarray(np.broadcast_to(_colours(pixels), (*pixels.shape[:2], 3)))
 
 
 def _colours(pixels: np.ndarray) -> np.ndarray:

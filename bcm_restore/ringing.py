@@ -1,4 +1,4 @@
-"""Ringing around the strokes of a compressed mask: its largest value, estimated from the mask itself."""
+"""Compression errors around the strokes of a mask: ringing, and chroma that bleeds, estimated from the mask itself."""
 
 import cv2
 import numpy as np
@@ -10,6 +10,12 @@ REACH = 16  # pixels: the largest distance of ringing from an edge, with halved 
 FLOORS = (0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112)
 RARE = 0.1  # share of specks above the floor; measured: more rims are worth more than fewer specks
 SHARP = 0.25  # rim pixels per outline pixel: with fewer, edges are not smoothed, and the rim is ringing
+
+ALIKE = 24  # the largest difference that counts as compression error
+BLEEDING = 3  # pixels: halved chroma bleeds no further
+COLOURED = 0.35  # of the paint's chroma; what bleeds has less
+TOLD = 6  # times the noise: paint that differs more in luma is told by it alone
+GAP = 5  # pixels: a smaller gap in a stroke is filled where the paint could not be seen
 
 
 def noise_floor(paint: np.ndarray) -> int:
@@ -56,3 +62,88 @@ def _ringing(peaks: np.ndarray) -> bool:
     if not len(peaks):
         return False
     return bool(peaks.max() <= 4 or (len(np.unique(peaks)) > 2 and np.mean(peaks <= FAINT) >= 0.3))
+
+
+def without_bleeding(strokes: np.ndarray, copy: np.ndarray, photo: np.ndarray, *, flat: bool) -> np.ndarray:
+    """Strokes without the colour that bleeds from them where chroma was halved, and with the gaps filled in them.
+
+    Brightness does not bleed: where the paint is lighter or darker than what it covers, brightness says what is
+    painted; close to that, whatever leans to the paint's side. Elsewhere a rim of little colour was not painted. A gap
+    is filled where the paint could not be seen.
+
+    Args:
+        strokes: (H, W) bool, where the two differ by more than the noise.
+        copy: (H, W, 3) uint8, with the strokes.
+        photo: (H, W, 3) uint8, without.
+        flat: whether that is one colour. If it is black or white, what bleeds changes brightness as well; in a picture
+            such a place may be the damage itself, under faint paint.
+    """
+    if not strokes.any():
+        return strokes
+    colours, labels = _paint(strokes, copy, photo)
+    noise, low = _noise_beside(strokes, copy, photo)
+    below, paint = photo[strokes], colours[labels[strokes]]
+    own, full = _differences(copy[strokes], below), _differences(paint, below)
+    clipped = np.abs(_clipped(below, full)) if flat else 0
+    coloured = (own[:, 1:] * full[:, 1:]).sum(1) > COLOURED * (full[:, 1:] ** 2).sum(1)
+    told = np.abs(full[:, 0]) > TOLD * noise + clipped
+    kept = np.zeros_like(strokes)
+    kept[strokes] = (np.abs(own[:, 0]) > noise + clipped) | (coloured & ~told)
+    kept[strokes] |= _widened(kept, 1)[strokes] & (own[:, 0] * np.sign(full[:, 0]) > low + clipped)
+    closed = cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((GAP, GAP), np.uint8))
+    gaps = closed.astype(bool) & ~kept
+    kept[gaps] = np.abs(copy[gaps].astype(np.int16) - colours[labels[gaps]]).max(1) <= ALIKE
+    return kept
+
+
+def _paint(strokes: np.ndarray, copy: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Colours of paint, (N, 3), and which of them is nearest to each pixel, (H, W).
+
+    They are those of strokes where they differ as much as any around.
+    """
+    difference = cv2.absdiff(copy, photo).max(2)
+    pure = strokes & (difference >= 0.9 * cv2.dilate(difference, np.ones((2 * BLEEDING + 1,) * 2, np.uint8)))
+    if not pure.any():
+        pure = strokes
+    _, labels = cv2.distanceTransformWithLabels(
+        (~pure).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = np.zeros((int(labels.max()) + 1, 3), np.uint8)
+    colours[labels[pure]] = copy[pure]
+    return colours, labels
+
+
+def _ycc(colours: np.ndarray) -> np.ndarray:
+    """Luma and twice chroma of (N, 3) uint8."""
+    return cv2.cvtColor(colours[:, None], cv2.COLOR_RGB2YCrCb)[:, 0].astype(np.int32)
+
+
+def _differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Between colours (N, 3) uint8, in luma and twice in chroma."""
+    return _ycc(a) - _ycc(b)
+
+
+def _clipped(photo: np.ndarray, full: np.ndarray) -> np.ndarray:
+    """How luma changes where the paint's chroma bleeds, as what is beyond black or white is lost.
+
+    Args:
+        photo: colours, (N, 3) uint8.
+        full: how the paint differs from them, see `_differences`.
+    """
+    bled = _ycc(photo)
+    bled[:, 1:] = np.clip(bled[:, 1:] + COLOURED * full[:, 1:], 0, 255)
+    seen = cv2.cvtColor(bled.astype(np.uint8)[:, None], cv2.COLOR_YCrCb2RGB)[:, 0]
+    return _differences(seen, photo)[:, 0]
+
+
+def _noise_beside(strokes: np.ndarray, copy: np.ndarray, photo: np.ndarray) -> tuple[float, float]:
+    """What luma differs by at most, and mostly, where nothing is painted, close to strokes."""
+    beside = _widened(strokes, 4) & ~_widened(strokes, 1)
+    if not beside.any():
+        return ALIKE, ALIKE
+    light = np.abs(_differences(copy[beside], photo[beside])[:, 0])
+    return float(np.percentile(light, 95)) + 1, float(np.percentile(light, 75))
+
+
+def _widened(marked: np.ndarray, pixels: int) -> np.ndarray:
+    return cv2.dilate(marked.astype(np.uint8), np.ones((2 * pixels + 1,) * 2, np.uint8)).astype(bool)

@@ -207,6 +207,50 @@ def test_strokes_on_a_compressed_copy(quality):
     assert hole[~near].mean() < 0.01
 
 
+def writing(colour, photo):
+    """Writing on a copy of a photo, and what it touches."""
+    large = np.zeros((1024, 1024), np.uint8)
+    for y in range(120, 1000, 180):
+        cv2.putText(large, "Sample text", (40, y), cv2.FONT_HERSHEY_SIMPLEX, 4.5, 255, 16, cv2.LINE_AA)
+    paint = cv2.resize(large, (256, 256), interpolation=cv2.INTER_AREA) / 255
+    return painted(photo, colour, paint), paint
+
+
+@pytest.mark.parametrize("quality", [60, 75, 90, 95])
+@pytest.mark.parametrize("colour", [(255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 0, 200)])
+@pytest.mark.parametrize("name", ["photo", "jpeg"])
+def test_colour_that_bleeds_is_no_stroke(quality, colour, name):
+    """The writing is marked, and a rim of little more than a pixel; the gaps in letters are not."""
+    photo = skimage.data.astronaut()[:256, 100:356].copy()
+    if name == "jpeg":
+        photo = compressed(photo, "JPEG", quality=80)
+    copy, paint = writing(colour, photo)
+    hole = hole_of(compressed(copy, "JPEG", quality=quality), photo=photo)
+    assert hole[paint > 0.5].mean() > 0.99
+    touched = np.count_nonzero(paint)
+    assert np.count_nonzero(hole & (paint == 0)) < 0.2 * touched
+    near = cv2.dilate((paint > 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+    assert np.count_nonzero(hole & ~near) < 0.03 * touched
+
+
+@pytest.mark.parametrize("ground", [(255, 255, 255), (0, 0, 0), (128, 128, 128), (90, 160, 90)])
+@pytest.mark.parametrize("colour", [(255, 0, 0), (255, 255, 0), (10, 40, 200)])
+def test_colour_that_bleeds_on_a_flat_colour_is_no_stroke(colour, ground):
+    copy, paint = writing(colour, np.full((256, 256, 3), ground))
+    hole = hole_of(compressed(copy, "JPEG", quality=80))
+    assert hole[paint > 0.5].all()
+    assert np.count_nonzero(hole & (paint == 0)) < 0.3 * np.count_nonzero(paint)
+
+
+def test_gaps_are_filled_where_the_paint_is_not_seen():
+    photo = skimage.data.astronaut()[:128, 100:228].copy()
+    photo[60:63, 50:80] = 230, 20, 20
+    marks = np.zeros((128, 128))
+    marks[50:75, 40:90] = 1
+    hole = hole_of(compressed(painted(photo, (230, 20, 20), marks), "JPEG", quality=90), photo=photo)
+    assert hole[50:75, 40:90].mean() > 0.99
+
+
 @pytest.mark.parametrize("name", ["page", "dark", "holes", "lines"])
 def test_black_and_white_masks_are_not_copies(name):
     """However much black or white it shares with the picture."""

@@ -92,7 +92,9 @@ def _found(mask: Any, size: tuple[int, int], photos: Sequence[np.ndarray]) -> li
 
 def _marked(planes: Planes, photo: Sequence[np.ndarray]) -> np.ndarray:
     with masks.named("the mask"):
-        return masks.marked(*planes, photo=photo[0] if len(photo) else None).hole
+        found = masks.marked(*planes, photo=photo[0] if len(photo) else None)
+    masks.warn_if_inverted(found, "the mask")
+    return found.hole
 
 
 def _channels_last(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -76,6 +76,23 @@ def test_what_was_taken_for_marks_is_said(cli, photo, save, face, hole, tmp_path
     assert (entry["status"], entry["remark"]) == ("restored", found)
 
 
+def test_which_of_black_and_white_is_filled_is_said(cli, photo, save, face, hole, tmp_path):
+    line, box = hole > 0, hole > 0
+    line[:30], box[30:] = False, False
+    for name, black, filled, found in (
+        ("line", line, line, "mask: black strokes on white (--mask-threshold 128 fills the white), taken as marked"),
+        ("box", box, ~box, "mask: white, 96% of the picture (--invert-mask fills the black), taken as marked"),
+    ):
+        mask = save(f"masks/{name}.png", np.where(black, 0, 255).astype(np.uint8))
+        assert found in cli("inpaint", photo, "--mask", mask, "--nfe", 1, "--overwrite").stdout
+        assert not changed(tmp_path / "photo_inpainted.png", face)[~filled].any()
+        for way in (("--mask-threshold", 128), ("--invert-mask",)):
+            out = cli("inpaint", photo, "--mask", mask, *way, "--nfe", 1, "--overwrite").stdout
+            assert "taken as marked" not in out
+            known = black if way[0] == "--mask-threshold" else ~black
+            assert not changed(tmp_path / "photo_inpainted.png", face)[known].any()
+
+
 def test_what_is_no_mask_is_refused(cli, photo, save, face, hole, tmp_path):
     line = cli.refuses(tmp_path, "inpaint", photo, "--mask", save("masks/itself.png", face))
     assert "itself.png: is the picture itself" in line
