@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..packages import required
 from .checks import check_colour, check_pair
 from .networks import checked_weights, weights_path
 
@@ -50,9 +51,10 @@ def load(net: Net = "alex") -> "nn.Module":
     """The network of LPIPS, loaded once.
 
     Raises:
-        RestoreError: the network's weights are missing, or they are damaged.
+        RestoreError: the package can't be imported, or the network's weights are missing or damaged.
     """
-    import lpips as package
+    with required("LPIPS", "lpips", "pip install lpips torchvision"):
+        import lpips as package
 
     # without them the package would download them, or measure with whatever lies there
     checked_weights("LPIPS", *BACKBONES[net])

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -364,11 +365,14 @@ def test_an_unknown_solver_is_refused(exact):
 
 
 def test_without_deepinv_its_solvers_are_refused_and_ours_are_not(exact, monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "deepinv", None)
     for name in ON_DEEPINV:
         with pytest.raises(RestoreError) as error:
             solvers([name], [1], exact, {}, 0)
-        assert str(error.value) == f'{name} needs deepinv; pip install "bcm-restore[bench]", or leave {name} out'
+        assert (
+            str(error.value)
+            == f'{name} needs the package deepinv; pip install "bcm-restore[bench]", or leave {name} out'
+        )
     assert len(solvers(["ddnm", "cm4ir"], [1], exact, {}, 0)) == 2
 
 
