@@ -38,7 +38,7 @@ def restore(
         task: its name: "inpaint", "jpeg", "super-resolve", "reconstruct", or a task of another package.
         inputs: pictures, folders and patterns such as "*.png".
         output: file or folder to write to; None: photo_inpainted.png beside photo.png, dir_inpainted/ beside dir.
-        observer: told of what happens.
+        observer: receives the reports.
         **options: the fields of `Settings`, and what the task needs besides: `mask`, `invert_mask`, `mask_threshold`,
             `grow` and `fit_mask` of inpaint, `input_quality` of jpeg, `scale` and `noise` of super-resolve.
 
@@ -48,7 +48,7 @@ def restore(
 
     Raises:
         RestoreError: an input or an option does not fit, or outputs would overwrite what no earlier run has made; also
-            while the work goes on, if the disk is full or the model is not there.
+            during the work, if the disk is full or the model is missing.
         TypeError: there is no option of that name.
     """
     settings, own = from_keywords({**options, "output": None if output is None else str(output)})

@@ -1,4 +1,4 @@
-"""A folder on a Ray cluster: pictures are read, restored and written wherever there is room, and told of here."""
+"""A folder on a Ray cluster: pictures are read, restored and written by its processes, and reported here."""
 
 import contextlib
 import dataclasses
@@ -274,6 +274,7 @@ class Cluster:
         """See `Executor`."""
         import ray
 
+        self._recipe.preload()
         stages = Stages(self._recipe, self.recipe.fingerprint(), str(Path.cwd()))
         sent = {ticket.number: Item(ticket, _known(ticket, manifests)) for ticket in tickets}
         try:

@@ -114,7 +114,7 @@ def small_model_note(model: "BCM", expected: str) -> str | None:
 
 
 def given_scheme(settings: Settings) -> "Scheme | None":
-    """The scheme of the settings; None where there is none.
+    """The scheme of the settings; None if there is none.
 
     Raises:
         RestoreError: it makes no sense, leaves noise in the picture, or has another NFE than the settings.

@@ -38,7 +38,7 @@ class Executor(Protocol):
         Args:
             tickets: the pictures.
             manifests: of the folders of outputs, open.
-            observer: told of the progress within pictures.
+            observer: receives the progress within pictures, and notes.
             report: called with each whose outcome is known; what it raises ends the run.
 
         Yields:

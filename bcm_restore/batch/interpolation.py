@@ -29,7 +29,7 @@ def interpolate(
     Args:
         first, last: the files.
         settings: the output is a folder (None: A_to_B beside A), an animation, or a picture of all frames in a row.
-        observer: told of what happens.
+        observer: receives the reports.
         frames: number of pictures, both included.
         fps: pictures a second in an animation.
         resize: resize the last to the size of the first.

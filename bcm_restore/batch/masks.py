@@ -1,5 +1,6 @@
 """Which mask belongs to which picture."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -85,11 +86,16 @@ class Masks:
         """The mask of a picture; None where its own transparency is. One mask for many pictures is read once.
 
         Raises:
-            RestoreError: there is none, there are two, or it can't be read.
+            RestoreError: it is missing, ambiguous, or cannot be read.
         """
         if self.alpha:
             return None
         return self._only if self._one else self._read(self.file(source))
+
+    def preload(self) -> None:
+        """Reads the mask that is for all pictures, if there is one; they say so if it can't be read."""
+        with contextlib.suppress(RestoreError):
+            _ = self._one and self._only
 
     @functools.cached_property
     def _only(self) -> MaskFile:
@@ -139,7 +145,7 @@ class Masks:
         """The mask with a picture's name.
 
         Raises:
-            RestoreError: there is none, or there are two.
+            RestoreError: it is missing, or ambiguous.
         """
         masks = self._by_stem.get(_stem(picture), [])
         if not masks:

@@ -1,4 +1,4 @@
-"""Who is told of a run while it goes."""
+"""Reports of a run, as it proceeds."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ from .outcomes import Header, Outcome
 
 
 class Observer:
-    """Told of a run while it goes, always in the thread of whoever runs it. Subclasses override what they want to hear.
+    """Receives the reports of a run, in the thread that runs it. Subclasses override what they need.
 
-    What is raised here ends the run.
+    An exception raised here ends the run.
     """
 
     def begin(self, header: Header, outcomes: Sequence[Outcome]) -> None:
@@ -33,7 +33,7 @@ class Evaluations:
     """What tasks call with (done, in all) after each evaluation, or each tile of a large picture.
 
     Args:
-        observer: told of them.
+        observer: receives them.
     """
 
     def __init__(self, observer: Observer) -> None:

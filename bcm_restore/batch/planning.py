@@ -22,7 +22,7 @@ class Job:
     Attributes:
         source, target, compare: the files.
         name: the picture's path relative to the folder that was given, or as it was typed.
-        root: the folder of outputs that has a manifest; None for an output that stands beside its input.
+        root: the folder of outputs that has a manifest; None for an output beside its input.
     """
 
     source: Path
@@ -205,12 +205,12 @@ def _targets(found: Found, naming: Naming, settings: Settings) -> list[Path]:
 
 
 def _inside(source: Source) -> PurePosixPath:
-    """Where a picture lies in the folder that was given."""
+    """The path of a picture in the folder that was given."""
     return PurePosixPath(source.path.relative_to(source.folder).as_posix() if source.folder else source.path.name)
 
 
 def _root(source: Source, naming: Naming, settings: Settings) -> Path | None:
-    """The folder of outputs; None for an output that stands beside its input."""
+    """The folder of outputs; None for an output beside its input."""
     if settings.output:
         return located(settings.output)
     if source.folder is None:

@@ -63,16 +63,17 @@ class Processes:
         self, tickets: Sequence[Ticket], manifests: Mapping[Path, Records], observer: Observer, report: Report
     ) -> Generator[Ticket, None, None]:
         """See `Executor`."""
+        self.recipe.preload()
         workers = Workers(self.recipe, self._devices, [ticket.job for ticket in tickets])
         try:
             workers.start()
             while workers:
-                yield from workers.hear(observer, report)
+                yield from workers.receive(observer, report)
         finally:
             workers.stop()
             while workers:  # what was begun is finished, and reported
                 with contextlib.suppress(WorkerError):
-                    workers.hear(observer, report)
+                    workers.receive(observer, report)
 
 
 class WorkerError(RestoreError):
@@ -111,8 +112,8 @@ class Workers:
         """Asks all processes to end."""
         self._stopped.set()
 
-    def hear(self, observer: Observer, report: Report) -> list[Ticket]:
-        """Waits for what the processes have to say, and passes it on; the pictures that are done.
+    def receive(self, observer: Observer, report: Report) -> list[Ticket]:
+        """Waits for messages of the processes and passes them on; returns the pictures that are done.
 
         Raises:
             WorkerError: the run is over.
@@ -121,7 +122,7 @@ class Workers:
         for receiver in wait(list(self._processes)):
             assert isinstance(receiver, Connection)
             try:
-                kind, *told = receiver.recv()
+                kind, *content = receiver.recv()
             except EOFError:
                 process = self._processes.pop(receiver)
                 process.join()
@@ -130,31 +131,31 @@ class Workers:
                     errors.append(WorkerError(f"{status}; the same command goes on from there"))
                 continue
             if kind == "done":
-                report(*told)
-                done += told
+                report(*content)
+                done += content
             elif kind == "error":
-                errors.append(WorkerError(*told))
+                errors.append(WorkerError(*content))
             else:
-                getattr(observer, kind)(*told)
+                getattr(observer, kind)(*content)
         if errors:
             raise errors[0]
         return done
 
 
 class Stopped(KeyboardInterrupt):
-    """The first process wants this one to end."""
+    """The first process asks this one to end."""
 
 
 class _Sender(Observer):
-    """Sends what is to be reported to the first process, and ends the work when that wants it."""
+    """Sends the reports to the first process, and ends the work on its request."""
 
     def __init__(self, connection: Connection, stopped: Any) -> None:
         self._connection, self._stopped, self._lock = connection, stopped, threading.Lock()
 
-    def send(self, kind: str, *told: Any) -> None:
-        """What `Workers.hear` gets."""
+    def send(self, kind: str, *content: Any) -> None:
+        """Sends a message to `Workers.receive`."""
         with self._lock:
-            self._connection.send((kind, *told))
+            self._connection.send((kind, *content))
 
     def progress(self, unit: str, done: int, total: int) -> None:
         if self._stopped.is_set():

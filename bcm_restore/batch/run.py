@@ -22,7 +22,7 @@ def run(plan: Plan, recipe: Recipe, observer: Observer) -> Generator[Outcome, No
     Args:
         plan: what is to be done.
         recipe: how pictures are restored.
-        observer: told of what happens.
+        observer: receives the reports.
 
     Yields:
         What became of each picture, as soon as it is known.

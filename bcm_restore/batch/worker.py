@@ -233,7 +233,7 @@ def work(
     Args:
         tickets: the pictures.
         worker: what is done with each.
-        observer: told of the progress within the current picture.
+        observer: receives the progress within the current picture, and notes.
         report: called with each whose outcome is known.
 
     Yields:

@@ -158,7 +158,7 @@ def recorded_settings(name: str, **given: Any) -> BenchSettings:
     """Those that a recorded bench was run with, and some of one's own.
 
     Raises:
-        RestoreError: there is none of that name.
+        RestoreError: no bench of that name is recorded.
     """
     known = recorded.options(name)
     read = {
@@ -207,6 +207,6 @@ def _contestants(settings: BenchSettings, chosen: Sequence[Case], models: dict[s
 
 
 def _identity(model: str) -> dict[str, str]:
-    """What tells a model from all others: its file's content."""
+    """What identifies a model: the content of its file."""
     path = weights.find(model)
     return {"name": path.stem, "sha256": digest(path)}

@@ -21,7 +21,7 @@ class Bar(Observer):
         quiet: show nothing where stderr is no terminal.
 
     Attributes:
-        evaluation: to be told of evaluations, or tiles, of the current picture.
+        evaluation: called after each evaluation, or tile, of the current picture.
     """
 
     def __init__(self, files: int, unit: str = "files", quiet: bool = False) -> None:
@@ -52,7 +52,7 @@ class Bar(Observer):
         self._bar.stop()
 
     def progress(self, unit: str, done: int, total: int) -> None:
-        """Tells how far the current picture is: so many units done, and in all."""
+        """See `Observer`."""
         self._bar.update(self._task, completed=self._done + done / max(total, 1), part=f"{unit} {done}/{total}")
         self._line(f", {unit} {done}/{total} of the next")
 

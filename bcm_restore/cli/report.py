@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class View(Observer):
-    """What is said while pictures are restored, and at the end, however that comes.
+    """What is printed while pictures are restored, and at the end, whatever ends the run.
 
     Args:
         settings: of the run.
@@ -80,7 +80,7 @@ class View(Observer):
         """See `Observer`.
 
         Raises:
-            Exception: the error of a picture that stands alone.
+            Exception: the error of a single picture.
         """
         if error and self._single and not self._dry_run:
             outcome.fail(error)  # even if it would be skipped in a folder
@@ -120,7 +120,7 @@ def _summary(outcome: Outcome) -> str:
 
 
 def _finish(outcomes: Sequence[Outcome], header: Header, options: Report) -> None:
-    """What stands at the end: the JSON document or the mean error, and what was kept or skipped."""
+    """The end of the report: the JSON document or the mean error, and what was kept or skipped."""
     if options.json:
         printing.document({**header, "files": [dataclasses.asdict(outcome) for outcome in outcomes]})
     errors = [outcome.mse for outcome in outcomes if outcome.mse is not None]

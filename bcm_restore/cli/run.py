@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import RestoreError, describe
-from . import usage
+from . import printing, usage
 from .groups import add
 from .interpolate import interpolate
 from .options import Batch, Inputs, shared
@@ -104,10 +104,17 @@ group = typer.Typer(
     cls=_Tasks,
     help="Run any task, also one of another package, with its own inputs as options.",
     epilog="Example: bcm-restore run inpaint photo.png --mask mask.png",
-    no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@group.callback(invoke_without_command=True)
+def _help(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        printing.result(context.get_help())
+
+
 for _name, _own in (
     ("inpaint", inpaint),
     ("jpeg", jpeg_restore),

@@ -1,11 +1,17 @@
 """Masks and transparency in the commands."""
 
+import hashlib
 import json
+import pickle
 import unicodedata
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from bcm_restore.batch import Settings
+from bcm_restore.batch.recipes.inpaint import InpaintRecipe
+from bcm_restore.errors import RestoreError
 
 
 def pixels(path):
@@ -158,3 +164,21 @@ def test_a_cut_out_jpeg_is_still_one(cli, save, portrait, tmp_path):
     out = pixels(tmp_path / "cut_restored.png")[..., :3]
     errors = [np.square(p.astype(float) - portrait)[alpha > 0].mean() for p in (pixels(source), out)]
     assert errors[1] < 0.9 * errors[0]
+
+
+def test_one_mask_goes_with_the_recipe_to_other_processes(mask, photo):
+    recipe = InpaintRecipe.create(Settings(), mask=mask)
+    recipe.preload()
+    sent = pickle.loads(pickle.dumps(recipe.on("cpu")))
+    data = mask.read_bytes()
+    mask.write_bytes(b"another one by now")
+    assert sent.mask(photo).data == data
+    assert sent.mask(photo).sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_a_mask_that_cannot_be_read_is_said_of_each_picture(mask, photo):
+    mask.write_bytes(b"")
+    recipe = InpaintRecipe.create(Settings(), mask=mask)
+    recipe.preload()
+    with pytest.raises(RestoreError, match="the file is empty"):
+        recipe.mask(photo)

@@ -115,6 +115,7 @@ def test_from_python(album, face, tmp_path):
 
 def test_help_and_errors(cli, album, tmp_path):
     listing = cli("run", "--help").stdout
+    assert cli("run").stdout.strip() == listing.strip()
     for name in ("brighten", "inpaint", "jpeg", "super-resolve", "interpolate"):
         assert name in listing
     text = cli("run", "brighten", "--help").stdout

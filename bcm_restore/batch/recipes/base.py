@@ -119,6 +119,9 @@ class Recipe(ABC):
     def fingerprint(self) -> dict[str, Any]:
         """All that results depend on besides the files, with "task", "model" (SHA-256 of its file) and "seed"."""
 
+    def preload(self) -> None:  # noqa: B027
+        """Reads what all pictures share: to be sent to other processes with the recipe, the same for the whole run."""
+
     def mask(self, source: Path) -> MaskFile | None:
         """The mask of a picture, where it has a file of its own."""
         return None

@@ -75,6 +75,10 @@ class InpaintRecipe(TaskRecipe):
         own = {"mask": masks.alpha, "invert": masks.invert, "grow": masks.grow, "fit": masks.fit}
         return super().fingerprint() | own | {"threshold": masks.threshold}
 
+    def preload(self) -> None:
+        """See `Recipe`."""
+        self.masks.preload()
+
     def mask(self, source: Path) -> MaskFile | None:
         """See `Recipe`."""
         return self.masks.find(source)
