@@ -36,9 +36,11 @@ def located(name: str) -> Path:
     """The path of that name; for a URL of another file system, such as s3://bucket/folder, what has a path's methods.
 
     Raises:
-        RestoreError: a package is missing that the URL needs, or there is no such file system.
+        RestoreError: the name is empty, a package is missing that the URL needs, or there is no such file system.
 
     """
+    if not name:  # to Path it is the current folder
+        raise RestoreError("'': an empty name; name a file or folder (. is the current folder)")
     protocol, is_url, rest = name.partition("://")
     if not is_url:
         return Path(name)

@@ -182,6 +182,25 @@ def test_an_option_without_its_value(cli, tmp_path):
     assert "not known" not in cli.refuses(tmp_path, "train", tmp_path / "x.toml", "--steps")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["super-resolve", ""], "'INPUT'"),
+        (["super-resolve", "photo.png", ""], "'INPUT'"),
+        (["run", "inpaint", "", "--mask", "masks/mask.png"], "'INPUT'"),
+        (["inpaint", "photo.png", "--mask", ""], "'--mask'"),
+        (["inpaint", "photo.png", "--mask="], "'--mask'"),
+        (["super-resolve", "photo.png", "-o", ""], "'-o' / '--output'"),
+        (["interpolate", "", "photo.png"], "'A'"),
+        (["weights", "import", ""], "'FILE|FOLDER'"),
+        (["bench", "--task", "jpeg", "--data", ""], "'--data'"),
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(cli, tmp_path, monkeypatch, photo, mask, arguments, name):
+    monkeypatch.chdir(tmp_path)
+    assert f"Invalid value for {name}: it is empty" in cli.refuses(tmp_path, *arguments)
+
+
 def test_unknown_command_and_option_offer_close_ones(cli, tmp_path):
     assert "inpaint" in cli.refuses(tmp_path, "inpain")
     assert "--scale" in cli.refuses(tmp_path, "super-resolve", "x.png", "--scal", "4")
