@@ -19,7 +19,6 @@ from ..model import BCM
 DEFAULT = "bcm-photo"
 SMALL = "bcm-photo-small"  # trained without level maps
 PUBLISHED = "bcm-imagenet64"  # the paper's
-CHECKPOINTS = (".pt", ".pth")
 
 
 def names() -> list[str]:
@@ -71,10 +70,10 @@ def load_model(
     Raises:
         RestoreError: there is no such file, it is not a model of this package's, or the overlap does not suit it.
     """
-    path = find(name_or_path)
-    if path.suffix.lower() in CHECKPOINTS:
-        from .convert import described
+    from .convert import described, is_checkpoint
 
+    path = find(name_or_path)
+    if is_checkpoint(path):
         description, tensors = described(path)
     else:
         description, tensors = read(path)
