@@ -31,7 +31,7 @@ WORDINGS = (  # of pydantic, which typer checks values with
 
 
 class _Ordered:
-    """Parameters in the order of `PANELS`, and flags without the name of a type."""
+    """Parameters in the order of `PANELS`, and flags and arguments without the name of a type."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """What the command takes, `--help` included."""
@@ -39,6 +39,8 @@ class _Ordered:
         for param in params:
             if getattr(param, "is_flag", False):
                 param.metavar = ""
+            elif param.param_type_name == "argument":  # newer versions of typer show the type beside the name
+                param.display_type_rich = lambda ctx: ""
         return sorted(params, key=lambda param: PANELS.index(getattr(param, "rich_help_panel", None) or PANELS[0]))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
