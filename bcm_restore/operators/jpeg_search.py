@@ -16,6 +16,7 @@ from .jpeg_evidence import EVIDENCE, FINEST, NOISE, OWN_EVIDENCE, Table, all_ste
 from .jpeg_history import SAMPLINGS, chroma, clean_blocks, quality_of_parts
 
 NOISES = (NOISE, 1.2, 3.0)  # of pixels rounded, saved again in high quality, reduced to a palette
+COARSE = 5.0  # noise of pixels reduced to a palette that suits them less: looked for where nothing else is found
 MOST = 400  # blocks that tables are sought in
 SAMPLE = 2048  # rows and columns of a large picture that are looked at
 NEAR_ZERO = (0.8, 3.0, 8.0, 20.0)  # what counts as a coefficient of zero, without noise and with more and more of it
@@ -88,7 +89,9 @@ def find_history(x: Tensor, quality: int | None = None) -> History | None:
     """
     plain = quality or quality_of_parts([x])
     aligned = History((standard_tables(plain)[0],), quality=plain) if plain else None
-    found = seek(x, quality) if quality or not aligned else None
+    found = None
+    if quality or not aligned:
+        found = seek(x, quality) or seek(x, quality, [(COARSE, COARSE)])
     history = found or aligned
     return with_chroma(sample(x), history) if history else None
 
