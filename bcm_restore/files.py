@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 import contextlib
 import errno
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import url2pathname
 
-from .errors import NoRoom, RestoreError
+from .errors import DiskFull, RestoreError
 
 _WAYS_OUT = {
     errno.ENOSPC: "the disk is full; free some space or write elsewhere",
@@ -29,14 +29,14 @@ _WAYS_OUT = {
 
 
 _CHUNK = 1 << 20
-_STEM = 40  # characters of a name that its temporary file's name begins with
+_STEM = 40  # characters of a file's name that its temporary file's name keeps
 
 
 def located(name: str) -> Path:
-    """The path of that name; for a URL of another file system, such as s3://bucket/folder, what has a path's methods.
+    """The path of that name; for a URL such as s3://bucket/folder, an object with the methods of a path.
 
     Raises:
-        RestoreError: the name is empty, a package is missing that the URL needs, or there is no such file system.
+        RestoreError: the name is empty, a package that the URL needs is missing, or the file system is unknown.
 
     """
     if not name:  # to Path it is the current folder
@@ -59,22 +59,22 @@ def located(name: str) -> Path:
 
 
 def is_remote(path: str | Path) -> bool:
-    """Whether `located` gave it for a URL: there are no locks, links or permissions, and no file can be appended to."""
+    """Whether `located` returned it for a URL: no locks, links or permissions, and no appending to files."""
     return not isinstance(path, str | Path)
 
 
 def identity(path: Path) -> str:
-    """The same for all names that lead to a file."""
-    # realpath, because Path.resolve raises for links that go in circles
+    """A key that is the same for all names of a file."""
+    # realpath, because Path.resolve raises for circular links
     return str(path) if is_remote(path) else os.path.realpath(path)
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary file beside `path`, which becomes `path` when the block ends well and vanishes when it does not.
+    """Yields a temporary file beside `path`; it becomes `path` if the block succeeds and is removed if it fails.
 
-    Missing folders are made. What stood at `path` stays as it was until the new file is on the disk. For a URL the
-    temporary file is on this computer, and sent as a whole.
+    Missing folders are created. An existing file at `path` is kept until the new one is on the disk. For a URL the
+    temporary file is local, and sent as a whole.
 
     Raises:
         RestoreError: for any OSError in the block or around it: full disk, no permission, a folder of that name.
@@ -87,7 +87,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             put(path, temporary.read_bytes())
         return
     with explained(path):
-        # A link stays a link: it is the file behind it that is replaced.
+        # A link stays a link: its target is replaced.
         target = Path(os.path.realpath(path))
         _check_replaceable(target)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,10 +110,10 @@ def put(path: Any, data: bytes) -> None:
 
 @contextlib.contextmanager
 def explained(path: str | Path) -> Iterator[None]:
-    """Says in one line why the block could not write to `path`.
+    """Turns an OSError of the block into one line that says why `path` cannot be written.
 
     Raises:
-        NoRoom: for an OSError because the disk or the quota is full.
+        DiskFull: for an OSError because the disk or the quota is full.
         RestoreError: for any other OSError.
 
     """
@@ -121,14 +121,14 @@ def explained(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = _WAYS_OUT.get(error.errno or 0, f"{error.strerror or error}; write elsewhere")
-        kind = NoRoom if error.errno in (errno.ENOSPC, errno.EDQUOT) else RestoreError
+        kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else RestoreError
         raise kind(f"{path}: cannot be written: {reason}") from error
 
 
 def sweep(paths: Iterable[Path]) -> None:
     """Removes the temporary files of `atomic_path` that a killed process left beside `paths`.
 
-    Only for who knows that no other process is writing them.
+    No other process may be writing them.
     """
     names: dict[Path, set[str]] = {}
     for path in paths:
@@ -147,10 +147,10 @@ def digest(path: Path, progress: Callable[[int, int], None] | None = None) -> st
 
     Args:
         path: the file.
-        progress: called with (bytes done, bytes in all).
+        progress: called with (bytes done, total bytes).
 
     Raises:
-        RestoreError: it can't be read.
+        RestoreError: the file cannot be read.
 
     """
     done, sha256 = 0, hashlib.sha256()
@@ -168,15 +168,15 @@ def digest(path: Path, progress: Callable[[int, int], None] | None = None) -> st
 
 
 def _check_replaceable(target: Path) -> None:
-    """OSError where renaming a file to `target` would do harm (a device) or fail late (a folder)."""
+    """Raises OSError if renaming a file to `target` would do harm (a device) or fail late (a folder)."""
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder")
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-        raise OSError(errno.EINVAL, "it is no ordinary file")
+        raise OSError(errno.EINVAL, "it is not an ordinary file")
 
 
 def _fresh_file(target: Path) -> Path:
-    """A new empty file beside `target`, with the permissions of any new file, hidden and by its name no picture."""
+    """Creates an empty hidden file beside `target`, with default permissions and without a picture's suffix."""
     temporary = target.with_name(f".{target.name[:_STEM]}.{secrets.token_hex(8)}.part")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return temporary

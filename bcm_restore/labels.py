@@ -1,4 +1,4 @@
-"""The labels of class-conditional networks: indices, and the names of ImageNet's classes."""
+"""Labels of class-conditional networks: indices, and the names of ImageNet's classes."""
 
 import difflib
 import functools
@@ -7,7 +7,7 @@ import re
 from . import package_data
 from .errors import RestoreError
 
-IMAGENET = 1000  # classes: a network with as many is taken for one of ImageNet
+IMAGENET = 1000  # a network with this many classes is taken for one of ImageNet
 INDEX = r"[+-]?[0-9]{1,18}"
 
 
@@ -15,27 +15,27 @@ def label_index(label: str | int, classes: int) -> int:
     """The index of a class.
 
     Args:
-        label: an index, as a number or in digits, or one of the names of ImageNet's classes. Case does not count, nor
-            do spaces, hyphens and underscores differ.
-        classes: how many the network knows; 0: it takes no labels.
+        label: an index, as a number or in digits, or one of the names of ImageNet's classes. Case is ignored, and
+            hyphens and underscores count as spaces.
+        classes: the network's number of classes; 0: it takes no labels.
 
     Returns:
         0 to classes - 1.
 
     Raises:
-        RestoreError: the network has no such class, or the name is that of several.
+        RestoreError: the network has no such class, or several classes have that name.
     """
     text = " ".join(str(label).split())
     if classes == 0:
         raise RestoreError("the model takes no labels; leave --label out")
     if re.fullmatch(INDEX, text):
         if not 0 <= int(text) < classes:
-            raise RestoreError(f"label {text} is not there; the model's classes are 0 to {classes - 1}")
+            raise RestoreError(f"no label {text}; the model's classes are 0 to {classes - 1}")
         return int(text)
     if classes != IMAGENET:
         raise RestoreError(
-            f"label '{text}' is no index from 0 to {classes - 1}, which this model needs; "
-            "names are known of ImageNet's classes alone"
+            f"label '{text}' is not an index from 0 to {classes - 1}, which this model needs; "
+            "names are known for ImageNet's classes only"
         )
     found = _indices().get(_plain(text), ())
     if len(found) == 1:
@@ -48,10 +48,10 @@ def label_index(label: str | int, classes: int) -> int:
 
 @functools.cache
 def class_names() -> list[tuple[str, ...]]:
-    """The names of each of ImageNet's classes in the order of their index, the usual one first.
+    """The names of each of ImageNet's classes, by index, the usual name first.
 
     Raises:
-        RestoreError: the file with them can't be read.
+        RestoreError: the file with the names cannot be read.
     """
     path = package_data.folder("weights") / "imagenet-classes.txt"
     try:
@@ -63,7 +63,7 @@ def class_names() -> list[tuple[str, ...]]:
 
 @functools.cache
 def _indices() -> dict[str, tuple[int, ...]]:
-    """The classes of each name; where it is the first name of some, those alone."""
+    """The classes of each name; if it is the first name of some, only those."""
     firsts: dict[str, tuple[int, ...]] = {}
     others: dict[str, tuple[int, ...]] = {}
     for index, (first, *synonyms) in enumerate(class_names()):
@@ -74,7 +74,7 @@ def _indices() -> dict[str, tuple[int, ...]]:
 
 
 def _way_out(text: str) -> str:
-    """Names that are like this one, or else where all of them are."""
+    """Suggests similar names, or the file that lists them all."""
     spelt = {_plain(name): name for names in class_names() for name in names}
     if close := difflib.get_close_matches(_plain(text), spelt, 3):
         return f"did you mean {' or '.join(repr(spelt[name]) for name in close)}?"
@@ -82,5 +82,5 @@ def _way_out(text: str) -> str:
 
 
 def _plain(name: str) -> str:
-    """As names are compared: in lower case, with single spaces for hyphens and underscores."""
+    """The form in which names are compared: lower case, with single spaces for hyphens and underscores."""
     return " ".join(re.sub("[-_]", " ", name).lower().split())

@@ -1,7 +1,7 @@
-"""What a mask means: which pixels it marks, in whatever way it was painted.
+"""Masks: which pixels a mask marks, however it was painted.
 
-The command line, Python and the page ask this module alone, so that a mask means the same everywhere. Any pixel that
-the paint touches is marked, however faintly: under a soft edge there is damage as well.
+The command line and the Python API share this module, so that a mask means the same in both. Any pixel that the paint
+touches is marked, however faintly: under a soft edge there is damage as well.
 """
 
 import functools
@@ -15,26 +15,26 @@ import numpy as np
 
 from . import images
 from .errors import RestoreError
-from .rasters import bands
 from .ringing import CLEAR, noise_floor
+from .spans import bands
 
 LOOKS = "white strokes on black, any colour on transparent or on one flat colour, or strokes on a copy of the picture"
 
-# All levels below are of 255.
-DARK = 32  # black at most
-ALIKE = 24  # what compression leaves alike
-FEW = 0.75  # share of a mask that is of few colours
-SAMPLE = 1 << 20  # pixels that the most frequent colours are looked for in
-FLAT = 5  # pixels: side of the squares that a flat background is made of
+# All pixel values below are 8-bit.
+DARK = 32  # the largest value that counts as black
+ALIKE = 24  # the largest difference that counts as compression error
+FEW = 0.75  # the least share of a mask that a few colours make up
+SAMPLE = 1 << 20  # pixels among which the most frequent colours are counted
+FLAT = 5  # pixels: side of the squares that a flat background consists of
 
 
 @dataclass(frozen=True, eq=False)
 class Marks:
-    """What a mask marks.
+    """The pixels that a mask marks.
 
     Attributes:
         hole: (H, W) bool, True where the picture is to be filled.
-        found: what was taken for the marks, where it is not simply white; else empty.
+        found: how the marks were recognised, unless they are simply white; else empty.
     """
 
     hole: np.ndarray
@@ -49,34 +49,34 @@ def marked(
     invert: bool = False,
     threshold: int | None = None,
 ) -> Marks:
-    """What a mask marks.
+    """Finds the pixels that a mask marks.
 
-    In this order: where it differs from the picture, if it is a copy of it with strokes; what is painted, if the rest
-    is transparent; what is not black, if there is black; what is not of the one flat colour around. Transparent counts
-    as black where black and white are painted on it.
+    The first rule that applies decides. Strokes on a copy of the picture: the pixels that differ from the picture.
+    Strokes on transparent: the painted pixels. If there is black: the pixels that are not black. Else the pixels that
+    differ from the flat background. Transparent counts as black where black and white are painted on it.
 
     Args:
         pixels: the mask, (H, W) or (H, W, 3) uint8 or uint16.
         alpha: its transparency, (H, W) of the same type.
-        photo: the picture, (h, w) or (h, w, 3), if it is known; of another size, it has no say.
-        invert: mark what is not painted instead: whatever black or transparent has touched.
-        threshold: mark what is at least that light (1 to 255) instead, transparent being black.
+        photo: the picture, (h, w) or (h, w, 3), if it is known; ignored if its size differs.
+        invert: marks the unpainted pixels instead: those that black or transparency touches.
+        threshold: marks the pixels of at least this value (1 to 255) instead; transparent counts as black.
 
     Raises:
-        RestoreError: it is a picture, not a mask, or a copy of the picture with nothing painted on it; without the
-            mask's name.
+        RestoreError: it is a picture, not a mask, or a copy of the picture with nothing painted on it. The message
+            does not name the mask.
     """
     if alpha is not None and alpha.min() == alpha.max():
         if not alpha.any():
             return Marks(np.full(alpha.shape, invert))
         alpha = None
     if threshold is not None:
-        light = _levels(_light(pixels, alpha), up=False) >= threshold
+        light = _as_8bit(_light(pixels, alpha), up=False) >= threshold
         return Marks(~light if invert else light)
     pictured = alpha is None or _frequent(pixels[alpha > 0][:, None], 8)[1] < FEW
     if photo is not None and photo.shape[:2] == pixels.shape[:2] and pictured:
         visible = None if alpha is None else alpha == alpha.max()
-        strokes = _strokes_on_copy(_levels(pixels, up=False), _levels(photo, up=False), visible)
+        strokes = _strokes_on_copy(_as_8bit(pixels, up=False), _as_8bit(photo, up=False), visible)
         if strokes is not None:
             return Marks(~strokes if invert else strokes, "strokes on a copy of the picture")
     if alpha is not None and not _black_and_white(pixels[alpha > 0]):
@@ -91,10 +91,10 @@ def read(
     threshold: int | None = None,
     max_pixels: int = images.MAX_PIXELS,
 ) -> Marks:
-    """What the mask in a file marks, upright; see `marked` and `images.read`.
+    """Finds the pixels that the mask in a file marks, upright; see `marked` and `images.read`.
 
     Raises:
-        RestoreError: it can't be read, or can't be told from a picture.
+        RestoreError: the file cannot be read, or it is a picture rather than a mask.
     """
     mask = images.read(path, max_pixels=max_pixels)
     with named(path):
@@ -103,7 +103,7 @@ def read(
 
 @contextmanager
 def named(path: str | Path) -> Iterator[None]:
-    """Puts the mask's name before what is said of it."""
+    """Puts the mask's name before the message of a RestoreError."""
     try:
         yield
     except RestoreError as error:
@@ -111,14 +111,14 @@ def named(path: str | Path) -> Iterator[None]:
 
 
 def erased(alpha: np.ndarray, *, invert: bool = False, threshold: int | None = None) -> Marks:
-    """What is transparent in a picture, however little, as a soft eraser leaves it.
+    """Finds the transparent pixels of a picture, also those that a soft eraser made only slightly transparent.
 
     Args:
         alpha: (H, W) uint8 or uint16, 0 is transparent.
-        invert: mark what is opaque instead.
-        threshold: mark what is at least that transparent (1 to 255).
+        invert: marks the opaque pixels instead.
+        threshold: marks the pixels of at least this transparency (1 to 255).
     """
-    clear = _levels(np.iinfo(alpha.dtype).max - alpha, up=threshold is None)
+    clear = _as_8bit(np.iinfo(alpha.dtype).max - alpha, up=threshold is None)
     if threshold is None and clear.min() < 128:
         clear = clear - clear.min()
     hole = clear > noise_floor(clear) if threshold is None else clear >= threshold
@@ -126,7 +126,7 @@ def erased(alpha: np.ndarray, *, invert: bool = False, threshold: int | None = N
 
 
 def fitted(hole: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A hole at another size: every pixel that a marked one covers, in part or whole."""
+    """Resizes a hole: marks every pixel that a marked one covers, in part or whole."""
     for axis, (new, old) in enumerate(zip(size, hole.shape, strict=True)):
         starts = np.arange(new) * old // new
         stops = -(-np.arange(1, new + 1) * old // new)
@@ -136,7 +136,7 @@ def fitted(hole: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _strokes_on_copy(mask: np.ndarray, photo: np.ndarray, visible: np.ndarray | None) -> np.ndarray | None:
-    """Where a copy of the photo differs from it; None if it is no copy.
+    """Finds where a copy of the photo differs from it; None if it is not a copy.
 
     Args:
         mask, photo: (H, W[, 3]) uint8.
@@ -166,7 +166,7 @@ def _strokes_on_copy(mask: np.ndarray, photo: np.ndarray, visible: np.ndarray | 
 
 
 def _reproduced(difference: np.ndarray, outline: np.ndarray) -> bool:
-    """Whether the photo is there: most of it, and of what stands out from its most frequent colour as well.
+    """Whether most of the photo is reproduced, also of the pixels that stand out from its most frequent colour.
 
     The latter, because a black mask agrees with most of a dark photo.
     """
@@ -181,7 +181,7 @@ def _reproduced(difference: np.ndarray, outline: np.ndarray) -> bool:
 
 
 def _differing(difference: np.ndarray) -> np.ndarray:
-    """Where two pictures differ by more than the compression of one of them."""
+    """Finds where two pictures differ by more than compression errors."""
     if _flat(difference == 0) >= 0.2:
         return difference > 0
     noise = 4 * int(np.median(difference[difference <= max(int(difference.max()) // 2, 1)])) + 4
@@ -194,14 +194,14 @@ def _differing(difference: np.ndarray) -> np.ndarray:
 
 
 def _two_tone(pixels: np.ndarray, dark: int) -> float:
-    """The share of black, which is that dark at least, and of white."""
-    light = _levels(_sample(pixels), up=False)
+    """The share of black pixels (values up to `dark`) and white pixels."""
+    light = _as_8bit(_sample(pixels), up=False)
     return float(np.mean((light.max(1) <= dark) | (light.min(1) >= 255 - dark)))
 
 
 def _black_and_white(painted: np.ndarray) -> bool:
-    """Whether what is painted on transparent, (N[, 3]), is itself black with white on it."""
-    light = _levels(painted[:, None], up=False)
+    """Whether the paint on transparent, (N[, 3]), is itself black with white on it."""
+    light = _as_8bit(painted[:, None], up=False)
     if _two_tone(light, DARK) < FEW:
         return False
     return bool(np.mean(light <= DARK) >= 0.05 and np.mean(light >= 255 - DARK) >= 0.001)
@@ -211,16 +211,16 @@ def _on_transparent(pixels: np.ndarray, alpha: np.ndarray, invert: bool) -> Mark
     """Strokes of any colour on transparent."""
     colours, share = _frequent(pixels[alpha > 0][:, None], 8)
     if np.mean(alpha > 0) > 0.5 and share < FEW:
-        raise RestoreError(f"can't tell its marks: most of it shows a picture; a mask is {LOOKS}")
+        raise RestoreError(f"cannot find its marks: most of it shows a picture; a mask is {LOOKS}")
     opaque = np.iinfo(alpha.dtype).max
-    paint = _levels(opaque - alpha if invert else alpha, up=True)
+    paint = _as_8bit(opaque - alpha if invert else alpha, up=True)
     paint = paint - paint.min()
     light = len(colours) and np.mean(colours[0]) * 2 > opaque
-    return Marks(paint > noise_floor(paint), "" if light else "what is painted on transparent")
+    return Marks(paint > noise_floor(paint), "" if light else "strokes on transparent")
 
 
 def _on_flat(pixels: np.ndarray, invert: bool) -> Marks:
-    """Strokes on black, or on whatever colour is around them."""
+    """Strokes on black, or on another flat colour."""
     full = int(np.iinfo(pixels.dtype).max)
     colours, _ = _frequent(pixels, 8)
     grey = pixels.ndim == 2 or _is_grey(pixels)
@@ -233,7 +233,7 @@ def _on_flat(pixels: np.ndarray, invert: bool) -> Marks:
     if grey and invert and black is not None:
         white = _lightest(pixels)
         distance = white - np.minimum(_colours(pixels).max(2), white)
-    paint = _levels(distance, up=True)
+    paint = _as_8bit(distance, up=True)
     hole = paint > noise_floor(paint)
     if not grey or black is None:
         return Marks(~hole if invert else hole, "strokes on a flat background" if hole.any() else "")
@@ -250,52 +250,52 @@ def _check_flat(pixels: np.ndarray, distance: np.ndarray, colours: np.ndarray) -
         colours: the most frequent ones.
 
     Raises:
-        RestoreError: says what a mask looks like.
+        RestoreError: the message describes a valid mask.
     """
     ground = distance == 0
     if max(_flat(ground), _flat(_distances(pixels, colours[0]) == 0)) >= 0.2:
         return
-    # of black and white nothing may be flat where they are spread finely, and compressed
-    close = 3 * DARK // 2 if ground.mean() > 0.05 and _levels(distance, up=True).max() > 255 - DARK else 0
+    # fine black and white, compressed, may have no flat areas
+    close = 3 * DARK // 2 if ground.mean() > 0.05 and _as_8bit(distance, up=True).max() > 255 - DARK else 0
     few = np.zeros(distance.shape, bool)
     for colour in colours[:2] if close else colours:
-        few |= _levels(_distances(pixels, colour), up=True) <= close
+        few |= _as_8bit(_distances(pixels, colour), up=True) <= close
     if few.mean() < FEW:
         raise RestoreError(
-            f"can't tell its marks: many colours and no flat background; a mask is {LOOKS}; "
-            "or say from which level on it is marked, with --mask-threshold, or in Python mask > level"
+            f"cannot find its marks: many colours and no flat background; a mask is {LOOKS}; "
+            "or give the least value of its marks: --mask-threshold VALUE, or in Python mask > value"
         )
 
 
 def _flat(same: np.ndarray) -> float:
-    """The share of pixels in the middle of squares that are the same all over."""
+    """The share of pixels in the middle of uniform squares."""
     return float(cv2.erode(same.astype(np.uint8), np.ones((FLAT, FLAT), np.uint8)).mean())
 
 
 def _black(pixels: np.ndarray, ground: np.ndarray, grey: bool) -> np.ndarray | None:
-    """The colour that passes for black; None if there is none, or so little that it is painted on another."""
-    level = int(_levels(ground, up=False).max())
-    share = 0.0 if grey and not CLEAR <= level <= 255 - DARK else 0.25
+    """The colour that counts as black; None if there is none, or so little that it is paint on another colour."""
+    value = int(_as_8bit(ground, up=False).max())
+    share = 0.0 if grey and not CLEAR <= value <= 255 - DARK else 0.25
     sample = _sample(pixels)
     for limit in (0, DARK):
-        dark = sample[_levels(sample, up=True).max(1) <= limit]
+        dark = sample[_as_8bit(sample, up=True).max(1) <= limit]
         if len(dark) >= max(share * len(sample), 1):
             return _frequent(dark[:, None], 1)[0][0]
     return None
 
 
 def _lightest(pixels: np.ndarray) -> np.unsignedinteger:
-    """The value of what is white in a mask: its largest that is frequent, as ringing overshoots."""
+    """The value of white in a mask: its largest frequent value, because ringing overshoots."""
     values, counts = np.unique(_sample(pixels).max(1), return_counts=True)
     return values[counts >= 0.25 * counts[values > values.max() // 2].max()].max()
 
 
 def _is_grey(pixels: np.ndarray) -> bool:
-    return bool(np.mean(np.ptp(_levels(_sample(pixels), up=False), axis=1) > DARK) < 0.001)
+    return bool(np.mean(np.ptp(_as_8bit(_sample(pixels), up=False), axis=1) > DARK) < 0.001)
 
 
 def _frequent(pixels: np.ndarray, count: int) -> tuple[np.ndarray, float]:
-    """The most frequent colours, (count or fewer, 1 or 3), and the share that they make up."""
+    """The most frequent colours, (count or fewer, 1 or 3), and their share of the pixels."""
     sample = _sample(pixels)
     if not len(sample):
         return sample, 0.0
@@ -306,14 +306,14 @@ def _frequent(pixels: np.ndarray, count: int) -> tuple[np.ndarray, float]:
 
 
 def _sample(pixels: np.ndarray) -> np.ndarray:
-    """The pixels of every so many rows, (N, 1 or 3)."""
+    """The pixels of evenly chosen rows, (N, 1 or 3)."""
     colours = _colours(pixels)
     step = -(-pixels.shape[0] * pixels.shape[1] // SAMPLE)
     return colours[::step].reshape(-1, colours.shape[2])
 
 
 def _light(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """Luminance over black, of the type of the pixels; any light is at least 1."""
+    """Luminance over black, in the pixels' type; 0 only where it is exactly zero."""
     full = int(np.iinfo(pixels.dtype).max)
     light = np.empty(pixels.shape[:2], pixels.dtype)
     for rows in bands(pixels.shape[:2]):
@@ -328,7 +328,7 @@ def _light(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
 
 
 def _distances(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """How far each pixel is from a colour, (H, W)."""
+    """The distance of each pixel from a colour, (H, W)."""
     out = np.empty(pixels.shape[:2], pixels.dtype)
     for rows in bands(pixels.shape[:2]):
         out[rows] = _distance(_colours(pixels[rows]), colour)
@@ -336,7 +336,7 @@ def _distances(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The largest difference in a channel."""
+    """The largest difference in any channel."""
     difference = np.abs(a.astype(np.int32) - b)
     return functools.reduce(np.maximum, np.moveaxis(difference, -1, 0))
 
@@ -346,8 +346,8 @@ def _colours(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _levels(values: np.ndarray, *, up: bool) -> np.ndarray:
-    """uint8 of uint8 or uint16 values, rounded down, or up so that no value but 0 becomes 0."""
+def _as_8bit(values: np.ndarray, *, up: bool) -> np.ndarray:
+    """Converts uint8 or uint16 values to uint8, rounded down, or up so that only 0 becomes 0."""
     if values.dtype == np.uint8:
         return values
     return ((values.astype(np.uint32) + 255 * up) >> 8).clip(max=255).astype(np.uint8)

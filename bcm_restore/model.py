@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .errors import RestoreError, RestoreWarning
 from .labels import label_index
+from .networks.base import Network
+from .preconditioning import input_scale, mean_scales, traverse_scales
 
 Level = float | Tensor  # one level for the batch, or a (B,) tensor of levels
 Label = int | str  # of a class: its index, or an ImageNet name
@@ -26,7 +28,7 @@ class BCM:
     """f(x, t, u) = c_skip x + c_out F(c_in x, t, u) and the posterior mean, with every evaluation of F counted.
 
     Args:
-        network: F(c_in x, t, u, maps), usually behind a `Canvas`; one with `classes` takes labels (B,) after the maps.
+        network: F(c_in x, t, u, maps), usually one for any image size (`networks.for_any_size`).
         name: what default schemes are looked up under.
         sigma_min, sigma_max: the ends of the ODE.
         sigma_data: standard deviation of the images that the network was trained on.
@@ -43,7 +45,7 @@ class BCM:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         *,
         name: str = "unnamed",
         sigma_min: float = 0.002,
@@ -57,7 +59,7 @@ class BCM:
         self.name = name
         self.sigma_min, self.sigma_max, self.sigma_data = sigma_min, sigma_max, sigma_data
         self.diagonal, self.level_maps = diagonal, level_maps
-        self.classes: int = getattr(network, "classes", 0)
+        self.classes = network.classes
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         self.network = network.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
@@ -92,10 +94,7 @@ class BCM:
             (B, 3, H, W) at level u; known pixels are x's own.
         """
         t, u = self._per_image(t, x), self._per_image(u, x)
-        variance = t**2 + self.sigma_data**2
-        c_skip = (t * u + self.sigma_data**2) / variance
-        c_out = self.sigma_data * (t - u) * variance.rsqrt()
-        return self._evaluate(x, t, u, c_skip, c_out, known, labels)
+        return self._evaluate(x, t, u, *traverse_scales(t, u, self.sigma_data), known, labels)
 
     def mean(self, x: Tensor, t: Level, known: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         """The posterior mean E[x_0 | x_t = x], of least squared error, from the diagonal F(., t, t); 1 NFE.
@@ -107,15 +106,11 @@ class BCM:
         """
         self.require_diagonal()
         t = self._per_image(t, x)
-        variance = t**2 + self.sigma_data**2
-        c_skip = self.sigma_data**2 / variance
-        c_out = t * self.sigma_data * variance.rsqrt()
-        return self._evaluate(x, t, t, c_skip, c_out, known, labels)
+        return self._evaluate(x, t, t, *mean_scales(t, self.sigma_data), known, labels)
 
     def at_once(self, height: int, width: int) -> int:
         """How many images of that size the network evaluates together; 1 where that is no faster than one by one."""
-        most = getattr(self.network, "at_once", None)
-        return most(height, width, self.device) if most else 1
+        return self.network.at_once(height, width, self.device)
 
     def denoise(self, x: Tensor, t: Level) -> Tensor:
         """A clean image from x at level t in one evaluation."""
@@ -159,7 +154,7 @@ class BCM:
         """c_skip x + c_out F(c_in x, t, u), with known pixels at sigma_min throughout."""
         if known is not None:
             self.require_level_maps()
-        c_in = (t**2 + self.sigma_data**2).rsqrt()
+        c_in = input_scale(t, self.sigma_data)
         maps = None
         if known is not None:
             known = known.to(x.device)

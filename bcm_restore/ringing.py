@@ -1,22 +1,22 @@
-"""Ringing around the strokes of a mask that was compressed: how far up it reaches, found from the mask itself."""
+"""Ringing around the strokes of a compressed mask: its largest value, estimated from the mask itself."""
 
 import cv2
 import numpy as np
 
-# All levels are of 255.
-CLEAR = 64  # paint that stands out from its background by less has no ringing to tell from it
-FAINT = 32  # ringing reaches less in a good part of its specks
-REACH = 16  # pixels: ringing is no further from an edge, with halved chroma
+# All pixel values are 8-bit.
+CLEAR = 64  # fainter paint cannot be told from ringing
+FAINT = 32  # many specks of ringing peak below this
+REACH = 16  # pixels: the largest distance of ringing from an edge, with halved chroma
 FLOORS = (0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112)
-RARE = 0.1  # share of specks in what is above the floor; measured: more rims are worth more than fewer specks
-SHARP = 0.25  # pixels of a rim for each of the outline: with fewer, edges are not smoothed, and the rim is ringing
+RARE = 0.1  # share of specks above the floor; measured: more rims are worth more than fewer specks
+SHARP = 0.25  # rim pixels per outline pixel: with fewer, edges are not smoothed, and the rim is ringing
 
 
 def noise_floor(paint: np.ndarray) -> int:
-    """The level that ringing reaches around strokes: JPEG's, WebP's or AVIF's; 0 in a mask without.
+    """Estimates the largest value of ringing around strokes, from JPEG, WebP or AVIF; 0 if there is no ringing.
 
-    The rim of a stroke, soft or sharp, hangs together with its stroke. Ringing comes in specks that do not: the floor
-    is the lowest level above which hardly any are left.
+    The rim of a stroke, soft or sharp, is connected to its stroke. Ringing comes in specks that are not: the floor is
+    the lowest value above which hardly any specks are left.
 
     Args:
         paint: (H, W) uint8, how far each pixel is from the background.
@@ -28,7 +28,7 @@ def noise_floor(paint: np.ndarray) -> int:
     if not any(_ringing(_specks(paint, floor, strong, near)[1]) for floor in FLOORS[:3]):
         return 0
     lowest = top // 2
-    for floor in sorted((level for level in FLOORS if level < lowest), reverse=True):
+    for floor in sorted((value for value in FLOORS if value < lowest), reverse=True):
         area, _ = _specks(paint, floor, strong, near)
         if area > RARE * np.count_nonzero((paint > floor) & ~strong):
             break
@@ -39,7 +39,7 @@ def noise_floor(paint: np.ndarray) -> int:
 
 
 def _specks(paint: np.ndarray, floor: int, strong: np.ndarray, near: np.ndarray) -> tuple[int, np.ndarray]:
-    """The parts of what is above a floor that are near strokes and hang together with none: area and peaks (N,)."""
+    """Finds the specks above a floor that are near strokes but connected to none: total area and peaks (N,)."""
     count, labels = cv2.connectedComponents((paint > floor).astype(np.uint8), connectivity=4)
     alone = np.ones(count, bool)
     alone[0] = False
@@ -52,7 +52,7 @@ def _specks(paint: np.ndarray, floor: int, strong: np.ndarray, near: np.ndarray)
 
 
 def _ringing(peaks: np.ndarray) -> bool:
-    """Whether specks are of many heights, and a good part of them faint: dabs of a brush near a stroke are not."""
+    """Whether the specks have many heights and many of them are faint, unlike dabs of a brush near a stroke."""
     if not len(peaks):
         return False
     return bool(peaks.max() <= 4 or (len(np.unique(peaks)) > 2 and np.mean(peaks <= FAINT) >= 0.3))

@@ -1,7 +1,8 @@
 """Generation, inversion and reconstruction by the published schedules (arXiv 2403.18035), or by any scheme.
 
-A schedule is a scheme: generation adds noise of sigma_max to nothing and comes down; inversion adds a little noise to
-an image, as the map is inaccurate near zero noise, and goes up. Images are (B, 3, H, W) in [-1, 1].
+A schedule is a scheme: generation starts from noise of level sigma_max and denoises it; inversion first adds a little
+noise to an image, because the map is inaccurate near level zero, and then raises the level. Images are (B, 3, H, W) in
+[-1, 1].
 """
 
 import difflib
@@ -28,23 +29,23 @@ INVERSION = {
     "inversion-1": "noise 0.07, to 80",
     "inversion-2": "noise 0.07, to 15, to 80",
 }
-# Inversion in one or two evaluations, and back in one: by NFE of the round trip.
+# Inversion in one or two evaluations, then denoising in one: by NFE of the round trip.
 RECONSTRUCTION = {
     2: "noise 0.07, to 80, to 0",
     3: "noise 0.07, to 15, to 80, to 0",
 }
 
-SIZE = 64  # height and width of what is generated, where the network has none of its own
+SIZE = 64  # height and width of generated images, unless the network has its own size
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What came back from noise.
+    """Images after inversion and denoising.
 
     Attributes:
         image: (B, 3, H, W) in [-1, 1].
         mse: (B,) mean squared error of each image's pixels, in units where black is 0 and white is 1, as published.
-        scheme: what was run.
+        scheme: the scheme that was run.
     """
 
     image: Tensor
@@ -62,26 +63,26 @@ def generate(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Tensor:
-    """New images out of noise, in one batch.
+    """Generates images from noise, in one batch.
 
     Args:
         model: a loaded model.
-        n: how many images.
+        n: number of images.
         schedule: a name in `GENERATION`, or a scheme that begins by adding noise.
-        size: height and width; None: those of the images that the network was trained on, or 64x64.
+        size: height and width; None: the size of the images that the network was trained on, or 64x64.
         label: class of all images, or of each; see `BCM.labels`.
-        seed: image i is made of the noise of seed + i, so that generate(n, seed) and generate(m, seed + n) are
-            generate(n + m, seed).
-        progress: called with (evaluations done, evaluations in all) after each one.
+        seed: image i starts from the noise of seed + i, so that generate(n, seed) and generate(m, seed + n) together
+            equal generate(n + m, seed).
+        progress: called with (evaluations done, total evaluations) after each evaluation.
 
     Returns:
         (n, 3, H, W) in [-1, 1], on the model's device.
 
     Raises:
-        RestoreError: see `generation`, or there is no such class.
+        RestoreError: the schedule is invalid (see `generation`), or there is no such class.
     """
     scheme = generation(schedule)
-    height, width = size or (getattr(model.network, "size", SIZE),) * 2
+    height, width = size or (model.network.size or SIZE,) * 2
     nothing = torch.zeros(n, 3, height, width, device=model.device)
     return _run(scheme, model, nothing, range(seed, seed + n), model.labels(label), progress).clamp_(-1, 1)
 
@@ -95,21 +96,21 @@ def invert(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Tensor:
-    """The noise that the ODE turns into images.
+    """Finds the noise that the ODE maps to the images.
 
     Args:
         model: a loaded model.
         x: (B, 3, H, W) in [-1, 1].
         schedule: a name in `INVERSION`, or a scheme.
         label: class of all images, or of each; see `BCM.labels`.
-        seed: of the little noise that inversion begins with, the same for each image.
-        progress: called with (evaluations done, evaluations in all) after each one.
+        seed: of the small noise that is added first, the same for each image.
+        progress: called with (evaluations done, total evaluations) after each evaluation.
 
     Returns:
-        (B, 3, H, W) at the schedule's last level: for the published ones 80 times standard Gaussian noise, about.
+        (B, 3, H, W) at the schedule's last level: for the published ones about 80 times standard Gaussian noise.
 
     Raises:
-        RestoreError: the schedule is not known, or there is no such class.
+        RestoreError: the schedule is unknown, or there is no such class.
     """
     return _run(_parse(schedule, INVERSION), model, x.to(model.device), [seed] * len(x), model.labels(label), progress)
 
@@ -123,7 +124,7 @@ def reconstruct(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Reconstruction:
-    """Images to noise and back.
+    """Inverts images to noise and denoises them again.
 
     Args:
         model: a loaded model.
@@ -132,7 +133,7 @@ def reconstruct(
         label, seed, progress: see `invert`.
 
     Raises:
-        RestoreError: see `round_trip`, or there is no such class.
+        RestoreError: the schedule is invalid (see `round_trip`), or there is no such class.
     """
     scheme = round_trip(schedule)
     x = x.to(model.device)
@@ -141,19 +142,19 @@ def reconstruct(
 
 
 def generation(schedule: str | Scheme) -> Scheme:
-    """The scheme of a name in `GENERATION`, or one of your own that makes images out of nothing.
+    """The scheme of that name in `GENERATION`, or a custom scheme that generates images from noise.
 
     Raises:
         RestoreError: it is neither.
     """
     scheme = _clean(_parse(schedule, GENERATION))
     if scheme.moves[0].word != "noise":
-        raise RestoreError(f'schedule "{scheme}" has nothing to start from; begin it with "noise 80"')
+        raise RestoreError(f'schedule "{scheme}" does not start from noise; begin it with "noise 80"')
     return scheme
 
 
 def round_trip(schedule: int | str | Scheme) -> Scheme:
-    """The scheme of an NFE in `RECONSTRUCTION`, or one of your own that leads from an image to an image.
+    """The scheme of that NFE in `RECONSTRUCTION`, or a custom scheme from images to images.
 
     Raises:
         RestoreError: it is neither.
@@ -173,10 +174,10 @@ def _clean(scheme: Scheme) -> Scheme:
 
 
 def _parse(schedule: str | Scheme, known: dict[str, str]) -> Scheme:
-    """The schedule of that name, or the scheme, which measures nothing.
+    """The schedule of that name, or a scheme without data consistency.
 
     Raises:
-        RestoreError: it is neither, or asks for measurements.
+        RestoreError: it is neither, or it needs measurements.
     """
     if isinstance(schedule, Scheme):
         scheme = schedule
@@ -187,13 +188,13 @@ def _parse(schedule: str | Scheme, known: dict[str, str]) -> Scheme:
         scheme = schemes.parse(known.get(schedule, schedule))
     for move in scheme.moves:
         if move.word == "fit" or move.hole:
-            raise RestoreError(f"schedule \"{scheme}\": '{move}' needs measurements, and there are none here")
+            raise RestoreError(f"schedule \"{scheme}\": '{move}' needs measurements, and a schedule has none")
     return scheme
 
 
 def _run(
     scheme: Scheme, model: BCM, x: Tensor, seeds: Sequence[int], labels: Tensor | None, progress: Progress | None
 ) -> Tensor:
-    """The scheme on x (B, 3, H, W) at level zero, with nothing known."""
+    """Runs the scheme on x (B, 3, H, W) at level zero, without known pixels."""
     nothing = Mask(torch.zeros(1, 1, *x.shape[2:], dtype=torch.bool, device=x.device))
     return schemes.run(scheme, model, x, nothing, x, Noise(seeds), labels=labels, progress=progress)

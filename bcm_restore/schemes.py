@@ -1,18 +1,18 @@
-"""Schemes: a restoration written down as a short list of moves, e.g. "noise 0.07, to 80, to 0, fit".
+"""Schemes: a restoration written as a short list of moves, e.g. "noise 0.07, to 80, to 0, fit".
 
 The state is an image estimate x at a level t. The moves:
 
-    level s          all of x counts as being at level s: what is wrong with it is taken for noise (0 NFE)
-    noise s [hole]   adds fresh Gaussian noise until the level is s; `hole`: only where pixels are unknown, the rest
-                     stays clean until a `level` (networks with level maps) (0 NFE)
-    renoise s eta    noise until the level is s: eta of it fresh, less sqrt(1 - eta^2) of what the last evaluation
-                     removed: x goes on in the direction that it went (CM4IR, arXiv 2412.20596) (0 NFE)
+    level s          sets the level of all of x to s: its errors are treated as noise of that level (0 NFE)
+    noise s [hole]   adds fresh Gaussian noise until the level is s; `hole`: only to unknown pixels, the known ones
+                     stay clean until a `level` (networks with level maps) (0 NFE)
+    renoise s eta    adds noise until the level is s: eta of it fresh, less sqrt(1 - eta^2) of what the last evaluation
+                     removed, so that x continues in the same direction (CM4IR, arXiv 2412.20596) (0 NFE)
     to u             follows the ODE to level u, forwards or backwards; `to 0` stops at sigma_min (1 NFE)
-    mean             goes to level zero by the posterior mean (1 NFE)
-    fit              data consistency: what was measured replaces what was guessed (0 NFE)
+    mean             replaces x by its posterior mean, at level zero (1 NFE)
+    fit              data consistency: projects x onto the measurements (0 NFE)
 
-A level is a number, or a number of times the level t0 that the task gives its first estimate: "1.1t0", or
-"t0" for once.
+A level is a number, or a multiple of the level t0 that the task assigns to its first estimate: "1.1t0"; "t0" means
+"1t0".
 """
 
 import difflib
@@ -28,14 +28,14 @@ from .errors import RestoreError
 from .model import BCM, Noise
 from .operators import Operator, as_operator
 
-Progress = Callable[[int, int], None]  # called with (evaluations done, evaluations in all) after each evaluation
+Progress = Callable[[int, int], None]  # called with (evaluations done, total evaluations) after each evaluation
 
 WORDS = ("level", "noise", "renoise", "to", "mean", "fit")
 
 
 @dataclass(frozen=True)
 class Level:
-    """A noise level: a number, or a number of times the level t0 of the first estimate."""
+    """A noise level: a number, or a multiple of the level t0 of the first estimate."""
 
     value: float
     relative: bool = False
@@ -50,7 +50,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Move:
-    """One move: its word, the level it goes to (None: `mean` and `fit` have none) and what else stands after it."""
+    """One move: its word, its level (None for `mean` and `fit`) and its other arguments."""
 
     word: str
     level: Level | None = None
@@ -83,21 +83,21 @@ class Scheme:
 
     @property
     def nfe(self) -> int:
-        """Network evaluations that running it takes."""
+        """The number of network evaluations."""
         return sum(move.nfe for move in self.moves)
 
     @property
     def ends_clean(self) -> bool:
-        """Whether the last level is zero, so that what comes out is a picture."""
+        """Whether the last level is zero, so that the result is free of noise."""
         last = next((move for move in reversed(self.moves) if move.word != "fit"), None)
         return last is not None and (last.level is None or last.level.value == 0)
 
 
 def parse(text: str) -> Scheme:
-    """Reads a scheme.
+    """Parses a scheme.
 
     Raises:
-        RestoreError: with the position (characters, from 1) of what makes no sense.
+        RestoreError: it is invalid; the message gives the position (characters, from 1).
     """
     moves: list[Move] = []
     for match in re.finditer(r"[^,]+|(?<=,)(?=\s*(?:,|$))|^$", text):
@@ -111,7 +111,7 @@ def parse(text: str) -> Scheme:
 
 
 class _MoveError(Exception):
-    """What is wrong with a move, without saying where it stands."""
+    """An error in a move, without its position."""
 
 
 def _parse_move(words: list[str]) -> Move:
@@ -135,7 +135,7 @@ def _parse_move(words: list[str]) -> Move:
     if word == "renoise":
         eta = _parse_number(arguments[1])
         if eta > 1:
-            raise _MoveError(f"the fresh part of 'renoise' lies between 0 and 1, not at {eta:g}")
+            raise _MoveError(f"the fresh part of 'renoise' is between 0 and 1, not {eta:g}")
         return Move(word, level, eta=eta)
     return Move(word, level, hole=hole)
 
@@ -156,10 +156,10 @@ def _parse_number(text: str) -> float:
 
 
 def _check(moves: list[Move], t0: float | None = None) -> None:
-    """Refuses the last move where it can't follow those before it, as far as is known without t0.
+    """Refuses the last move if it cannot follow those before it, as far as is known without t0.
 
     Raises:
-        _MoveError: with the reason.
+        _MoveError: says why.
     """
     *before, move = moves
     now = _reached(before)
@@ -173,17 +173,15 @@ def _check(moves: list[Move], t0: float | None = None) -> None:
     if move.nfe and compare(now, Level(0.0)) == 0 and (move.level is None or move.level.value == 0):
         raise _MoveError(f"'{move}' has nothing to do at level 0; put 'noise LEVEL' or 'level LEVEL' before it")
     if move.word == "to" and change == 0:
-        raise _MoveError(f"'{move}' stays where it is, at level {now}")
+        raise _MoveError(f"'{move}' does nothing: the level is already {now}")
     if move.word in ("noise", "renoise") and change is not None and change < 0:
-        raise _MoveError(f"'{move}' can't go down from level {now}; noise only adds up, use 'to {move.level}'")
+        raise _MoveError(f"'{move}' cannot lower the level from {now}; noise only adds up, use 'to {move.level}'")
     if move.word == "renoise":
         last = max((n for n, m in enumerate(before) if m.nfe), default=None)
         if last is None:
-            raise _MoveError("'renoise' is made of the noise that an evaluation removed; there is none before it")
+            raise _MoveError("'renoise' uses the noise that an evaluation removed, but no evaluation comes before it")
         if (compare(_reached(before[: last + 1]), _reached(before[:last])) or 0.0) > 0:
-            raise _MoveError(
-                f"'renoise' is made of the noise that an evaluation removed; '{before[last]}' removed none"
-            )
+            raise _MoveError(f"'renoise' uses the noise that an evaluation removed, but '{before[last]}' removed none")
 
 
 def _without_t0(moves: Sequence[Move]) -> str | None:
@@ -207,25 +205,25 @@ def _reached(moves: list[Move]) -> Level:
 
 @dataclass
 class State:
-    """What the moves work on: estimate x (B, 3, H, W) at a level, and what later moves need to remember."""
+    """The state that moves change: the estimate x (B, 3, H, W), its level, and what later moves need."""
 
     x: Tensor
     level: float
     known: Tensor | None = None  # (B, 1, H, W), pixels that are clean while the rest is at `level`
-    removed: Tensor | None = None  # the standard noise that the last evaluation took out
-    remember: bool = False  # whether a later move will ask for it
+    removed: Tensor | None = None  # the standard noise that the last evaluation removed
+    remember: bool = False  # whether a later move needs `removed`
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What stays the same from move to move: see `run`."""
+    """The arguments of `run` that all moves share."""
 
     model: BCM
     operator: Operator
     y: object
-    noise: Callable[[Tensor], Tensor]  # what `Noise` is
+    noise: Callable[[Tensor], Tensor]  # a `Noise`
     t0: float = 0.0
-    labels: Tensor | None = None  # (B,) or (1,), the classes of the images
+    labels: Tensor | None = None  # (B,) or (1,), classes of the images
 
 
 def run(
@@ -240,15 +238,15 @@ def run(
     labels: Tensor | None = None,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Runs the moves, one after the other.
+    """Runs a scheme.
 
     Args:
-        scheme: what to do.
-        model: the network; its `nfe` grows by `scheme.nfe`.
-        x: (B, 3, H, W), the first estimate, in [-1, 1] and noise.
-        operator, y: the degradation (deepinv's physics are taken as well) and what was measured, for `fit`.
+        scheme: the moves.
+        model: the model; its `nfe` grows by `scheme.nfe`.
+        x: (B, 3, H, W), the first estimate, in [-1, 1] plus noise.
+        operator, y: the degradation operator (or deepinv physics) and the measurements, for `fit`.
         noise: one generator per image.
-        t0: level of the first estimate: how wrong it is, as the standard deviation of noise; 0: nothing is assumed.
+        t0: level of the first estimate: its error, as the standard deviation of noise; 0: nothing is assumed.
         labels: classes of the images, from `BCM.labels`.
         progress: called after each evaluation.
 
@@ -256,7 +254,7 @@ def run(
         (B, 3, H, W).
 
     Raises:
-        RestoreError: a move can't be made at its place with this t0, or the model or the operator lacks what it needs.
+        RestoreError: a move is impossible at its place with this t0, or the model or the operator does not support it.
     """
     check(scheme, model, t0)
     state = State(x, t0)
@@ -267,12 +265,12 @@ def run(
 def advance(
     states: Sequence[State], scheme: Scheme, settings: Sequence[Setting], progress: Progress | None = None
 ) -> None:
-    """Takes states through the moves in step: `run` without its checks, for schemes that are run in parts.
+    """Runs a scheme on several states together: `run` without its checks, for schemes that are run in parts.
 
     Args:
-        states: of one height and width; the network evaluates them all at once.
-        scheme: what to do.
-        settings: of each state, with one model and with labels for all of them or for none.
+        states: all of one height and width; the network evaluates them as one batch.
+        scheme: the moves.
+        settings: one per state, with the same model, and with labels for all or for none.
         progress: called after each evaluation.
     """
     done, evaluations = 0, scheme.nfe
@@ -286,7 +284,7 @@ def advance(
 
 
 def step(states: Sequence[State], move: Move, settings: Sequence[Setting]) -> None:
-    """One move of `advance`."""
+    """Runs one move on all states."""
     if move.nfe:
         _evaluate(states, move, settings)
         return
@@ -295,10 +293,10 @@ def step(states: Sequence[State], move: Move, settings: Sequence[Setting]) -> No
 
 
 def check(scheme: Scheme, model: BCM, t0: float = 0.0) -> None:
-    """Refuses what can't be run, before anything is.
+    """Refuses a scheme that cannot be run, before any evaluation.
 
     Raises:
-        RestoreError: names the move.
+        RestoreError: the message names the move.
     """
     for n, move in enumerate(scheme.moves, 1):
         try:
@@ -326,7 +324,7 @@ def _noise(state: State, move: Move, setting: Setting) -> None:
     if move.hole:
         known = getattr(setting.operator, "known", None)
         if known is None:
-            raise RestoreError(f"'{move}' needs a task with known pixels, as inpaint is; write it without 'hole'")
+            raise RestoreError(f"'{move}' needs a task with known pixels, such as inpaint; write it without 'hole'")
         state.known = known.to(n.device)
     if state.known is not None:
         n.masked_fill_(state.known, 0.0)
@@ -345,7 +343,7 @@ def _renoise(state: State, move: Move, setting: Setting) -> None:
 
 
 def _evaluate(states: Sequence[State], move: Move, settings: Sequence[Setting]) -> None:
-    """`to` and `mean`: all states in one evaluation."""
+    """Runs `to` or `mean`: all states in one evaluation."""
     model, counts = settings[0].model, [len(state.x) for state in states]
     x = _joined([state.x for state in states])
     known = _joined([state.known.expand(len(state.x), -1, -1, -1) for state in states if state.known is not None])
@@ -360,19 +358,19 @@ def _evaluate(states: Sequence[State], move: Move, settings: Sequence[Setting]) 
     assert x is not None
     t, ends = per_image([state.level for state in states]), [_target(move, setting) for setting in settings]
     if move.word == "mean":
-        landed = model.mean(x, t, known, labels)
+        result = model.mean(x, t, known, labels)
     else:
-        landed = model.traverse(x, t, per_image(ends), known, labels)
-    for state, own, end in zip(states, landed.split(counts), ends, strict=True):
-        _land(state, own, end)
+        result = model.traverse(x, t, per_image(ends), known, labels)
+    for state, own, end in zip(states, result.split(counts), ends, strict=True):
+        _set(state, own, end)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor | None:
-    """One batch; None of none."""
+    """The parts as one batch; None if there are none."""
     return torch.cat(list(parts)) if len(parts) > 1 else next(iter(parts), None)
 
 
-def _land(state: State, x: Tensor, level: float) -> None:
+def _set(state: State, x: Tensor, level: float) -> None:
     if state.remember and state.level > level:
         state.removed = (state.x - x) / math.sqrt(state.level**2 - level**2)
     state.x, state.level = x, level
@@ -383,7 +381,7 @@ def _fit(state: State, move: Move, setting: Setting) -> None:
 
 
 def _target(move: Move, setting: Setting) -> float:
-    """The level that a move goes to: zero for `mean`."""
+    """The level after a move: zero for `mean`."""
     return move.level.at(setting.t0) if move.level else 0.0
 
 

@@ -3,4 +3,4 @@
 import threading
 
 STREAMS = threading.RLock()
-"""Held by whoever prints, and by whoever silences the streams for a while: what is printed meanwhile would be lost."""
+"""Held while printing, and while the streams are silenced: output printed in between would be lost."""

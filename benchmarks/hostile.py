@@ -1,4 +1,4 @@
-"""Files that mean harm: small valid ones of every format and mode, what damages them, and traps built by hand."""
+"""Test files: small valid ones of every format and mode, random damage to them, and hand-made malicious ones."""
 
 import functools
 import io
@@ -23,7 +23,7 @@ Seed = tuple[str, bytes]  # a name with its suffix, and the file
 
 def saved(image: Image.Image, name: str, **settings: Any) -> bytes:
     file = io.BytesIO()
-    # Pillow leaves traces of a JPEG in the image that it wrote
+    # Pillow changes the image object when it writes a JPEG
     more = [frame.copy() for frame in settings.pop("append_images", [])]
     image.copy().save(file, name, append_images=more, **settings)
     return file.getvalue()
@@ -42,7 +42,7 @@ def seeds() -> list[Seed]:
     exif[0x0112], exif[0x010F] = 6, "Maker"
     exif.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    profile = profile[:24] + bytes(12) + profile[36:]  # without the time of its making
+    profile = profile[:24] + bytes(12) + profile[36:]  # without its creation time
     described = {"exif": exif.tobytes(), "icc_profile": profile, "dpi": (72, 72)}
     many = {"save_all": True, "append_images": frames[1:]}
     found = {
@@ -100,7 +100,7 @@ def seeds() -> list[Seed]:
 
 
 def timeless(avif: bytes) -> bytes:
-    """Without the time of its making."""
+    """Removes the creation times."""
     return re.sub(rb"(?s)((?:mvhd|tkhd|mdhd)\x01.{3}).{16}", lambda found: found[1] + bytes(16), avif)
 
 
@@ -135,7 +135,7 @@ def header(width: int, height: int, depth: int = 8, colour: int = 2, interlace: 
 
 
 def interlaced(grey: np.ndarray) -> bytes:
-    """Adam7, which nothing here writes."""
+    """A PNG with Adam7 interlacing, which neither Pillow nor OpenCV writes."""
     passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
     rows = [b"\0" + row.tobytes() for y, x, down, across in passes for row in grey[y::down, x::across]]
     parts = [header(grey.shape[1], grey.shape[0], 8, 0, 1), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b"")]
@@ -143,10 +143,10 @@ def interlaced(grey: np.ndarray) -> bytes:
 
 
 def zeros(count: int) -> bytes:
-    """So many zeros, deflated, without ever holding them."""
+    """Deflates `count` zeros without holding them in memory."""
     packer = zlib.compressobj(9, wbits=-15)
     blocks, rest = divmod(count, 1 << 20)
-    # behind a full flush, a block stands for itself and can be repeated
+    # after a full flush, a block is independent and can be repeated
     block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
     end = packer.compress(bytes(rest)) + packer.flush()
     adler = (count % 65521) << 16 | 1
@@ -154,7 +154,7 @@ def zeros(count: int) -> bytes:
 
 
 def flat_png(width: int, height: int, depth: int, colour: int) -> bytes:
-    """A true and complete picture of zeros."""
+    """A valid picture of zeros."""
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     palette = [(b"PLTE", bytes(6))] if colour == 3 else []
     rows = height * (1 + -(-width * depth * channels // 8))
@@ -165,7 +165,7 @@ def flat_png(width: int, height: int, depth: int, colour: int) -> bytes:
 
 
 def damaged(name: str, content: bytes, other: bytes, rng: random.Random) -> bytes:
-    """The file with one to three kinds of damage; `other` is a file of the same format."""
+    """Applies one to three kinds of damage; `other` is a file of the same format."""
     ways: list[Callable[[bytes], bytes]] = [
         lambda b: b[: rng.randrange(1, len(b))],
         lambda b: _flipped(b, rng, len(b)),
@@ -194,7 +194,7 @@ def _flipped(content: bytes, rng: random.Random, reach: int) -> bytes:
 
 
 def _edge(content: bytes, rng: random.Random, reach: int) -> bytes:
-    """A number somewhere becomes one where overflows live."""
+    """Replaces a random number by one that provokes overflows."""
     out = bytearray(content)
     form = rng.choice(("<H", ">H", "<I", ">I"))
     size = struct.calcsize(form)
@@ -205,7 +205,7 @@ def _edge(content: bytes, rng: random.Random, reach: int) -> bytes:
 
 
 def _bad_chunks(content: bytes, rng: random.Random) -> bytes:
-    """Chunks dropped, doubled, moved, damaged, with sums that are right again."""
+    """Drops, doubles, moves or damages chunks; checksums stay valid."""
     parts = chunks(content)
     if not parts:
         return content
@@ -226,7 +226,7 @@ def _bad_chunks(content: bytes, rng: random.Random) -> bytes:
 
 
 def _bad_segments(content: bytes, rng: random.Random) -> bytes:
-    """Segments dropped, doubled, moved or damaged; frames that declare other sizes and samplings."""
+    """Drops, doubles, moves or damages segments, or changes the size or sampling in the frame."""
     starts = [match.start() for match in re.finditer(rb"\xff[\xc0-\xcf\xda-\xdf\xe0-\xef\xfe]", content)]
     if len(starts) < 2:
         return content
@@ -254,7 +254,7 @@ def _bad_segments(content: bytes, rng: random.Random) -> bytes:
 
 
 def _bad_directory(content: bytes, rng: random.Random) -> bytes:
-    """An entry of the first directory with another count, type or value, or a directory that leads nowhere."""
+    """Changes the count, type or value of an entry of the first directory, or breaks the directory's link."""
     order = "<" if content[:2] == b"II" else ">"
     try:
         (directory,) = struct.unpack_from(order + "I", content, 4)
@@ -287,7 +287,7 @@ def directory(*entries: tuple[int, int, int, int], following: int = 0) -> bytes:
 
 
 def strip_tiff(width: int, height: int, body: bytes, compression: int, *more: tuple[int, int, int, int]) -> bytes:
-    """Grey, 8 bit, all in one strip."""
+    """An 8-bit grey TIFF in one strip."""
     tags = {256: width, 257: height, 258: 8, 259: compression, 262: 1, 273: 0, 277: 1, 278: height, 279: len(body)}
     entries = {tag: (tag, 4, 1, value) for tag, value in tags.items()} | {entry[0]: entry for entry in more}
     start = len(directory(*entries.values()))
@@ -297,13 +297,13 @@ def strip_tiff(width: int, height: int, body: bytes, compression: int, *more: tu
 
 
 def _samples(count: int, bits: int) -> list[tuple[int, int, int, int]]:
-    """The entries of a TIFF in RGB, or RGBA: its reader repeats one depth for all channels."""
+    """The entries of an RGB or RGBA TIFF: readers apply one bit depth to all channels."""
     more = [(338, 3, 1, 2)] if count == 4 else []
     return [(258, 3, 1, bits), (262, 3, 1, 2), (277, 3, 1, count), *more]
 
 
 def jpeg_of(width: int, height: int, scans: int) -> bytes:
-    """A progressive grey picture of empty scans: each takes as long as the picture is large."""
+    """A progressive grey picture with empty scans: the time of each is in proportion to the pixels."""
     table = b"\xff\xdb\0\x43\0" + b"\1" * 64
     codes = b"".join(b"\xff\xc4\0\x14" + bytes([kind, 1, *([0] * 15), 0]) for kind in (0x00, 0x10))
     frame = b"\xff\xc2\0\x0b\x08" + struct.pack(">HH", height, width) + b"\1\1\x11\0"
@@ -313,7 +313,7 @@ def jpeg_of(width: int, height: int, scans: int) -> bytes:
 
 
 def traps() -> Iterator[Seed]:
-    """What seeded chance would hardly find; none takes long to read."""
+    """Yields malicious files that random damage would hardly produce; all are quick to read."""
     valid = dict(seeds())
     parts = chunks(valid["rgb.png"])
     text = (b"tEXt", b"Comment\0" + b"x" * 100)
@@ -340,7 +340,7 @@ def traps() -> Iterator[Seed]:
     yield "fill.jpg", valid["rgb.jpg"][:2] + b"\xff" * 5_000_000 + valid["rgb.jpg"][2:]
     yield "wide.jpg", saved(Image.new("RGB", (65_500, 1)), "JPEG")
     yield "wide.tif", strip_tiff(65_535, 1, bytes(65_535), 1)
-    yield "giant_raw.tif", strip_tiff(19_990, 10_000, bytes(100), 1)
+    yield "large_raw.tif", strip_tiff(19_990, 10_000, bytes(100), 1)
     for compression in (5, 8, 7, 32773, 4, 50000, 34925):
         yield f"declared_{compression}.tif", strip_tiff(19_990, 10_000, zeros(1 << 20), compression)
     tile = [(322, 4, 1, 2**20), (323, 4, 1, 2**20), (324, 4, 1, 8), (325, 4, 1, 100)]
@@ -377,36 +377,36 @@ def traps() -> Iterator[Seed]:
         )
 
 
-def giants() -> Iterator[Seed]:
-    """Flat pictures as large as each kind is read by default, in small files; and the heavier kinds too large."""
+def large() -> Iterator[Seed]:
+    """Yields flat pictures of the largest size that is read by default, in small files, and larger ones."""
     valid = dict(seeds())
     gif, webp, avif = bytearray(valid["palette.gif"]), bytearray(valid["animated.webp"]), bytearray(valid["rgb.avif"])
     ispe = avif.index(b"ispe") + 8
     once, heavier, twice = 14_140, 11_540, 9_990  # just below 200, 133 and 100 megapixels
     for depth, colour in ((1, 0), (8, 0), (8, 2), (8, 3), (8, 4), (8, 6), (16, 0)):
-        yield f"giant_{depth}_{colour}.png", flat_png(once, once, depth, colour)
+        yield f"large_{depth}_{colour}.png", flat_png(once, once, depth, colour)
     for mode in ("L", "RGB", "CMYK"):
-        yield f"giant_{mode}.jpg", saved(Image.new(mode, (once, once)), "JPEG", subsampling="4:4:4")
-    yield "giant_scans.jpg", jpeg_of(once, once, 60)
-    yield "giant_grey.tif", strip_tiff(once, once, zeros(once**2), 8)
-    yield "giant_rgba.tif", strip_tiff(once, once, zeros(4 * once**2), 8, *_samples(4, 8))
+        yield f"large_{mode}.jpg", saved(Image.new(mode, (once, once)), "JPEG", subsampling="4:4:4")
+    yield "large_scans.jpg", jpeg_of(once, once, 60)
+    yield "large_grey.tif", strip_tiff(once, once, zeros(once**2), 8)
+    yield "large_rgba.tif", strip_tiff(once, once, zeros(4 * once**2), 8, *_samples(4, 8))
     inks = (258, 3, 1, 8), (262, 3, 1, 5), (277, 3, 1, 4)
-    yield "giant_cmyk.tif", strip_tiff(once, once, zeros(4 * once**2), 8, *inks)
-    yield "giant_float.tif", strip_tiff(once, once, zeros(4 * once**2), 8, (258, 4, 1, 32), (339, 4, 1, 3))
+    yield "large_cmyk.tif", strip_tiff(once, once, zeros(4 * once**2), 8, *inks)
+    yield "large_float.tif", strip_tiff(once, once, zeros(4 * once**2), 8, (258, 4, 1, 32), (339, 4, 1, 3))
     struct.pack_into("<HH", gif, 6, once, once)
-    yield "giant.gif", bytes(gif)
+    yield "large.gif", bytes(gif)
     for side in (heavier, once):
-        yield f"giant_{side}_16_2.png", flat_png(side, side, 16, 2)
-        yield f"giant_{side}_16_2.tif", strip_tiff(side, side, zeros(6 * side**2), 8, *_samples(3, 16))
+        yield f"large_{side}_16_2.png", flat_png(side, side, 16, 2)
+        yield f"large_{side}_16_2.tif", strip_tiff(side, side, zeros(6 * side**2), 8, *_samples(3, 16))
         for mode in ("L", "RGB", "CMYK"):
             flat = Image.new(mode, (side, side))
-            yield f"giant_{side}_{mode}.jpg", saved(flat, "JPEG", subsampling="4:4:4", progressive=True)
+            yield f"large_{side}_{mode}.jpg", saved(flat, "JPEG", subsampling="4:4:4", progressive=True)
         struct.pack_into(">II", avif, ispe, side, side)
-        yield f"giant_{side}.avif", bytes(avif)
+        yield f"large_{side}.avif", bytes(avif)
     for side in (twice, once):
-        yield f"giant_{side}_16_4.png", flat_png(side, side, 16, 4)
-        yield f"giant_{side}_16_6.png", flat_png(side, side, 16, 6)
-        yield f"giant_{side}_16_6.tif", strip_tiff(side, side, zeros(8 * side**2), 8, *_samples(4, 16))
+        yield f"large_{side}_16_4.png", flat_png(side, side, 16, 4)
+        yield f"large_{side}_16_6.png", flat_png(side, side, 16, 6)
+        yield f"large_{side}_16_6.tif", strip_tiff(side, side, zeros(8 * side**2), 8, *_samples(4, 16))
         webp[24:30] = struct.pack("<I", side - 1)[:3] * 2
-        yield f"giant_{side}_canvas.webp", bytes(webp)
-        yield f"giant_{side}.webp", saved(Image.new("RGB", (side, side)), "WEBP", lossless=True, method=0)
+        yield f"large_{side}_canvas.webp", bytes(webp)
+        yield f"large_{side}.webp", saved(Image.new("RGB", (side, side)), "WEBP", lossless=True, method=0)

@@ -1,9 +1,9 @@
-"""What a round trip through the noise keeps of a picture, by scheme: the table of benchmarks/interpolation.md.
+"""The PSNR of pictures after inversion and denoising, by scheme: the table of benchmarks/interpolation.md.
 
     python benchmarks/interpolation.py [SCHEME ...]
 
-The four pictures inside scikit-image, 256x256 centre crops, all inverted with the same small noise. Mean PSNR of the
-picture after the scheme, without what `interpolate` adds back.
+Four pictures of scikit-image, 256x256 centre crops, all inverted with the same small noise. Mean PSNR of the results of
+the scheme, without the residual that `interpolate` adds back.
 """
 
 import sys

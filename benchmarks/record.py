@@ -1,7 +1,7 @@
 """Runs the benches of benchmarks/recorded/, records their results there, and writes their tables: benchmarks/bench.md.
 
-python benchmarks/record.py NAME ... --data FOLDER     runs some, on the pictures inside scikit-image unless given
-python benchmarks/record.py                            only writes the tables anew
+python benchmarks/record.py NAME ... --data FOLDER     runs these benches; without --data, on scikit-image's pictures
+python benchmarks/record.py                            only rewrites the tables
 """
 
 import argparse
@@ -45,7 +45,7 @@ def tables() -> str:
 
 
 def table(name: str, results: dict[str, Any]) -> str:
-    """Contestants by cases, and where BCM is not the best."""
+    """A table of contestants by case, and the columns where BCM is not the best."""
     data, columns = results["data"], columns_of(results)
     best = {title: better(values, key=values.__getitem__) for title, (values, better) in columns.items()}
     lines = [
@@ -64,7 +64,7 @@ def table(name: str, results: dict[str, Any]) -> str:
 
 
 def columns_of(results: dict[str, Any]) -> dict[str, tuple[dict[str, float], Any]]:
-    """Values by contestant and max or min: both metrics of an interpolation, else one metric of each case."""
+    """Values by contestant, and max or min: both metrics for interpolation, else one metric per case."""
     metrics, cases = results["metrics"], results["cases"]
     if results["task"] == "interpolate":
         chosen = [(cases[0], metric, metrics[metric]["title"]) for metric in metrics]

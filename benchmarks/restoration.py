@@ -1,11 +1,11 @@
-"""PSNR of every task at every default NFE, beside the classical baselines: the tables of benchmarks/restoration.md.
+"""PSNR of every task at every default NFE, compared with classical baselines: the tables of benchmarks/restoration.md.
 
     python benchmarks/restoration.py FOLDER ...        folders of clean pictures
-    python benchmarks/restoration.py                   the pictures inside scikit-image
+    python benchmarks/restoration.py                   scikit-image's pictures
 
-Pictures are taken whole, cut to sides that are multiples of 24. Degradations are seeded by the picture's place in its
-folder. Differences in dB are means over pictures. `fill` is the first estimate of inpainting, without any network, and
-`biharmonic` is scikit-image's `inpaint_biharmonic`, left out where most of a picture is missing: it takes minutes.
+Whole pictures are used, cropped to multiples of 24. Degradations are seeded by the picture's index in its folder.
+Differences in dB are means over pictures. `fill` is the first estimate of inpainting, without a network, and
+`biharmonic` is scikit-image's `inpaint_biharmonic`, skipped if most of a picture is missing: it takes minutes.
 """
 
 import argparse
@@ -24,19 +24,19 @@ from PIL import Image
 
 from bcm_restore import images, tasks
 from bcm_restore.bench.contestants.classical import biharmonic
+from bcm_restore.fill import smooth_fill
 from bcm_restore.metrics import psnr
 from bcm_restore.model import BCM
-from bcm_restore.simulation.degradations import Degradation, Example, compressed, holes, shrunk
+from bcm_restore.simulation.degradations import Degradation, Example, compressed, downscaled, masked
 from bcm_restore.simulation.masks import MakeMask, boxes, random_80, text
-from bcm_restore.tasks.fill import smooth_fill
 
-Baselines = Callable[[Example], dict[str, np.ndarray]]  # restored without any model, by method
-Runs = dict[str, dict[str, Any]]  # method to options of `Task.restore`
+Baselines = Callable[[Example], dict[str, np.ndarray]]  # results without a model, by method
+Runs = dict[str, dict[str, Any]]  # options of `Task.restore`, by method
 
 
 @dataclass(frozen=True)
 class Case:
-    """A row: the task, its damage, and what the gains are over: the best of some of the baselines."""
+    """A row: the task, its degradation, and the baselines; gains are relative to the best of `over`."""
 
     task: str
     degrade: Degradation
@@ -73,7 +73,7 @@ def bicubic(example: Example) -> dict[str, np.ndarray]:
 
 
 def inpaint(make_mask: MakeMask) -> Case:
-    return Case("inpaint", holes(make_mask), filled, ("Telea", "Navier-Stokes"))
+    return Case("inpaint", masked(make_mask), filled, ("Telea", "Navier-Stokes"))
 
 
 CASES: dict[str, Case] = {
@@ -81,12 +81,12 @@ CASES: dict[str, Case] = {
     "inpaint, 32x32 boxes": inpaint(boxes),
     "inpaint, 80 % random": inpaint(random_80),
     **{f"JPEG quality {q}": Case("jpeg", compressed(q), decoded, ("decoded",)) for q in (5, 10, 20, 40, 80)},
-    **{f"super-resolution x{s}": Case("super-resolve", shrunk(s), bicubic, ("bicubic",)) for s in (2, 3, 4, 8)},
+    **{f"super-resolution x{s}": Case("super-resolve", downscaled(s), bicubic, ("bicubic",)) for s in (2, 3, 4, 8)},
 }
 
 
 def pictures(folder: Path | None) -> Iterator[np.ndarray]:
-    """Clean RGB pictures, cut to multiples of 24."""
+    """Clean RGB pictures, cropped to multiples of 24."""
     if folder is None:
         from skimage import data
 
@@ -101,10 +101,10 @@ def pictures(folder: Path | None) -> Iterator[np.ndarray]:
 
 
 def measure(clean: list[np.ndarray], nfes: list[int], chosen: list[str], model: BCM) -> list[str]:
-    """The lines of one folder's table."""
+    """The lines of the table for a set of pictures."""
     runs: Runs = {f"NFE {n}": {"nfe": n} for n in nfes}
     columns = list(runs)
-    aside = ("fill", "biharmonic")  # of inpainting, beside the baselines that gains are over
+    aside = ("fill", "biharmonic")  # further columns for inpainting
     lines = [f"| {' | '.join(['case', 'baseline, dB', *aside, *columns])} |", "| --- " * (len(columns) + 4) + "|"]
     for name in chosen:
         case = CASES[name]

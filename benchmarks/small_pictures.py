@@ -1,9 +1,9 @@
-"""Super-resolution of small pictures as people have them, beside Pillow's bicubic: benchmarks/small_pictures.md.
+"""Super-resolution of realistic small pictures, compared with Pillow's bicubic: benchmarks/small_pictures.md.
 
     python benchmarks/small_pictures.py [--model NAME|FILE] [--scale S ...] [--nfe N] FOLDER ...
 
-Centre crops (256x256, smaller where the picture is) are made small, by Pillow's bicubic unless the row says otherwise,
-and get what the row says; what they become is compared with the crops. Differences in dB are means over pictures.
+Centre crops (256x256, or smaller if the picture is) are downscaled by Pillow's bicubic, or degraded as the row states;
+the results are compared with the crops. Differences in dB are means over pictures.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from bcm_restore.metrics import psnr
 
 SIDE = 256
 
-Small = tuple[np.ndarray, dict[str, Any]]  # the picture and what the task is given besides
-Damage = Callable[[Image.Image, tuple[int, int], int], Small]  # of a clean picture, the small size and its number
+Small = tuple[np.ndarray, dict[str, Any]]  # the picture and the task's other inputs
+Damage = Callable[[Image.Image, tuple[int, int], int], Small]  # of a clean picture, the small size, its index
 
 
 def crops(folder: Path) -> Iterator[Image.Image]:

@@ -1,10 +1,10 @@
-"""What waiting threads cost: a command by itself, and beside other work, by how OpenMP's threads wait.
+"""The cost of waiting threads: a command's duration, alone and beside other load, by OpenMP's wait policy.
 
     python benchmarks/threads.py [--rounds 5] [--picture FILE] [--nfe 4]
 
-Threads that have done their part of a loop wait for the others. By default they spin, which takes a core from whatever
-else is at work, and from the very thread that they wait for; with `OMP_WAIT_POLICY=PASSIVE`, which the command sets,
-they sleep. The other work is a busy process for each core. The ways take turns; seconds are the least of all rounds.
+Threads that finish their part of a loop wait for the others. By default they spin, which takes a core from other
+processes, and from the very thread that they wait for; with `OMP_WAIT_POLICY=PASSIVE`, which the command sets, they
+sleep. The other load is one busy process per core. The policies alternate; seconds are the minimum over all rounds.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 COMMAND = ["-m", "bcm_restore"]
-WITHOUT = ["-c", "from bcm_restore.cli import app; app()"]  # the environment stays as it is
+WITHOUT = ["-c", "from bcm_restore.cli import app; app()"]  # does not set the wait policy
 WAYS = {
     "spinning (OpenMP's default)": (WITHOUT, []),
     "sleeping (the command's)": (COMMAND, []),
@@ -29,7 +29,7 @@ WAYS = {
 
 @contextlib.contextmanager
 def busy(count: int) -> Iterator[None]:
-    """So many processes that do nothing but calculate."""
+    """Runs `count` processes that only use CPU time."""
     others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
@@ -40,7 +40,7 @@ def busy(count: int) -> Iterator[None]:
 
 
 def seconds(picture: Path, nfe: int, start_with: list[str], options: list[str]) -> float:
-    """Of restoring, as the command itself reports it: without the start of Python."""
+    """The seconds of restoring, from the command's report: without Python's start-up."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, *start_with, "jpeg-restore", str(picture), "-o", f"{folder}/out.png", "--json"]

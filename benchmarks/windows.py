@@ -1,12 +1,12 @@
-"""Blended windows of AdmUNet: how visible their borders are by overlap, and what a batch of windows costs.
+"""Blended windows of AdmUNet: the visibility of their borders by overlap, and the cost of a batch of windows.
 
     python benchmarks/windows.py seams
     python benchmarks/windows.py batches
 
-The seams are those of random networks on crops of a photograph: the mean step between neighbouring pixels across the
-borders of windows, and in the middle between two windows, over the mean step elsewhere. The outer quarter of a window
-along the picture's rim is left out, which padding roughens with windows or without. The batches are the published
-network's with random weights, each in a process of its own.
+`seams` runs random networks on crops of a photograph: the mean step between neighbouring pixels across the borders of
+windows, and in the middle of the overlap of two windows, relative to the mean step elsewhere. The outer quarter of a
+window along the picture's border is excluded, because padding roughens it with or without windows. `batches` runs the
+published network with random weights, each batch size in a separate process.
 """
 
 import argparse
@@ -20,9 +20,9 @@ from pathlib import Path
 import skimage.data
 import torch
 
-from bcm_restore.canvas import Windows, _starts
 from bcm_restore.model import BCM
-from bcm_restore.networks import AdmUNet
+from bcm_restore.networks import AdmUNet, WindowedNetwork
+from bcm_restore.networks.windowed import _starts
 
 SIZE = 64
 RIM = SIZE // 4
@@ -31,7 +31,7 @@ PLACES = ((20, 20), (20, 180), (40, 100))  # of the crops
 
 
 def network(seed: int) -> AdmUNet:
-    """A small one with random weights and an output of a standard deviation of about 1."""
+    """A small network with random weights and outputs of a standard deviation of about 1."""
     torch.manual_seed(seed)
     net = AdmUNet(32, (1, 2, 2), blocks=1, attention=(1, 2), classes=0, head_channels=32)
     for parameter in net.parameters():
@@ -42,8 +42,8 @@ def network(seed: int) -> AdmUNet:
 
 
 def contrasts(overlap: int, t: float, u: float, seeds: int) -> tuple[float, float]:
-    """Steps at the borders of windows and in the middles of what two share, over those elsewhere."""
-    side = 4 * SIZE - 3 * overlap - (overlap > 0)  # one less: borders on even and on odd columns
+    """The steps at window borders and in the middles of overlaps, relative to those elsewhere."""
+    side = 4 * SIZE - 3 * overlap - (overlap > 0)  # one less, so that borders are on even and on odd columns
     photo = torch.from_numpy(skimage.data.chelsea()).permute(2, 0, 1) / 127.5 - 1
     crops = torch.stack([photo[:, y : y + side, x : x + side] for y, x in PLACES])
     starts = _starts(side, SIZE, overlap)
@@ -52,7 +52,9 @@ def contrasts(overlap: int, t: float, u: float, seeds: int) -> tuple[float, floa
     elsewhere = sorted(set(range(RIM, side - RIM - 1)) - {*borders, *middles})
     steps = torch.zeros(side - 1)
     for seed in range(seeds):
-        moved = BCM(Windows(network(seed), overlap), device="cpu").traverse(crops + t * torch.randn(crops.shape), t, u)
+        moved = BCM(WindowedNetwork(network(seed), overlap), device="cpu").traverse(
+            crops + t * torch.randn(crops.shape), t, u
+        )
         for picture in (moved, moved.mT):
             steps += picture.diff(dim=3).abs().mean((0, 1, 2))
     border, middle, rest = (steps[places].mean().item() for places in (borders, middles, elsewhere))
@@ -67,14 +69,14 @@ def seams(overlaps: list[int], seeds: int) -> None:
 
 
 def peak() -> float:
-    """MiB that this process has had at most."""
+    """The peak memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
 
 
 def batch(windows: int) -> None:
-    """Prints a row for this many windows at once."""
+    """Prints the row for a batch of `windows` windows."""
     net = AdmUNet().eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    for parameter in net.parameters():  # what starts at zero would be taken for easy
+    for parameter in net.parameters():  # zeros could be faster
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.02)
     x = torch.randn(windows, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
@@ -92,7 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["seams", "batches"])
     parser.add_argument("--overlaps", type=int, nargs="+", default=[0, 4, 8, 16, 24, 32])
-    parser.add_argument("--seeds", type=int, default=3, help="random networks to take the mean of")
+    parser.add_argument("--seeds", type=int, default=3, help="number of random networks to average over")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()

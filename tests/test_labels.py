@@ -29,7 +29,7 @@ def refused(label, classes=1000):
     return str(caught.value)
 
 
-def test_the_classes_in_their_order():
+def test_class_names():
     assert len(class_names()) == 1000
     assert {index: class_names()[index][0] for index in KNOWN} == KNOWN
     assert class_names()[0] == ("tench", "Tinca tinca")
@@ -37,13 +37,13 @@ def test_the_classes_in_their_order():
     assert all(name == name.strip() != "" and name.isascii() for names in class_names() for name in names)
 
 
-def test_they_are_torchvisions():
+def test_names_equal_torchvisions():
     pytest.importorskip("torchvision")
     from torchvision.models._meta import _IMAGENET_CATEGORIES
 
     ours = [names[0] for names in class_names()]
     other = [index for index in range(1000) if ours[index] != _IMAGENET_CATEGORIES[index]]
-    # there, what has a name twice was given another
+    # torchvision renamed one of each pair of equal names
     assert other == [134, 639]
     assert [_IMAGENET_CATEGORIES[index] for index in other] == ["crane bird", "maillot tank suit"]
 
@@ -54,7 +54,7 @@ def test_indices(classes, data):
     assert label_index(index, classes) == label_index(f" {index} ", classes) == index
     outside = data.draw(st.integers(max_value=-1) | st.integers(min_value=classes))
     if abs(outside) < 10**18:
-        expected = f"label {outside} is not there; the model's classes are 0 to {classes - 1}"
+        expected = f"no label {outside}; the model's classes are 0 to {classes - 1}"
         assert refused(outside, classes) == refused(str(outside), classes) == expected
 
 
@@ -87,7 +87,7 @@ def test_names_of_several_classes():
     assert re.match(r"label 'panda' could be 387 \(lesser panda, .*\) or 388 \(giant panda, ", refused("panda"))
 
 
-def test_names_of_none():
+def test_unknown_names():
     assert re.fullmatch(
         r"label 'goldne retriver' is not one of ImageNet's classes; did you mean 'golden retriever' or .*\?",
         refused("goldne retriver"),
@@ -100,11 +100,11 @@ def test_names_of_none():
     assert "'2.0'" in refused(2.0)
 
 
-def test_names_where_they_are_not_known():
+def test_names_without_imagenet():
     for classes in (1, 10, 999, 1001):
         assert refused("tench", classes) == (
-            f"label 'tench' is no index from 0 to {classes - 1}, which this model needs; "
-            "names are known of ImageNet's classes alone"
+            f"label 'tench' is not an index from 0 to {classes - 1}, which this model needs; "
+            "names are known for ImageNet's classes only"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a mask means, however it was painted and saved."""
+"""The marks of masks, however they were painted and saved."""
 
 import io
 
@@ -35,7 +35,7 @@ def strokes(softness=0.0):
 
 
 def painted(ground, colour, paint):
-    """(H, W, 3) uint8: a colour laid over another, or over a picture."""
+    """Paints a colour over another, or over a picture, (H, W, 3) uint8."""
     return np.rint(ground * (1 - paint[..., None]) + np.array(colour) * paint[..., None]).astype(np.uint8)
 
 
@@ -54,7 +54,7 @@ def hole_of(pixels, alpha=None, **options):
 
 @pytest.mark.parametrize("softness", [0, 1, 3])
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-def test_whatever_the_paint_touches_is_marked(softness, depth):
+def test_all_touched_pixels_are_marked(softness, depth):
     grey = np.rint(strokes(softness) * np.iinfo(depth).max).astype(depth)
     for pixels in (grey, np.dstack([grey] * 3)):
         found = masks.marked(pixels)
@@ -69,17 +69,17 @@ def test_whatever_the_paint_touches_is_marked(softness, depth):
 
 @given(arrays(bool, (16, 16)), st.sampled_from([1, 2, 255]), st.sampled_from([np.uint8, np.uint16]))
 @settings(deadline=None, max_examples=40)
-def test_two_values_are_two_values(hole, level, depth):
-    pixels = (hole * level).astype(depth)
+def test_masks_of_two_values(hole, value, depth):
+    pixels = (hole * value).astype(depth)
     assert np.array_equal(hole_of(pixels), hole)
     assert np.array_equal(hole_of(pixels, invert=True), ~hole if hole.any() else np.ones_like(hole))
 
 
-@pytest.mark.parametrize(("level", "depth"), [(1, np.uint8), (1, np.uint16), (100, np.uint8)])
-def test_what_was_found_is_said_of_a_dark_mask(level, depth):
-    found = masks.marked((box() * level).astype(depth))
+@pytest.mark.parametrize(("value", "depth"), [(1, np.uint8), (1, np.uint16), (100, np.uint8)])
+def test_dark_masks_are_reported(value, depth):
+    found = masks.marked((box() * value).astype(depth))
     assert np.array_equal(found.hole, box())
-    assert found.found == f"largest value {level} of {np.iinfo(depth).max}"
+    assert found.found == f"largest value {value} of {np.iinfo(depth).max}"
 
 
 def test_one_colour_marks_nothing_or_all():
@@ -91,11 +91,11 @@ def test_one_colour_marks_nothing_or_all():
 
 def test_threshold():
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
-    for level in (1, 100, 255):
-        assert np.array_equal(hole_of(ramp, threshold=level), ramp >= level)
-        assert np.array_equal(hole_of(np.dstack([ramp] * 3), threshold=level), ramp >= level)
-        assert np.array_equal(hole_of(ramp, threshold=level, invert=True), ramp < level)
-        assert np.array_equal(hole_of(np.full_like(ramp, 255), ramp, threshold=level), ramp >= level)
+    for value in (1, 100, 255):
+        assert np.array_equal(hole_of(ramp, threshold=value), ramp >= value)
+        assert np.array_equal(hole_of(np.dstack([ramp] * 3), threshold=value), ramp >= value)
+        assert np.array_equal(hole_of(ramp, threshold=value, invert=True), ramp < value)
+        assert np.array_equal(hole_of(np.full_like(ramp, 255), ramp, threshold=value), ramp >= value)
     deep = np.array([[0, 32767, 32768, 65535]], np.uint16)
     assert np.array_equal(hole_of(deep, threshold=128), [[False, False, True, True]])
 
@@ -104,7 +104,7 @@ def test_threshold():
 
 
 @pytest.mark.parametrize("quality", [10, 30, 50, 75, 90, 95, 99])
-def test_ringing_is_no_hole(quality):
+def test_ringing_is_not_marked(quality):
     hard = (strokes() > 0.5).astype(np.uint8) * 255
     for sharp in (box().astype(np.uint8) * 255, hard):
         for pixels in (sharp, np.dstack([sharp] * 3)):
@@ -125,7 +125,7 @@ def test_rims_of_compressed_masks_are_marked(format):
     assert hole[~near].mean() < 0.02
 
 
-def test_faint_dabs_beside_a_stroke_are_no_ringing():
+def test_faint_dabs_beside_a_stroke_are_marked():
     pixels = box().astype(np.uint8) * 255
     pixels[30:33, 60:63] = 20
     pixels[85:87, 70:80] = 60
@@ -208,7 +208,7 @@ def test_strokes_on_a_compressed_copy(quality):
 
 
 @pytest.mark.parametrize("name", ["page", "dark", "holes", "lines"])
-def test_a_black_and_white_mask_is_no_copy(name):
+def test_black_and_white_masks_are_not_copies(name):
     """However much black or white it shares with the picture."""
     hole = box()
     photo = {
@@ -223,7 +223,7 @@ def test_a_black_and_white_mask_is_no_copy(name):
     assert np.array_equal(hole_of(np.full((128, 128, 3), 255, np.uint8), white, photo=photo), hole)
 
 
-def test_the_picture_itself_is_no_mask():
+def test_the_picture_itself_is_refused():
     with pytest.raises(RestoreError, match="is the picture itself"):
         masks.marked(PHOTO, photo=PHOTO)
     alpha = np.where(box(), 0, 255).astype(np.uint8)
@@ -232,7 +232,7 @@ def test_the_picture_itself_is_no_mask():
 
 
 @pytest.mark.parametrize("name", ["camera", "coffee", "chelsea", "rocket", "moon", "brick"])
-def test_another_picture_is_no_mask(name):
+def test_other_pictures_are_refused(name):
     other = getattr(skimage.data, name)()
     for pixels in (other, other[..., 1] if other.ndim == 3 else np.dstack([other] * 3)):
         with pytest.raises(RestoreError, match="a mask is white strokes on black"):
@@ -256,7 +256,7 @@ def test_soft_erasers():
 
 @given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))), st.integers(1, 20), st.integers(1, 20))
 @settings(deadline=None, max_examples=60)
-def test_fitted_masks_lose_no_mark(hole, height, width):
+def test_fitted_masks_keep_all_marks(hole, height, width):
     out = masks.fitted(hole, (height, width))
     expected = np.zeros((height, width), bool)
     for y in range(height):
@@ -283,7 +283,7 @@ def test_files_of_masks(tmp_path):
     expected[:, -1] = True
     assert np.array_equal(masks.read(tmp_path / "b.png").hole, expected)
     Image.fromarray(PHOTO).save(tmp_path / "c.png")
-    with pytest.raises(RestoreError, match=r"c\.png: can't tell its marks"):
+    with pytest.raises(RestoreError, match=r"c\.png: cannot find its marks"):
         masks.read(tmp_path / "c.png")
     with pytest.raises(RestoreError, match=r"d\.png: no such file"):
         masks.read(tmp_path / "d.png")

@@ -8,11 +8,12 @@ from torch import nn
 from bcm_restore import model as model_module
 from bcm_restore.errors import RestoreError, RestoreWarning
 from bcm_restore.model import BCM, Noise, choose_device, choose_dtype
+from bcm_restore.networks import Network
 
 SIGMA_DATA = 0.5
 
 
-class Exact(nn.Module):
+class Exact(Network):
     """F of the exact map and mean for Gaussian images of standard deviation s."""
 
     def __init__(self, s: float = 0.3) -> None:
@@ -107,7 +108,7 @@ def test_mean_is_refused_by_a_model_that_never_saw_the_diagonal():
     assert model.nfe == 0
 
 
-class Classes(nn.Module):
+class Classes(Network):
     """F is the label, everywhere."""
 
     classes = 1000
@@ -151,12 +152,18 @@ def test_noise_needs_a_seed_for_each_image():
         Noise([0])(torch.empty(2, 3, 4, 4))
 
 
+class Weighted(Network):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+
 def test_a_model_on_another_device_comes_back():
-    model = BCM(nn.Conv2d(3, 3, 1), device="cpu", dtype=torch.bfloat16)
+    model = BCM(Weighted(), device="cpu", dtype=torch.bfloat16)
     with pytest.raises(KeyError), model.on("meta"):
         assert {model.device.type, model.network.weight.device.type} == {"meta"}
         assert model.dtype == torch.float32
-        model.network = nn.Conv2d(3, 3, 1)  # "meta" keeps no weights to come back with
+        model.network = Weighted()  # "meta" keeps no weights to come back with
         raise KeyError
     assert {model.device.type, model.network.weight.device.type} == {"cpu"}
     assert model.dtype == torch.bfloat16

@@ -8,19 +8,20 @@ from hypothesis import strategies as st
 from bcm_restore import schemes
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM, Noise
+from bcm_restore.networks import Network
 from bcm_restore.operators import Mask
 from bcm_restore.schemes import Level, Move, Scheme, parse
 
 
-class Tracing(torch.nn.Module):
-    """Remembers what it is asked, answers F = 0: then f = c_skip x and D = sigma_data^2 / (t^2 + sigma_data^2) x."""
+class Tracing(Network):
+    """Records levels and returns F = 0: then f = c_skip x and D = sigma_data^2 / (t^2 + sigma_data^2) x."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[tuple[float, float]] = []
+        self.calls: list[tuple[float, float]] = []
 
     def forward(self, x, t, u, maps=None):
-        self.asked.append((round(t[0].item(), 5), round(u[0].item(), 5)))
+        self.calls.append((round(t[0].item(), 5), round(u[0].item(), 5)))
         return torch.zeros_like(x)
 
 
@@ -48,7 +49,7 @@ def execute(text, model, x, **options):
         ("fit", 0),
     ],
 )
-def test_schemes_print_themselves_and_know_their_nfe(text, nfe):
+def test_str_and_nfe(text, nfe):
     scheme = parse(text)
     assert str(scheme) == text
     assert scheme.nfe == nfe
@@ -66,7 +67,7 @@ moves = st.one_of(
 
 
 @given(st.lists(moves, min_size=1, max_size=6).map(tuple).map(Scheme))
-def test_what_parses_parses_back_to_itself(scheme):
+def test_parsing_inverts_str(scheme):
     try:
         parsed = parse(str(scheme))
     except RestoreError as error:
@@ -76,7 +77,7 @@ def test_what_parses_parses_back_to_itself(scheme):
 
 
 @given(st.text(alphabet="leve noise to mean fit,0.12t80 hole", max_size=40))
-def test_any_text_is_a_scheme_or_one_line_of_error(text):
+def test_any_text_parses_or_raises_one_line(text):
     try:
         assert parse(str(parse(text))) == parse(text)
     except RestoreError as error:
@@ -97,30 +98,30 @@ def test_any_text_is_a_scheme_or_one_line_of_error(text):
         ("noise a", 1, "'a' is not a number"),
         ("noise -1", 1, "not negative"),
         ("noise nan", 1, "finite"),
-        ("noise 0.5, noise 0.2, mean", 12, "can't go down from level 0.5"),
-        ("noise 0.5, to 0.5", 12, "stays where it is"),
+        ("noise 0.5, noise 0.2, mean", 12, "cannot lower the level from 0.5"),
+        ("noise 0.5, to 0.5", 12, "the level is already 0.5"),
         ("noise 0.5, mean, mean", 18, "nothing to do at level 0"),
         ("noise 0.5, to 0, to 0", 18, "nothing to do at level 0"),
-        ("renoise 0.5 0.5", 1, "none before it"),
+        ("renoise 0.5 0.5", 1, "no evaluation comes before it"),
         ("noise 0.5, to 2, fit, renoise 3 0.4", 23, "'to 2' removed none"),
         ("noise 1, mean, renoise 0.5 2", 16, "between 0 and 1"),
     ],
 )
-def test_nonsense_is_refused_at_its_place(text, position, reason):
+def test_errors_name_the_position(text, position, reason):
     with pytest.raises(RestoreError) as caught:
         parse(text)
     assert f'scheme "{text}", character {position}: ' in str(caught.value)
     assert reason in str(caught.value)
 
 
-def test_what_depends_on_t0_is_refused_before_anything_is_evaluated(model):
+def test_errors_that_depend_on_t0_come_before_any_evaluation(model):
     for text, reason in (
         ("mean", "move 1: 'mean' has nothing to do"),
         ("noise 0.1, mean, noise 90, to 0", "end at 80"),
     ):
         with pytest.raises(RestoreError, match=reason):
             execute(text, model, torch.zeros(1, 3, 16, 16))
-    with pytest.raises(RestoreError, match="can't go down from level 1t0"):
+    with pytest.raises(RestoreError, match="cannot lower the level from 1t0"):
         execute("noise 0.1, to 0", model, torch.zeros(1, 3, 16, 16), t0=0.2)
     assert model.nfe == 0
 
@@ -152,13 +153,13 @@ def test_t0_is_blamed_for_nothing_else(model, text):
 def test_the_levels_of_each_evaluation(model):
     text = "noise 0.07, to 80, to 0, fit, noise 0.1, to 1.5, mean, level 0.3, mean"
     execute(text, model, torch.zeros(1, 3, 16, 16))
-    assert model.network.asked == [(0.07, 80), (80, 0.002), (0.1, 1.5), (1.5, 1.5), (0.3, 0.3)]
+    assert model.network.calls == [(0.07, 80), (80, 0.002), (0.1, 1.5), (1.5, 1.5), (0.3, 0.3)]
     assert model.nfe == parse(text).nfe == 5
 
 
 def test_levels_in_units_of_t0(model):
     execute("noise 1.5t0, to 0.5t0, mean", model, torch.zeros(1, 3, 16, 16), t0=0.2)
-    assert model.network.asked == [(0.3, 0.1), (0.1, 0.1)]
+    assert model.network.calls == [(0.3, 0.1), (0.1, 0.1)]
 
 
 def test_noise_adds_up_to_its_level(model):
@@ -182,7 +183,7 @@ def test_noise_in_the_hole_leaves_known_pixels_clean_until_the_end(model):
     assert torch.equal(back[..., :8], x[..., :8])
 
 
-def test_a_level_takes_in_the_known_pixels_again(model):
+def test_level_includes_the_known_pixels_again(model):
     x = torch.full((1, 3, 16, 16), 0.25)
     own = execute("noise 3 hole, mean", model, x)
     assert torch.equal(own[..., :8], x[..., :8])
@@ -197,7 +198,7 @@ def test_renoise_in_the_hole_leaves_known_pixels_clean(model):
     assert again[..., 8:].std() > 0.1
 
 
-def test_renoise_without_fresh_noise_goes_on_as_far_as_the_denoising_went(model):
+def test_renoise_without_fresh_noise_repeats_the_denoising_step(model):
     x = torch.randn(1, 3, 16, 16)
     noisy, clean = execute("noise 0.5", model, x), execute("noise 0.5, mean", model, x)
     torch.testing.assert_close(execute("noise 0.5, mean, renoise 0.5 0", model, x), 2 * clean - noisy)
@@ -209,13 +210,13 @@ def test_renoise_all_fresh_is_noise(model):
     torch.testing.assert_close(a, execute("noise 0.5, mean, noise 0.4", model, x))
 
 
-def test_fit_puts_back_what_was_measured(model):
+def test_fit_restores_the_measurements(model):
     out = execute("noise 0.5, mean, fit", model, torch.zeros(1, 3, 16, 16))
     assert torch.equal(out[..., :8], torch.full((1, 3, 16, 8), 0.25))
     assert (out[..., 8:] != 0.25).all()
 
 
-def test_deepinv_physics_are_taken_as_operators(model):
+def test_deepinv_physics_are_accepted(model):
     class Halve:
         def A(self, x):
             return x / 2
@@ -228,13 +229,13 @@ def test_deepinv_physics_are_taken_as_operators(model):
     torch.testing.assert_close(out, torch.full_like(x, 0.5))
 
 
-def test_progress_is_told_after_each_evaluation(model):
-    told = []
-    execute("noise 0.5, to 1, to 0, fit", model, torch.zeros(1, 3, 16, 16), progress=lambda *a: told.append(a))
-    assert told == [(1, 2), (2, 2)]
+def test_progress_is_called_after_each_evaluation(model):
+    calls = []
+    execute("noise 0.5, to 1, to 0, fit", model, torch.zeros(1, 3, 16, 16), progress=lambda *a: calls.append(a))
+    assert calls == [(1, 2), (2, 2)]
 
 
-def test_a_batch_gives_each_image_what_it_gets_alone(model):
+def test_images_in_a_batch_are_independent(model):
     x = torch.randn(3, 3, 16, 16)
     together = schemes.run(parse("noise 0.5, to 0"), model, x, Mask(KNOWN), x, Noise([5, 6, 7]))
     alone = [
@@ -243,7 +244,7 @@ def test_a_batch_gives_each_image_what_it_gets_alone(model):
     assert torch.equal(together, torch.cat(alone))
 
 
-def test_models_without_what_a_scheme_needs_are_named():
+def test_unsupported_models_are_named():
     published = BCM(Tracing(), name="published", device="cpu", diagonal=False)
     x = torch.zeros(1, 3, 16, 16)
     with pytest.raises(RestoreError, match="'published' has no posterior mean; use a scheme with 'to 0'"):
@@ -252,7 +253,7 @@ def test_models_without_what_a_scheme_needs_are_named():
         execute("noise 0.5 hole, to 0", published, x)
 
 
-def test_which_schemes_end_in_a_picture():
+def test_ends_clean():
     for text, clean in (
         ("noise 1, to 0, fit", True),
         ("noise 1, mean", True),

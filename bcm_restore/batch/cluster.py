@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..errors import NoRoom, RestoreError, portable
+from ..errors import DiskFull, RestoreError, portable
 from .executors import Report
 from .manifest import Record, Records
 from .observer import Observer
@@ -73,12 +73,13 @@ def silence() -> None:
 
 
 @contextlib.contextmanager
-def connected(settings: Settings, pictures: int) -> Iterator[Actors]:
+def connected(settings: Settings, pictures: int, observer: Observer) -> Iterator[Actors]:
     """The cluster at `address`, at $RAY_ADDRESS, or a local one that lasts as long as the block.
 
     Args:
         settings: of the run.
         pictures: how many there are.
+        observer: receives that it is connected.
 
     Raises:
         RestoreError: Ray is not installed, the cluster does not answer, or it has no GPU and one was asked for.
@@ -96,6 +97,7 @@ def connected(settings: Settings, pictures: int) -> Iterator[Actors]:
         if ours:
             with libraries_silenced():  # its libraries and servers
                 _connect(settings.address or os.environ.get("RAY_ADDRESS") or "local")
+            observer.connected()
         yield _actors(settings.device, pictures)
     finally:
         if ours:
@@ -204,7 +206,7 @@ class Stages:
         item, made = row["item"], row["item"].content
         worker, known = self.worker(item)
         error = made if isinstance(made, Exception) else _attempt(lambda: worker.write(item.ticket, made))
-        with contextlib.suppress(NoRoom):  # it is the ticket's error
+        with contextlib.suppress(DiskFull):  # it is the ticket's error
             worker.finish(item.ticket, error)
         item.record = known.find(item.ticket.job.target) if known else None
         item.content = None
@@ -282,7 +284,7 @@ class Cluster:
                 ticket, root = item.ticket, item.ticket.job.root
                 if root and item.record and item.record != sent[ticket.number].record:
                     manifests[root].add(item.record)
-                if isinstance(ticket.error, NoRoom):
+                if isinstance(ticket.error, DiskFull):
                     raise ticket.error
                 for text in item.notes:
                     observer.note(text)

@@ -74,12 +74,13 @@ class Local:
 
 
 @contextlib.contextmanager
-def chosen(recipe: Recipe, pictures: int) -> Iterator[Executor]:
+def chosen(recipe: Recipe, pictures: int, observer: Observer) -> Iterator[Executor]:
     """What the settings ask for.
 
     Args:
         recipe: how pictures are restored.
         pictures: how many there are.
+        observer: receives that a cluster is connected.
 
     Raises:
         RestoreError: a device is not there, or the cluster does not answer.
@@ -88,7 +89,7 @@ def chosen(recipe: Recipe, pictures: int) -> Iterator[Executor]:
 
     settings = recipe.settings
     if settings.engine == "ray" and not settings.dry_run:
-        with cluster.connected(settings, pictures) as actors:
+        with cluster.connected(settings, pictures, observer) as actors:
             yield cluster.Cluster(recipe, actors)
         return
     devices = ["cpu"] if settings.engine == "ray" else processes.names(settings.device)[:pictures]

@@ -11,6 +11,9 @@ class Observer:
     An exception raised here ends the run.
     """
 
+    def connected(self) -> None:
+        """The cluster is connected, and Ray has set its own handler of SIGTERM."""
+
     def begin(self, header: Header, outcomes: Sequence[Outcome]) -> None:
         """All is checked, and the work begins.
 

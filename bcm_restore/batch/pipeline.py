@@ -9,12 +9,13 @@ from itertools import count, islice
 from threading import Condition
 from typing import TypeVar
 
+from ..spans import LARGE
+
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
 Made = TypeVar("Made")
 
 DEPTH = 2
-LARGE = 8_000_000  # pixels, as `rasters.LARGE`: that module takes PyTorch, and seconds, to import
 BUDGET = 64_000_000  # pixels of all large pictures in memory: five of 12 megapixels overlap, one of 100 is alone
 
 Enter = Callable[[int], None]

@@ -39,7 +39,7 @@ def run(plan: Plan, recipe: Recipe, observer: Observer) -> Generator[Outcome, No
         outcomes[ticket.number] = ticket.outcome
         observer.done(ticket.outcome, ticket.error)
 
-    with executors.chosen(recipe, len(plan.jobs)) as executor:
+    with executors.chosen(recipe, len(plan.jobs), observer) as executor:
         header = executor.header
         tickets = [Ticket(n, job, outcome) for n, (job, outcome) in enumerate(zip(plan.jobs, outcomes, strict=True))]
         if recipe.settings.dry_run:

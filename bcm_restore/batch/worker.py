@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ..errors import NoRoom, NothingToRestore
+from ..errors import DiskFull, NothingToRestore
 from ..files import atomic_path, digest
 from . import pipeline
 from .manifest import COMPLETE, Origin, Record, Records, difference, settings_digest
@@ -185,13 +185,13 @@ class Worker:
         """Records what went wrong, and lets go of the picture.
 
         Raises:
-            NoRoom: that is what went wrong: the run is over.
+            DiskFull: that is what went wrong: the run is over.
         """
         try:
             if error:
                 ticket.error = error
                 ticket.outcome.fail(error)
-                if isinstance(error, NoRoom):
+                if isinstance(error, DiskFull):
                     raise error
                 if isinstance(error, NothingToRestore):
                     ticket.outcome.skip()
@@ -240,7 +240,7 @@ def work(
         Each that was reported, unless the run is being interrupted.
 
     Raises:
-        NoRoom: the disk is full.
+        DiskFull: the disk is full.
     """
 
     def finish(ticket: Ticket, error: Exception | None) -> None:

@@ -1,1 +1,1 @@
-"""The bench: contestants restore the same damaged pictures, and are measured the same way."""
+"""The bench: contestants restore the same damaged pictures and are scored by the same metrics."""

@@ -23,7 +23,7 @@ from .contestants.outputs import outputs
 from .export import export
 from .measures import Measure, measures
 from .run import Bench, check
-from .store import Store
+from .store import ResultStore
 from .summary import summarise
 
 OnResult = Callable[[int], None]
@@ -108,7 +108,7 @@ def assembled(settings: BenchSettings) -> "Iterator[Assembly]":
     if settings.export:
         export(suite, settings.export, overwrite=settings.overwrite)
     columns = measures(settings.task)
-    store = Store(settings.output or Path(f"bench_{settings.task}"), anew=settings.overwrite)
+    store = ResultStore(settings.output or Path(f"bench_{settings.task}"), restart=settings.overwrite)
     try:
         bench = Bench(suite, contestants, columns, store, next(iter(models.values())).device)
         yield Assembly(bench, columns, {"task": settings.task, "command": settings.command})

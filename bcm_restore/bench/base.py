@@ -1,4 +1,4 @@
-"""What the bench is made of: cases, samples of them, and contestants that restore samples."""
+"""Base classes of the bench: cases, their samples, and contestants that restore samples."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from ..simulation.degradations import Degradation, Example
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of damage.
+    """A kind of degradation.
 
     Attributes:
         task: name of the task that undoes it.
         name: unique within the task: "box", "quality-10", "x4".
-        degrade: does it to a clean picture.
-        multiple: clean pictures are cut to sides that are multiples of it.
+        degrade: degrades a clean picture.
+        multiple: clean pictures are cropped to multiples of this.
     """
 
     task: str
@@ -32,8 +32,8 @@ class Sample:
     """A damaged picture of a case.
 
     Attributes:
-        name: of the clean picture, without suffix, unique among the pictures.
-        example: the damaged picture, what is known of the damage, and the clean one.
+        name: of the clean picture, without suffix; unique in the suite.
+        example: the damaged picture, the parameters of the degradation, and the clean picture.
     """
 
     name: str
@@ -42,20 +42,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class Shape:
-    """What is known of a sample before it is made: its name, and height and width of the result."""
+    """The name of a sample and the size (height, width) of its result, known before it is made."""
 
     name: str
     size: tuple[int, int]
 
 
 class Contestant(ABC):
-    """A way to restore damaged pictures.
+    """A method that restores damaged pictures.
 
     Attributes:
         name: unique in a bench: "BCM, NFE 4".
-        family: contestants of one family that differ in their NFE are one curve: "BCM".
-        nfe: network evaluations a picture; 0 without a network, None where it is not known.
-        measured: whether `restore` is what takes the time and memory; not so where it reads what another program did.
+        family: contestants of one family, which differ in NFE, form a curve: "BCM".
+        nfe: network evaluations per picture; 0 without a network, None if unknown.
+        measured: whether to measure time and memory of `restore`; False where it reads another program's results.
     """
 
     name: str
@@ -65,14 +65,14 @@ class Contestant(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """All that its results depend on besides the sample, as JSON: what was restored by an equal one is kept."""
+        """Everything that its results depend on besides the sample, as JSON; equal identities share cached results."""
 
     def suits(self, case: Case) -> bool:
-        """Whether it can do something about that damage; else the case goes on without it."""
+        """Whether it can restore that degradation; otherwise it is left out of the case."""
         return True
 
     def check(self, case: Case, shapes: Sequence[Shape]) -> None:  # noqa: B027 (most need nothing)
-        """Looks whether it can restore all samples of a case it suits, before anything is computed.
+        """Checks, before anything is computed, that it can restore all samples of a case that it suits.
 
         Raises:
             RestoreError: something is missing or has another size; names it.
@@ -80,8 +80,8 @@ class Contestant(ABC):
 
     @abstractmethod
     def restore(self, case: Case, sample: Sample) -> np.ndarray:
-        """The restored picture (H, W, 3) uint8, as large as the clean one.
+        """The restored picture (H, W, 3) uint8, of the clean picture's size.
 
         Raises:
-            RestoreError: it can't be restored.
+            RestoreError: the sample cannot be restored.
         """

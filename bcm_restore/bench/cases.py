@@ -1,23 +1,23 @@
-"""The cases of the bench: the damage that papers report on, by task and name."""
+"""The cases of the bench: the degradations common in papers, by task and name."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..errors import RestoreError
-from ..simulation.degradations import compressed, holes, parted, shrunk
-from ..simulation.masks import MASKS, given
+from ..simulation.degradations import compressed, downscaled, masked, picture_pair
+from ..simulation.masks import MASKS, fixed
 from .base import Case
 
 CASES: dict[str, list[Case]] = {
-    "inpaint": [Case("inpaint", name, holes(mask)) for name, mask in MASKS.items()],
+    "inpaint": [Case("inpaint", name, masked(mask)) for name, mask in MASKS.items()],
     "jpeg": [Case("jpeg", f"quality-{quality}", compressed(quality)) for quality in (5, 10, 20, 40)],
     "super-resolve": [
-        Case("super-resolve", f"x{scale}{suffix}", shrunk(scale, kernel), scale)
+        Case("super-resolve", f"x{scale}{suffix}", downscaled(scale, kernel), scale)
         for suffix, kernel in (("", "bicubic"), ("-pool", "box"))
         for scale in (2, 4, 8)
     ],
-    "interpolate": [Case("interpolate", "pairs", parted)],
+    "interpolate": [Case("interpolate", "pairs", picture_pair)],
 }
 
 
@@ -25,23 +25,23 @@ def cases(task: str, chosen: Sequence[str] = (), mask: np.ndarray | None = None)
     """The cases of a task, in the order of `CASES`.
 
     Args:
-        task: its name.
-        chosen: names of the cases wanted; empty: all.
-        mask: one's own, (H, W) bool, True where unknown: the last case of "inpaint", named "mask".
+        task: the task's name.
+        chosen: names of the cases to use; empty: all.
+        mask: the user's mask, (H, W) bool, True where unknown; adds the case "mask" to "inpaint".
 
     Raises:
-        RestoreError: there is no such task or case, or the mask has no use.
+        RestoreError: the task or a case is not known, or no case uses the mask.
     """
     if task not in CASES:
-        raise RestoreError(f"--task {task}: the bench knows no damage for it; it is one of {', '.join(CASES)}")
+        raise RestoreError(f"--task {task}: not a task of the bench; choose one of {', '.join(CASES)}")
     if mask is not None and (task != "inpaint" or (chosen and "mask" not in chosen)):
         way = 'add --case "mask"' if task == "inpaint" else "it is for --task inpaint"
-        raise RestoreError(f"--mask: no case needs one; {way}, or leave it out")
-    own = [] if mask is None else [Case("inpaint", "mask", holes(given(mask)))]
-    there = {case.name: case for case in [*CASES[task], *own]}
+        raise RestoreError(f"--mask: no case uses it; {way}, or omit it")
+    own = [] if mask is None else [Case("inpaint", "mask", masked(fixed(mask)))]
+    known = {case.name: case for case in [*CASES[task], *own]}
     for name in chosen:
-        if name not in there:
+        if name not in known:
             missing = name == "mask" and task == "inpaint"
-            what = "give the file with --mask" if missing else f"{task} has {', '.join(there)}"
-            raise RestoreError(f"--case {name}: {what}")
-    return [case for name, case in there.items() if not chosen or name in chosen]
+            reason = "give the file with --mask" if missing else f"{task} has {', '.join(known)}"
+            raise RestoreError(f"--case {name}: {reason}")
+    return [case for name, case in known.items() if not chosen or name in chosen]

@@ -1,4 +1,4 @@
-"""The suite as files, for programs that take part in the bench from outside."""
+"""Exports the suite to files, for other programs to restore."""
 
 import hashlib
 import io
@@ -20,24 +20,24 @@ VERSION = 1
 
 
 def export(suite: Suite, folder: Path, overwrite: bool = False, progress: Progress | None = None) -> None:
-    """Writes all samples as CASE/KIND/NAME.png, then `manifest.json`, which says what there is.
+    """Writes all samples as CASE/KIND/NAME.png, then `manifest.json`, which lists them.
 
-    Kinds are "clean", "damaged" (with jpeg the JPEG files themselves) and "mask" (white where pixels are unknown); with
+    Kinds are "clean", "damaged" (for jpeg the JPEG files themselves) and "mask" (white where pixels are unknown); for
     interpolate "clean" (both pictures side by side), "first" and "second". The same suite gives the same bytes.
 
     Args:
-        suite: what is written.
-        folder: where to; it is made where it is missing.
-        overwrite: whether it may hold anything. Other files in it stay.
-        progress: called with (samples written, samples in all).
+        suite: the suite to write.
+        folder: output folder; created if missing.
+        overwrite: accept a folder that is not empty. Other files in it are kept.
+        progress: called with (samples written, total).
 
     Raises:
-        RestoreError: the folder isn't empty, a file can't be written, or a picture can't be read.
+        RestoreError: the folder is not empty, a file cannot be written, or a picture cannot be read.
     """
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise RestoreError(f"{folder}: is not empty; name another folder, or --overwrite to write into it")
+        raise RestoreError(f"{folder}: is not empty; give another folder, or --overwrite to write into it")
     head = {"version": VERSION, "task": suite.task, "seed": suite.seed, "data": suite.data()}
-    # An export with a manifest is whole: an earlier one goes before its files do.
+    # A manifest marks a complete export, so an old one is deleted before its files are overwritten.
     if folder.is_dir():
         (folder / MANIFEST).unlink(missing_ok=True)
     written: dict[str, list[dict[str, Any]]] = {case.name: [] for case in suite.cases}
@@ -67,7 +67,7 @@ def _contents(example: Example) -> dict[str, np.ndarray | bytes]:
 
 
 def _write(folder: Path, name: str, content: np.ndarray | bytes) -> dict[str, Any]:
-    """Writes a file, and says what it is."""
+    """Writes a file and returns its manifest entry."""
     path = f"{name}.{'jpg' if isinstance(content, bytes) else 'png'}"
     data = content if isinstance(content, bytes) else _png(content)
     _put(folder / path, data)
@@ -78,7 +78,7 @@ def _write(folder: Path, name: str, content: np.ndarray | bytes) -> dict[str, An
 
 def _png(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=4)  # 6, the default, takes twice the time
+    Image.fromarray(pixels).save(file, "PNG", compress_level=4)  # half the time of the default, 6
     return file.getvalue()
 
 
@@ -88,5 +88,5 @@ def _put(path: Path, data: bytes) -> None:
 
 
 def _plain(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Those that are numbers or words: the scale, its kernel."""
+    """The inputs that are numbers or strings: the scale and its kernel."""
     return {name: value for name, value in inputs.items() if isinstance(value, int | str)}

@@ -1,4 +1,4 @@
-"""What results are measured by: the columns of the bench."""
+"""The metrics of the bench, one a column."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,38 +12,38 @@ from ..metrics import frechet, perceptual
 from ..simulation.degradations import Example
 from .statistics import Better
 
-BEST_PSNR = 100.0  # dB; equal pictures would make a mean infinite
-USUAL = 2000  # pictures, from which on an FID is usually reported
+BEST_PSNR = 100.0  # dB; keeps means finite if pictures are equal
+ENOUGH_FOR_FID = 2000  # pictures; FIDs of fewer are rarely reported
 
-Of = Callable[[np.ndarray, Example], float]  # of a result (H, W, 3) uint8
+Function = Callable[[np.ndarray, Example], float]  # a result (H, W, 3) uint8 and its example -> value
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A column.
+    """A metric and its column.
 
     Attributes:
-        title: its head.
-        unit: of its values, "" where they have none.
-        better: which values are.
-        of: measures a result; None: it is of whole sets.
-        missing: one line that says what it needs and how to get it; then it has no values. None: it has all.
+        title: the column's title.
+        unit: of its values; "" for none.
+        better: which values are better.
+        function: measures one result; None for a metric of a whole set.
+        missing: None if available; otherwise one line on what it needs and how to get that.
     """
 
     title: str
     unit: str
     better: Better
-    of: Of | None = None
+    function: Function | None = None
     missing: str | None = None
 
 
 def measures(task: str) -> dict[str, Measure]:
-    """The columns of a task, in their order, after a try whether they can be measured here.
+    """The metrics of a task, in the order of the columns, after checking which are available.
 
-    - psnr, psnr_y, psnr_hole: of all pixels, of the luma, and of the pixels in the hole; never above 100 dB, which is
-      what equal pictures have.
+    - psnr, psnr_y, psnr_hole: of all pixels, of the luma, and of the pixels in the hole; capped at 100 dB, also for
+      equal pictures.
     - ssim, lpips_alex, lpips_vgg: of the whole picture.
-    - fid: `metrics.fid` of all results of a case; has no `of`.
+    - fid: `metrics.fid` of all results of a case; has no `function`.
     - path_length, psnr_ends: see the functions of those names.
     """
     if task == "interpolate":
@@ -57,55 +57,57 @@ def measures(task: str) -> dict[str, Measure]:
         "psnr_y": Measure("PSNR-Y", "dB", "higher", _psnr_y),
         **hole,
         "ssim": Measure("SSIM", "", "higher", _ssim),
-        "lpips_alex": _tried(Measure("LPIPS (AlexNet)", "", "lower", _lpips("alex")), partial(perceptual.load, "alex")),
-        "lpips_vgg": _tried(Measure("LPIPS (VGG)", "", "lower", _lpips("vgg")), partial(perceptual.load, "vgg")),
-        "fid": _tried(Measure("FID", "", "lower"), frechet.load),
+        "lpips_alex": _checked(
+            Measure("LPIPS (AlexNet)", "", "lower", _lpips("alex")), partial(perceptual.load, "alex")
+        ),
+        "lpips_vgg": _checked(Measure("LPIPS (VGG)", "", "lower", _lpips("vgg")), partial(perceptual.load, "vgg")),
+        "fid": _checked(Measure("FID", "", "lower"), frechet.load),
     }
 
 
 def fid_note(pictures: int) -> str | None:
-    """What is to be said of an FID of so many pictures, None from 2,000 on; a single one has none at all."""
+    """A caveat on an FID of n pictures; None from 2,000 on."""
     if pictures < 2:
         return "there is no FID of a single picture"
-    return f"FID of {pictures:,} pictures means little: {USUAL:,} or more are usual" if pictures < USUAL else None
+    if pictures >= ENOUGH_FOR_FID:
+        return None
+    return f"FID of {pictures:,} pictures means little: {ENOUGH_FOR_FID:,} or more are usual"
 
 
 def path_length(result: np.ndarray, example: Example) -> float:
-    """How far an interpolation walks: the sum of the steps between frames over the distance between the two pictures.
+    """Path length of an interpolation: the sum of the distances between frames over that between the two pictures.
 
-    Distances are root mean squares. 1 is the straight line, a cross-fade; what takes another way is longer.
+    Distances are root mean squares. 1 is the straight line, a cross-fade; any other path is longer.
 
     Args:
         result: (H, frames*W, 3) uint8, the frames side by side.
-        example: `damaged` (2, H, W, 3) uint8 are the two pictures, `inputs["frames"]` is their number.
+        example: `damaged` (2, H, W, 3) uint8 are the two pictures, `inputs["frames"]` is the number of frames.
 
     Raises:
         RestoreError: the two pictures are equal.
     """
     whole = _distance(*example.damaged)
     if not whole:
-        raise RestoreError(
-            "interpolate: the two pictures are equal, no path leads from one to the other; choose others"
-        )
+        raise RestoreError("interpolate: the two pictures are equal, so there is no path between them; choose others")
     frames = _frames(result, example)
     return sum(map(_distance, frames[:-1], frames[1:])) / whole
 
 
 def psnr_ends(result: np.ndarray, example: Example) -> float:
-    """PSNR in dB, at most 100, of the first and the last frame, by the mean of both squared errors.
+    """PSNR in dB, at most 100, of the first and the last frame together.
 
     Args:
         result: (H, frames*W, 3) uint8, the frames side by side.
-        example: `damaged` (2, H, W, 3) uint8 are the two pictures, `inputs["frames"]` is their number.
+        example: `damaged` (2, H, W, 3) uint8 are the two pictures, `inputs["frames"]` is the number of frames.
     """
     frames = _frames(result, example)
     return _capped(metrics.psnr(np.stack([frames[0], frames[-1]]), example.damaged))
 
 
-def _tried(measure: Measure, attempt: Callable[[], object]) -> Measure:
-    """The measure, with what it lacks."""
+def _checked(measure: Measure, load: Callable[[], object]) -> Measure:
+    """The measure, with `missing` set if its network cannot be loaded."""
     try:
-        attempt()
+        load()
     except RestoreError as error:
         return replace(measure, missing=str(error))
     return measure
@@ -131,7 +133,7 @@ def _ssim(result: np.ndarray, example: Example) -> float:
     return metrics.ssim(result, example.clean)
 
 
-def _lpips(net: perceptual.Net) -> Of:
+def _lpips(net: perceptual.Net) -> Function:
     return lambda result, example: metrics.lpips(result, example.clean, net)
 
 

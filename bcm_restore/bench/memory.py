@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes at its peak."""
+"""Measures peak memory."""
 
 import re
 from collections.abc import Iterator
@@ -11,27 +11,27 @@ PROCESS = Path("/proc/self")
 
 
 class Peak:
-    """What `peak` found: bytes, None where the system does not tell."""
+    """The result of `peak`: bytes, None if the system does not report it."""
 
     bytes: int | None = None
 
 
 @contextmanager
 def peak(device: torch.device) -> Iterator[Peak]:
-    """Watches the block: the memory of the GPU if that is the device, else of the whole process, which Linux tells."""
+    """Measures the peak memory of the block: of the GPU if that is the device, else of the process (Linux only)."""
     found = Peak()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         yield found
         found.bytes = torch.cuda.max_memory_allocated(device)
         return
-    started = _forget_peak()
+    started = _reset_peak()
     yield found
     found.bytes = _peak() if started else None
 
 
-def _forget_peak() -> bool:
-    """Sets the process's peak to what it takes now; False where that can't be done."""
+def _reset_peak() -> bool:
+    """Resets the process's peak to its current memory; False if that is not possible."""
     try:
         (PROCESS / "clear_refs").write_text("5")
     except OSError:

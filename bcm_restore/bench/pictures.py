@@ -1,4 +1,4 @@
-"""What the bench is made from: clean pictures, and the suite of damaged ones that all contestants are given."""
+"""The data of the bench: clean pictures, and the suite of damaged pictures that all contestants restore."""
 
 import functools
 import hashlib
@@ -22,11 +22,11 @@ INSIDE_SCIKIT_IMAGE = ("astronaut", "chelsea", "coffee", "rocket")
 
 @dataclass(frozen=True, eq=False)
 class Clean:
-    """A clean picture, read when it is needed: ten thousand don't fit into memory.
+    """A clean picture, read on demand: ten thousand do not fit into memory.
 
     Attributes:
         name: of the file, without suffix.
-        read: gives (H, W, 3) uint8, every time the same; RestoreError where the file is no such picture.
+        read: returns (H, W, 3) uint8; raises RestoreError if the file is not such a picture.
     """
 
     name: str
@@ -35,12 +35,12 @@ class Clean:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Clean pictures with different names.
+    """Clean pictures with unique names.
 
     Attributes:
         name: of their folder, or "scikit-image".
-        size: the side that they were cropped to; None: as they are.
-        clean: the pictures, in the order of their names.
+        size: the side of their crops; None: not cropped.
+        clean: the pictures, sorted by name.
     """
 
     name: str
@@ -49,8 +49,8 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Record:
-    """What a clean picture was, so that it can be told from others: the digest is of its bytes (H, W, 3)."""
+class PictureRecord:
+    """Identifies a clean picture: its name, its size, and a hash of its pixels (H, W, 3)."""
 
     name: str
     width: int
@@ -65,20 +65,20 @@ def load(
     *,
     max_pixels: int = images.MAX_PIXELS,
 ) -> Pictures:
-    """The clean pictures of a folder, found now and read later.
+    """Lists the clean pictures of a folder, to be read later.
 
     Args:
-        folder: pictures of any kind; None: four that are inside scikit-image.
-        size: side of the squares that ADM's crop makes of them, see `adm_crop`; None: they stay as they are.
-        limit: so many at most, the first ones.
-        max_pixels: most pixels that a file may declare.
+        folder: pictures of any kind; None: four from scikit-image.
+        size: side of square crops, see `adm_crop`; None: whole pictures.
+        limit: at most this number, the first ones.
+        max_pixels: maximum number of pixels that a file may declare.
 
     Raises:
-        RestoreError: the folder isn't there or has no pictures, two have one name, or the size is below 64. Reading one
-            says what is wrong with it, or that a side is below 64.
+        RestoreError: the folder is missing or has no pictures, two share a name, or the size is below 64. Reading
+            raises it for a damaged picture and for a side below 64.
     """
     if size is not None and size < SMALLEST:
-        raise RestoreError(f"--size {size}: too small to be damaged in every way; give {SMALLEST} or more")
+        raise RestoreError(f"--size {size}: too small for the bench's degradations; give {SMALLEST} or more")
     if folder is None:
         return Pictures("scikit-image", size, _inside_scikit_image(size)[:limit])
     clean = [Clean(path.stem, functools.partial(_read, path, size, max_pixels)) for path in _files(folder)]
@@ -86,10 +86,10 @@ def load(
 
 
 def adm_crop(pixels: np.ndarray, size: int) -> np.ndarray:
-    """The square (size, size, 3) from the middle of (H, W, 3) uint8, its shorter side scaled to `size`.
+    """Scales the shorter side of (H, W, 3) uint8 to `size` and crops the central square (size, size, 3).
 
-    As Dhariwal and Nichol 2021 (ADM) prepare ImageNet: halved by Pillow's box filter while twice the size or more is
-    there, then bicubic.
+    As in Dhariwal and Nichol 2021 (ADM) for ImageNet: halves with Pillow's box filter while the shorter side is at
+    least twice the size, then scales with bicubic interpolation.
     """
     image = Image.fromarray(pixels)
     while min(image.size) >= 2 * size:
@@ -101,13 +101,13 @@ def adm_crop(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def pairs(clean: Sequence[Clean]) -> list[Clean]:
-    """Each picture and the next, the last and the first: side by side (H, 2W, 3), the second resized to the first.
+    """Pairs each picture with the next, the last with the first: (H, 2W, 3), the second resized to the first.
 
     Raises:
-        RestoreError: there is only one.
+        RestoreError: there is only one picture.
     """
     if len(clean) < 2:
-        raise RestoreError(f"interpolate goes from one picture to another, and there is only {clean[0].name}; give two")
+        raise RestoreError(f"interpolate needs two pictures, and there is only {clean[0].name}; give another")
     following = [*clean[1:], clean[0]]
     return [
         Clean(f"{a.name}_to_{b.name}", functools.partial(_strip, a, b)) for a, b in zip(clean, following, strict=True)
@@ -117,12 +117,12 @@ def pairs(clean: Sequence[Clean]) -> list[Clean]:
 class Suite:
     """The damaged pictures of some cases of a task.
 
-    Each depends on the seed, its case's name and its picture alone, not on what else is in the suite.
+    Each depends only on the seed, the case's name and its picture, not on the rest of the suite.
 
     Args:
-        pictures: the clean ones; `interpolate` takes them in pairs.
-        cases: of one task.
-        seed: of the damage.
+        pictures: the clean pictures; `interpolate` uses them in pairs.
+        cases: cases of one task.
+        seed: of the degradations.
 
     Raises:
         RestoreError: the task needs more pictures.
@@ -136,14 +136,14 @@ class Suite:
 
     @property
     def names(self) -> list[str]:
-        """Of the samples, the same in each case."""
+        """The names of the samples, the same in each case."""
         return list(self._clean)
 
     def sample(self, case: Case, name: str) -> Sample:
-        """One of `names`, damaged.
+        """Makes the sample of one of `names`.
 
         Raises:
-            RestoreError: the picture can't be read, or not be damaged so.
+            RestoreError: the picture cannot be read or degraded.
         """
         pixels = self._clean[name].read()
         height, width = _cut(pixels.shape[:2], case.multiple)
@@ -151,29 +151,29 @@ class Suite:
         return Sample(name, case.degrade(np.ascontiguousarray(pixels[:height, :width]), rng))
 
     def samples(self, case: Case) -> Iterator[Sample]:
-        """All, one after the other, each made when it is its turn."""
+        """Makes all samples, one at a time."""
         return (self.sample(case, name) for name in self.names)
 
     def shapes(self, case: Case) -> list[Shape]:
-        """Names and sizes of the results: of an interpolation those of all frames side by side."""
+        """The names and sizes of the results; for an interpolation of all frames side by side."""
         frames = FRAMES if self.task == "interpolate" else 1
         sizes = [_cut((record.height, record.width), case.multiple) for record in self.records]
-        # pairs are as large as their first picture, and as many as there are pictures
+        # there is one pair per picture, of the size of its first picture
         return [Shape(name, (height, width * frames)) for name, (height, width) in zip(self.names, sizes, strict=True)]
 
     @functools.cached_property
-    def records(self) -> list[Record]:
-        """What the clean pictures are; all are read for it, once, which finds any that can't be."""
+    def records(self) -> list[PictureRecord]:
+        """The records of the clean pictures; reads all of them once, which finds unreadable ones."""
         return [_record(clean) for clean in self.pictures.clean]
 
     def data(self) -> dict[str, Any]:
-        """What the suite was made from, as JSON: name, size and the records of the clean pictures."""
+        """The source of the suite, as JSON: name, size and the records of the clean pictures."""
         size = "native" if self.pictures.size is None else str(self.pictures.size)
         return {"name": self.pictures.name, "size": size, "pictures": [asdict(record) for record in self.records]}
 
 
 def rgb(pixels: np.ndarray) -> np.ndarray:
-    """Grey (H, W) or RGB (H, W, 3) of 8 or 16 bits as (H, W, 3) uint8."""
+    """Converts grey (H, W) or RGB (H, W, 3) of 8 or 16 bits to (H, W, 3) uint8."""
     pixels = images.as_depth(pixels, np.uint8)
     return np.ascontiguousarray(pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2))
 
@@ -189,18 +189,18 @@ def _read_inside(read: Callable[[], np.ndarray], size: int | None) -> np.ndarray
 
 
 def _files(folder: Path) -> list[Path]:
-    """The pictures in a folder, in the order of their names without suffix."""
+    """The pictures in a folder, sorted by name without suffix."""
     try:
         found = [path for path in folder.iterdir() if images.is_image(path) and path.is_file()]
     except OSError as error:
         reason = (error.strerror or "cannot be read").lower()
-        raise RestoreError(f"{folder}: {reason}; name a folder of clean pictures") from error
+        raise RestoreError(f"{folder}: {reason}; give a folder of clean pictures") from error
     paths = sorted((path for path in found if not path.name.startswith(".")), key=lambda path: (path.stem, path.name))
     if not paths:
-        raise RestoreError(f"{folder}: no pictures in this folder; name one of clean pictures")
+        raise RestoreError(f"{folder}: no pictures in this folder; give a folder of clean pictures")
     for path, following in itertools.pairwise(paths):
         if path.stem == following.stem:
-            raise RestoreError(f"{path} and {following.name} have one name; rename one of them")
+            raise RestoreError(f"{path} and {following.name} have the same name; rename one of them")
     return paths
 
 
@@ -211,8 +211,8 @@ def _read(path: Path, size: int | None, max_pixels: int) -> np.ndarray:
     height, width = pixels.shape[:2]
     if min(height, width) < SMALLEST:
         raise RestoreError(
-            f"{path}: {width}x{height}, but each side has to be {SMALLEST} or more; scale all pictures with --size 64 "
-            "or 256, or leave it out"
+            f"{path}: {width}x{height}, but each side must be {SMALLEST} or more; scale all pictures with --size 64 "
+            "or 256, or remove it"
         )
     return pixels
 
@@ -225,11 +225,11 @@ def _strip(first: Clean, second: Clean) -> np.ndarray:
 
 
 def _cut(size: tuple[int, ...], multiple: int) -> tuple[int, int]:
-    """Height and width without what is over."""
+    """Height and width, rounded down to multiples."""
     height, width = (side // multiple * multiple for side in size)
     return height, width
 
 
-def _record(clean: Clean) -> Record:
+def _record(clean: Clean) -> PictureRecord:
     pixels = clean.read()
-    return Record(clean.name, pixels.shape[1], pixels.shape[0], hashlib.sha256(pixels.tobytes()).hexdigest())
+    return PictureRecord(clean.name, pixels.shape[1], pixels.shape[0], hashlib.sha256(pixels.tobytes()).hexdigest())

@@ -1,4 +1,4 @@
-"""The bench's work: every contestant restores every sample; what was done before by an equal one is kept."""
+"""Runs a bench: every contestant restores every sample; results of earlier runs are reused."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,16 +13,16 @@ from .base import Case, Contestant, Sample
 from .measures import Measure
 from .memory import peak
 from .pictures import Suite
-from .store import Record, Store, digest, key
+from .store import Record, ResultStore, digest, key
 
 OnResult = Callable[[Record], None]
 
 
 def check(suite: Suite, contestants: Sequence[Contestant]) -> None:
-    """Looks whether all can take part, before anything is computed or written.
+    """Checks all contestants, before anything is computed or written.
 
     Raises:
-        RestoreError: two have one name, or one can't restore what it would have to.
+        RestoreError: two share a name, or one cannot restore a case that it suits.
     """
     names = [contestant.name for contestant in contestants]
     if twice := next((name for name in names if names.count(name) > 1), None):
@@ -35,12 +35,12 @@ def check(suite: Suite, contestants: Sequence[Contestant]) -> None:
 
 @dataclass
 class Outcome:
-    """What became of a case.
+    """The results of a case.
 
     Attributes:
-        case: which.
-        records: those of each contestant, by its name.
-        notes: what went wrong, a line each.
+        case: the case.
+        records: the records of each contestant, by its name.
+        notes: one line per failed sample.
     """
 
     case: Case
@@ -49,14 +49,14 @@ class Outcome:
 
 
 class Bench:
-    """Contestants on the samples of a suite.
+    """Runs contestants on the samples of a suite.
 
     Args:
         suite: cases and pictures.
-        contestants: with different names.
+        contestants: with unique names.
         measures: the metrics by name.
-        store: where results are kept.
-        device: of the models, for their memory.
+        store: keeps the results.
+        device: the models' device, to measure its memory.
     """
 
     def __init__(
@@ -64,11 +64,11 @@ class Bench:
         suite: Suite,
         contestants: Sequence[Contestant],
         measures: dict[str, Measure],
-        store: Store,
+        store: ResultStore,
         device: torch.device,
     ) -> None:
         self.suite, self.contestants, self.store, self.device = suite, contestants, store, device
-        self._measures = {name: measure.of for name, measure in measures.items() if measure.of and not measure.missing}
+        self._measures = {name: m.function for name, m in measures.items() if m.function and not m.missing}
         self._pixels = {
             (case.name, shape.name): shape.size[0] * shape.size[1]
             for case in suite.cases
@@ -77,40 +77,40 @@ class Bench:
         self._keys: dict[tuple[str, ...], str] = {}
         self._warm = False
 
-    def entered(self, case: Case) -> list[Contestant]:
+    def participants(self, case: Case) -> list[Contestant]:
         """The contestants that suit a case."""
         return [contestant for contestant in self.contestants if contestant.suits(case)]
 
     @property
     def total(self) -> int:
-        """How many results there will be."""
-        return sum(len(self.entered(case)) * len(self.suite.names) for case in self.suite.cases)
+        """The number of results."""
+        return sum(len(self.participants(case)) * len(self.suite.names) for case in self.suite.cases)
 
     def pixels(self, record: Record) -> int:
-        """How many the result has that a record is of."""
+        """The number of pixels of a record's result."""
         return self._pixels[record.case, record.picture]
 
     def fid(self, outcome: Outcome, contestant: Contestant) -> float | None:
-        """The FID of a contestant's results; None of fewer than two."""
+        """The FID of a contestant's results; None for fewer than two."""
         case, names = outcome.case.name, [record.picture for record in outcome.records[contestant.name]]
         if len(names) < 2:
             return None
         references = (case, *names)
         if references not in self._keys:
             self._keys[references] = frechet.content_key(self._load(case, "clean", names))
-        known_by = self._keys[references]
-        return frechet.fid(self._load(case, contestant.name, names), self._load(case, "clean", names), known_by)
+        reference_key = self._keys[references]
+        return frechet.fid(self._load(case, contestant.name, names), self._load(case, "clean", names), reference_key)
 
-    def _load(self, case: str, who: str, names: Sequence[str]) -> Iterator[np.ndarray]:
-        return (self.store.load(case, who, name) for name in names)
+    def _load(self, case: str, source: str, names: Sequence[str]) -> Iterator[np.ndarray]:
+        return (self.store.load(case, source, name) for name in names)
 
     def run(self, case: Case, on_result: OnResult) -> Outcome:
-        """Restores and measures all samples of a case; one that fails is noted and left out."""
-        outcome = Outcome(case, {contestant.name: [] for contestant in self.entered(case)})
+        """Restores and measures all samples of a case; calls `on_result` with each record, notes failed samples."""
+        outcome = Outcome(case, {contestant.name: [] for contestant in self.participants(case)})
         for sample in self.suite.samples(case):
-            self._keep(case, sample)
+            self._save_references(case, sample)
             content = digest(sample)
-            for contestant in self.entered(case):
+            for contestant in self.participants(case):
                 try:
                     record = self._result(case, sample, contestant, key(contestant, content))
                 except RestoreError as error:
@@ -120,35 +120,35 @@ class Bench:
                 on_result(record)
         return outcome
 
-    def _keep(self, case: Case, sample: Sample) -> None:
-        """Writes what the report shows beside the results."""
-        for who, picture in (("clean", sample.example.clean), ("damaged", sample.example.damaged)):
+    def _save_references(self, case: Case, sample: Sample) -> None:
+        """Writes the clean and the damaged picture, for the report."""
+        for source, picture in (("clean", sample.example.clean), ("damaged", sample.example.damaged)):
             # a pair of pictures is shown side by side
             flat = picture if picture.ndim == 3 else np.concatenate(list(picture), axis=1)
-            if not self.store.holds(case.name, who, sample.name, flat):
-                self.store.save(case.name, who, sample.name, flat)
+            if not self.store.holds(case.name, source, sample.name, flat):
+                self.store.save(case.name, source, sample.name, flat)
 
-    def _result(self, case: Case, sample: Sample, contestant: Contestant, its_key: str) -> Record:
-        found = self.store.find((case.name, contestant.name, sample.name), its_key)
+    def _result(self, case: Case, sample: Sample, contestant: Contestant, result_key: str) -> Record:
+        found = self.store.find((case.name, contestant.name, sample.name), result_key)
         if found and not self._measures.keys() - found.values.keys():
             return found
         if found:
             seconds, memory = found.seconds, found.peak_memory
             result = self.store.load(case.name, contestant.name, sample.name)
         else:
-            # the first evaluation of a process takes longer
+            # a process's first evaluation is slower
             if contestant.nfe and contestant.measured and not self._warm:
                 contestant.restore(case, sample)
                 self._warm = True
-            with peak(self.device) as watched:
+            with peak(self.device) as peak_memory:
                 start = time.perf_counter()
                 result = contestant.restore(case, sample)
                 seconds = time.perf_counter() - start
-            memory = watched.bytes
+            memory = peak_memory.bytes
             self.store.save(case.name, contestant.name, sample.name, result)
         values = {name: measure(result, sample.example) for name, measure in self._measures.items()}
         if not contestant.measured:
             seconds = memory = None
-        record = Record(its_key, case.name, contestant.name, sample.name, seconds, memory, values)
+        record = Record(result_key, case.name, contestant.name, sample.name, seconds, memory, values)
         self.store.add(record)
         return record

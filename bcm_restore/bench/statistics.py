@@ -1,4 +1,4 @@
-"""What values of single pictures say of all pictures: means, their errors, and whether a difference is one."""
+"""Statistics over pictures: means, standard errors and paired comparisons."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -9,11 +9,11 @@ Better = Literal["higher", "lower"]
 
 RESAMPLES = 10_000
 CONFIDENCE = 95  # %
-AT_ONCE = 100  # resamples in memory
+CHUNK = 100  # resamples in memory
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean of one or more values and its standard error, sample deviation / sqrt(n), None for a single value."""
+    """The mean of one or more values and its standard error, sample deviation / sqrt(n); None for a single value."""
     count = len(values)
     return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(count)) if count > 1 else None
 
@@ -21,18 +21,18 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
 def paired(
     ours: Mapping[str, float], reference: Mapping[str, float], better: Better, seed: int = 0
 ) -> dict[str, float | None]:
-    """Compares two contestants picture by picture, over the pictures that both have.
+    """Compares two contestants on the pictures that they have in common.
 
     The interval is Efron's percentile bootstrap over pictures (Efron and Tibshirani, An Introduction to the Bootstrap,
-    1993, chapter 13): where it has zero inside, the difference may be chance.
+    1993, chapter 13): if it includes zero, the difference may be chance.
 
     Args:
-        ours, reference: a value for each picture's name.
+        ours, reference: values by the pictures' names.
         better: which values are better.
         seed: of the resamples.
 
     Returns:
-        "difference": mean of ours minus reference. "low", "high": ends of its 95 % interval, None for a single picture.
+        "difference": mean of ours minus reference. "low", "high": its 95 % interval, None for a single picture.
         "win_rate": share of the pictures where ours is better, in [0, 1]; a tie is half a win.
 
     Raises:
@@ -53,10 +53,10 @@ def paired(
 
 
 def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:
-    """Where the mean lies in the middle 95 % of resamples with replacement."""
+    """The percentile bootstrap interval of the mean."""
     rng = np.random.default_rng(seed)
-    size = (AT_ONCE, len(values))
-    means = [values[rng.integers(len(values), size=size)].mean(axis=1) for _ in range(RESAMPLES // AT_ONCE)]
+    size = (CHUNK, len(values))
+    means = [values[rng.integers(len(values), size=size)].mean(axis=1) for _ in range(RESAMPLES // CHUNK)]
     tail = (100 - CONFIDENCE) / 2
     low, high = np.percentile(means, [tail, 100 - tail])
     return float(low), float(high)

@@ -1,4 +1,4 @@
-"""From what became of the samples to the numbers of a report: results.json, as a dictionary."""
+"""Summarises outcomes as results.json, the data of a report."""
 
 import platform
 from collections.abc import Iterable, Sequence
@@ -31,13 +31,13 @@ PACKAGES = (
 def summarise(
     facts: dict[str, Any], bench: Bench, columns: dict[str, Measure], outcomes: Sequence[Outcome]
 ) -> dict[str, Any]:
-    """The results, as `report.write` takes them.
+    """The results, in the form that `report.write` takes.
 
     Args:
         facts: task and command.
-        bench: that was run.
+        bench: the bench that was run.
         columns: the metrics.
-        outcomes: what `bench.run` gave for each case.
+        outcomes: the outcome of each case, from `bench.run`.
     """
     return {
         "version": VERSION,
@@ -59,7 +59,7 @@ def summarise(
 
 
 def versions() -> dict[str, str]:
-    """Of this package, of Python, and of what is installed of what the bench can use."""
+    """The versions of this package, of Python, and of the installed packages that the bench can use."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -70,7 +70,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: torch.device) -> dict[str, Any]:
-    """What the seconds were measured on."""
+    """The hardware that the times were measured on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {"device": str(device), "processor": name, "threads": torch.get_num_threads()}
 
@@ -85,16 +85,16 @@ def _processor() -> str:
 
 
 def _case(outcome: Outcome, bench: Bench, columns: dict[str, Measure]) -> dict[str, Any]:
-    entered = [contestant for contestant in bench.contestants if outcome.records.get(contestant.name)]
-    rows = [_row(outcome, contestant, against(contestant, entered), bench, columns) for contestant in entered]
+    participants = [contestant for contestant in bench.contestants if outcome.records.get(contestant.name)]
+    rows = [_row(outcome, c, reference_of(c, participants), bench, columns) for c in participants]
     fid = columns.get("fid")
     note = fid_note(len(bench.suite.names)) if fid and not fid.missing else None
     return {"name": outcome.case.name, "notes": [*outcome.notes, *([note] if note else [])], "rows": rows}
 
 
-def against(contestant: Contestant, entered: Sequence[Contestant]) -> Contestant | None:
-    """The contestant that it is compared with: BCM of the same NFE, else of the largest; None: it is that itself."""
-    ours = [one for one in entered if one.family == "BCM"]
+def reference_of(contestant: Contestant, participants: Sequence[Contestant]) -> Contestant | None:
+    """The contestant to compare with: BCM at the same NFE, else at the largest; None for that contestant itself."""
+    ours = [one for one in participants if one.family == "BCM"]
     if not ours:
         return None
     best = max(ours, key=lambda one: one.nfe or 0)

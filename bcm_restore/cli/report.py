@@ -55,10 +55,12 @@ class View(Observer):
         if not (interrupted and self._dry_run):
             _finish(self.outcomes, self._header, self._options)
 
+    def connected(self) -> None:
+        """See `Observer`."""
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+
     def begin(self, header: Header, outcomes: Sequence[Outcome]) -> None:
         """See `Observer`."""
-        if signal.getsignal(signal.SIGTERM) is not self._on_sigterm:
-            signal.signal(signal.SIGTERM, self._on_sigterm)  # Ray has set its own
         self._header, self.outcomes = header, outcomes
         if not self._dry_run:
             from .progress import Bar

@@ -1,6 +1,6 @@
-"""Picture files in and out: orientation, transparency, colour profiles, 16 bit, JPEG coefficients.
+"""Reads and writes picture files: orientation, transparency, colour profiles, 16 bits, JPEG coefficients.
 
-Everything that can go wrong with a file is a `RestoreError` of one line that names the file and the way out.
+Every problem with a file raises a `RestoreError` of one line that names the file and the fix.
 """
 
 from .inks import Inks, read_inks

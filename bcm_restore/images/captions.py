@@ -1,4 +1,4 @@
-"""What people have written about a picture: PNG text, comments, XMP and IPTC, from file to file."""
+"""Descriptions of a picture, carried from file to file: PNG text, comments, XMP and IPTC."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 _COMMENT = "Comment"
 _PNG_XMP = "XML:com.adobe.xmp"
-_RAW = "Raw profile type "  # EXIF, IPTC and XMP as ImageMagick puts them into PNG text
+_RAW = "Raw profile type "  # EXIF, IPTC and XMP as ImageMagick stores them in PNG text
 _IPTC = 0x0404  # in Photoshop's resources
 _TIFF_IPTC = 33723
 _PHOTOSHOP = b"Photoshop 3.0\0"
@@ -29,7 +29,7 @@ def read_text(image: Image.Image) -> tuple[tuple[str, str], ...]:
 
 
 def read_xmp(image: Image.Image) -> bytes | None:
-    """The XMP packet of a loaded file, where it is one."""
+    """The XMP packet of a loaded file; None if missing or invalid."""
     xmp = image.info.get("xmp")
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     return xmp if isinstance(xmp, bytes) and b"<rdf:RDF" in xmp else None
@@ -50,7 +50,7 @@ def read_iptc(image: Image.Image) -> bytes | None:
 def png_chunks(
     text: tuple[tuple[str, str], ...], xmp: bytes | None, iptc: bytes | None, cicp: tuple[int, ...] | None
 ) -> PngInfo:
-    """All of it as chunks."""
+    """The descriptions and cICP as PNG chunks."""
     chunks = PngInfo()
     if cicp:
         chunks.add(b"cICP", bytes(cicp))
@@ -67,7 +67,7 @@ def png_chunks(
 
 
 def jpeg_settings(text: tuple[tuple[str, str], ...], xmp: bytes | None, iptc: bytes | None) -> dict[str, Any]:
-    """What Pillow takes for a JPEG; what does not fit into a segment stays out."""
+    """Pillow's options for a JPEG; what does not fit into a segment is left out."""
     settings: dict[str, Any] = {}
     comment = next((value.encode() for key, value in text if key == _COMMENT), b"")
     if 0 < len(comment) <= _JPEG_SEGMENT:
@@ -84,7 +84,7 @@ def _resources(iptc: bytes) -> bytes:
 
 
 def _from_resources(block: bytes) -> bytes | None:
-    """The IPTC records in Photoshop's resources that hold them alone, or first."""
+    """The IPTC records in Photoshop's resources, if they come first."""
     block = block.removeprefix(_PHOTOSHOP)
     try:
         signature, code, _, length = struct.unpack_from(">4sHHI", block)

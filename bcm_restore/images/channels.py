@@ -1,4 +1,4 @@
-"""From any of Pillow's modes to grey or RGB, and transparency."""
+"""Converts Pillow's modes to grey or RGB and alpha."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageCms
 
+from .. import spans
 from ..errors import RestoreError
 
 _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
-# PNG gives its transparent grey in the file's own bit depth, Pillow the pixels in 8 bits.
+# PNG stores its transparent grey in the file's bit depth; Pillow returns pixels in 8 bits.
 _KEY_SCALES = {"L;2": 85, "L;4": 17}
 _BAND_PIXELS = 1 << 20
 
 
 def split(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """(pixels, alpha) of a loaded image of any mode but CMYK and Lab; alpha is None where the mode has none."""
+    """(pixels, alpha) of a loaded image of any mode but CMYK and Lab; alpha is None if the mode has none."""
     mode = image.mode
     if mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint16)
-        # Pillow inverts 8 bits for such a file, and forgets about 16.
+        # Pillow inverts such files in 8 bits, but not in 16.
         inverted = getattr(image, "tag_v2", {}).get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
         return (np.uint16(65535) - values if inverted else values), None
     if mode in ("I", "F"):
@@ -37,19 +38,18 @@ def split(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def bands(size: tuple[int, int]) -> Iterator[slice]:
-    """The rows of a picture of `size` = (height, width) in parts of about a million pixels."""
-    step = max(1, _BAND_PIXELS // size[1])
-    return (slice(top, min(top + step, size[0])) for top in range(0, size[0], step))
+    """Splits the rows of a picture of `size` = (height, width) into bands of about a million pixels."""
+    return spans.bands(size, pixels=_BAND_PIXELS)
 
 
 def _parts(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    """An image band by band, with the rows of each: Pillow's own copies of the whole are three."""
+    """Yields an image band by band, with the rows of each: on the whole, Pillow would make three copies."""
     width, height = image.size
     return ((rows, image.crop((0, rows.start, width, rows.stop))) for rows in bands((height, width)))
 
 
 def _converted(image: Image.Image, mode: Literal["L", "LA", "RGB", "RGBA"]) -> tuple[np.ndarray, np.ndarray | None]:
-    """(pixels, alpha) of an image in another mode."""
+    """(pixels, alpha) of an image after conversion to `mode`."""
     width, height = image.size
     pixels = np.empty((height, width, 3) if mode.startswith("RGB") else (height, width), np.uint8)
     alpha = np.empty((height, width), np.uint8) if mode.endswith("A") else None
@@ -64,7 +64,7 @@ def _converted(image: Image.Image, mode: Literal["L", "LA", "RGB", "RGBA"]) -> t
 
 
 def keyed_alpha(pixels: np.ndarray, key: object, rawmode: str) -> np.ndarray | None:
-    """Alpha of a picture with one transparent colour, the grey or RGB `key` in Pillow's "transparency"; or None."""
+    """The alpha of a picture with one transparent colour, the `key` in Pillow's "transparency"; or None."""
     if isinstance(key, int) and pixels.ndim == 2:
         clear = np.array([255 * bool(key) if rawmode == "1" else key * _KEY_SCALES.get(rawmode, 1)])
     elif isinstance(key, tuple) and pixels.ndim == 3 and len(key) == 3:
@@ -79,7 +79,7 @@ def keyed_alpha(pixels: np.ndarray, key: object, rawmode: str) -> np.ndarray | N
 
 
 def to_srgb(image: Image.Image, icc: bytes | None) -> np.ndarray:
-    """A CMYK or Lab image as sRGB: by the profile where it is one of that kind, by Pillow's plain formula otherwise."""
+    """Converts a CMYK or Lab image to sRGB, by its profile if that is usable, else by Pillow's simple formula."""
     convert = _srgb_transform(image.mode, icc)
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for rows, part in _parts(image):
@@ -97,7 +97,7 @@ def _srgb_transform(mode: str, icc: bytes | None) -> Callable[[Image.Image], Ima
 
 
 def _sixteen_bits(image: Image.Image) -> np.ndarray:
-    """uint16 of 32-bit integers in 0 to 65535, or of floats in 0 to 1."""
+    """Converts 32-bit integers in 0 to 65535, or floats in 0 to 1, to uint16."""
     kind, top = ("integers", 65535) if image.mode == "I" else ("floats", 1)
     scaled = np.empty((image.height, image.width), np.uint16)
     ends = []
@@ -107,6 +107,6 @@ def _sixteen_bits(image: Image.Image) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             scaled[rows] = np.rint(values.astype(np.float64) * (65535 / top))
     low, high = np.min(ends), np.max(ends)
-    if not (low >= 0 and high <= top):  # so written that NaN is refused
+    if not (low >= 0 and high <= top):  # written so that NaN is refused
         raise RestoreError(f"its 32-bit {kind} go from {low:.5g} to {high:.5g}; scale them to 0 to {top}")
     return scaled

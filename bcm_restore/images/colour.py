@@ -1,7 +1,7 @@
-"""Colour spaces that files name by numbers instead of a profile: gAMA, cHRM and cICP in PNG, nclx in AVIF and HEIC.
+"""Colour spaces given by numbers instead of a profile: gAMA, cHRM and cICP in PNG, nclx in AVIF and HEIC.
 
-What an ICC profile can say becomes one, which every format but BMP holds. The profile is one of matrix and curve,
-after ICC.1:2010 (version 4.3); the numbers are those of ITU-T H.273.
+Where possible they become an ICC profile, which every format but BMP holds. It is a matrix/curve profile after
+ICC.1:2010 (version 4.3); the numbers are those of ITU-T H.273.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ _D50 = np.array([0.9642, 1.0, 0.8249])
 
 
 def colour_space(image: Image.Image, data: bytes) -> tuple[bytes | None, Cicp | None]:
-    """(ICC profile, cICP) of an opened file and its bytes, of which there is one at most; none for sRGB.
+    """(ICC profile, cICP) of an opened file and its bytes: at most one of them; both None for sRGB.
 
-    A file's own profile goes before anything but cICP, as the PNG specification has it. The second is given where no
-    profile says the same: PQ, HLG, and what is not of the full range.
+    The file's own profile takes precedence over everything but cICP, as the PNG specification requires. cICP is
+    returned if no profile can express it: PQ, HLG, and anything but the full range.
     """
     cicp = _png_cicp(data) if image.format == "PNG" else _nclx(data) if image.format in ("AVIF", "HEIF") else None
     icc = image.info.get("icc_profile") or None
@@ -69,7 +69,7 @@ def colour_space(image: Image.Image, data: bytes) -> tuple[bytes | None, Cicp | 
 
 
 def numbered_profile(image: Image.Image, grey: bool) -> bytes | None:
-    """The profile that says what gAMA and cHRM of an opened PNG say; None where they or their meaning are missing."""
+    """Converts gAMA and cHRM of an opened PNG to a profile; None if they are missing or invalid."""
     gamma, white_red_green_blue = image.info.get("gamma"), image.info.get("chromaticity")
     if "srgb" in image.info or not (gamma or white_red_green_blue):
         return None
@@ -77,22 +77,22 @@ def numbered_profile(image: Image.Image, grey: bool) -> bytes | None:
     try:
         return profile(tuple(white_red_green_blue or _SRGB), curve, grey)
     except (ArithmeticError, ValueError, TypeError, struct.error, np.linalg.LinAlgError):
-        return None  # numbers that are no colours
+        return None  # not valid colours
 
 
 def name(cicp: Cicp) -> str:
-    """What to call it in a message."""
+    """The name of a colour space for messages."""
     return f"{_NAMES.get(cicp[1], 'colours')} (cICP {'-'.join(map(str, cicp))})"
 
 
 @cache
 def profile(primaries: tuple[float, ...], curve: Curve, grey: bool) -> bytes:
-    """An ICC profile.
+    """Builds an ICC profile.
 
     Args:
         primaries: x and y of white, red, green and blue.
         curve: an exponent, or (g, a, b, c, d) with (a x + b)^g for x >= d and c x below.
-        grey: for pictures of one channel, which have white and the curve alone.
+        grey: for pictures of one channel: only white and the curve are used.
     """
     white = _xyz(*primaries[:2])
     adapt = np.linalg.inv(_BRADFORD) @ np.diag((_BRADFORD @ _D50) / (_BRADFORD @ white)) @ _BRADFORD
@@ -110,7 +110,7 @@ def profile(primaries: tuple[float, ...], curve: Curve, grey: bool) -> bytes:
 
 
 def _assembled(tags: dict[bytes, bytes], space: bytes) -> bytes:
-    """Header, table of tags, tags."""
+    """Joins header, tag table and tags."""
     start = 128 + 4 + 12 * len(tags)
     table, body = struct.pack(">I", len(tags)), b""
     for tag, data in tags.items():
@@ -124,7 +124,7 @@ def _assembled(tags: dict[bytes, bytes], space: bytes) -> bytes:
 
 def _xyz(x: float, y: float) -> np.ndarray:
     if not (0 <= x <= 1 and 0 < y <= 1):
-        raise ValueError(f"({x}, {y}) is no colour")
+        raise ValueError(f"({x}, {y}) is not a colour")
     return np.array([x / y, 1.0, (1 - x - y) / y])
 
 
@@ -146,7 +146,7 @@ def _text(text: str) -> bytes:
 
 
 def _png_cicp(data: bytes) -> Cicp | None:
-    """What the cICP chunk says, which stands before the pixels."""
+    """The values of the cICP chunk, which comes before the pixels."""
     place = 8
     while place + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
@@ -160,7 +160,7 @@ def _png_cicp(data: bytes) -> Cicp | None:
 
 
 def _nclx(data: bytes) -> Cicp | None:
-    """What the first colour box says; pixels are decoded to RGB of the full range."""
+    """The values of the first colour box; pixels are decoded to full-range RGB."""
     found = _NCLX.search(data)
     if found is None:
         return None

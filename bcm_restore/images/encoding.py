@@ -1,4 +1,4 @@
-"""Pictures to the bytes of a file."""
+"""Encodes pictures as the bytes of a file."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from ..errors import RestoreError
+from ..spans import steps
 from .captions import jpeg_settings, png_chunks
 from .channels import bands
 from .colour import name as colour_name
@@ -25,7 +26,7 @@ from .stale import EXIF_PREFIX, fresh_xmp
 _OPAQUE = ("JPEG", "BMP")
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535}
 _QUALITY = {"JPEG": 95, "WEBP": 90, "AVIF": 90}
-# zlib beyond this level doubles the time for a few percent.
+# Higher zlib levels double the time for a few percent.
 _ZLIB_LEVEL = 4
 _SETTINGS: dict[str, dict[str, Any]] = {
     "PNG": {"compress_level": _ZLIB_LEVEL},
@@ -35,7 +36,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "BMP": {},
 }
 _JPEG_SEGMENT = 65533
-# Choosing colours takes long, and 65,536 pixels say all about them.
+# Choosing a palette is slow, and 65,536 pixels are enough for it.
 _PALETTE_SIDE = 256
 _STRIP_BYTES = 1 << 20
 _TIFF_XMP, _TIFF_IPTC, _TIFF_BYTE, _TIFF_UNDEFINED = 700, 33723, 1, 7
@@ -43,7 +44,7 @@ _TIFF_GREY, _TIFF_RGB, _TIFF_DEFLATE, _TIFF_HORIZONTAL, _TIFF_STRAIGHT_ALPHA, _T
 
 
 def encode(picture: Picture, name: str, quality: int | None = None) -> bytes:
-    """A picture as a file of Pillow's format `name`; RestoreError, without the file's name, for what it cannot hold."""
+    """Encodes a picture in Pillow's format `name`; RestoreError, without the file's name, if the format cannot."""
     check(picture, name, quality)
     if name == "TIFF":
         return _tiff(picture)
@@ -53,9 +54,9 @@ def encode(picture: Picture, name: str, quality: int | None = None) -> bytes:
 
 
 def check(picture: Picture, name: str, quality: int | None) -> None:
-    """Raises RestoreError, without the file's name, for what Pillow's format `name` cannot hold."""
+    """Raises RestoreError, without the file's name, if Pillow's format `name` cannot hold the picture."""
     if quality is not None and not 1 <= quality <= 100:
-        raise RestoreError(f"quality {quality} is not between 1 and 100; 95 is a good one")
+        raise RestoreError(f"quality {quality} is not between 1 and 100; 95 is a good value")
     _check_size(picture.size, name)
     if picture.alpha is not None and name in _OPAQUE:
         raise RestoreError(f"{name} holds no transparency; write .png, .webp, .tif or .avif instead")
@@ -64,10 +65,10 @@ def check(picture: Picture, name: str, quality: int | None) -> None:
 
 
 def encode_animation(frames: Sequence[np.ndarray], name: str, duration_ms: int) -> bytes:
-    """Frames as an endless GIF or WebP; RestoreError, without the file's name, for none or for several sizes."""
+    """Encodes frames as a looping GIF or WebP; RestoreError, without the file's name, for none or unequal sizes."""
     if not frames or any(frame.shape[:2] != frames[0].shape[:2] for frame in frames):
         raise RestoreError(
-            f"the {len(frames)} frames are not all of one size; an animation needs at least one, all alike"
+            f"the {len(frames)} frames are not all of one size; an animation needs one or more frames of equal size"
         )
     _check_size((frames[0].shape[0], frames[0].shape[1]), name)
     images = [Image.fromarray(as_depth(frame, np.uint8)).convert("RGB") for frame in frames]
@@ -87,12 +88,12 @@ def _check_size(size: tuple[int, int], name: str) -> None:
     limit = _LONGEST_SIDE.get(name)
     if limit is not None and max(size) > limit:
         raise RestoreError(
-            f"{size[1]} x {size[0]} pixels, but {name} ends at {limit} a side; write .png or .tif instead"
+            f"{size[1]} x {size[0]} pixels, but {name} holds at most {limit} a side; write .png or .tif instead"
         )
 
 
 def _with_palette(image: Image.Image) -> Image.Image:
-    """256 colours, chosen for this image, dithered."""
+    """Reduces an image to 256 colours chosen for it, with dithering."""
     small = image.copy()
     small.thumbnail((_PALETTE_SIDE, _PALETTE_SIDE), Image.Resampling.NEAREST)
     palette = small.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1)
@@ -109,19 +110,19 @@ def _by_pillow(picture: Picture, name: str, quality: int | None) -> bytes:
 
 
 def pillow_settings(picture: Picture, name: str, quality: int | None) -> dict[str, Any]:
-    """What Pillow takes besides the pixels to save a picture."""
+    """Pillow's options for saving a picture."""
     settings = dict(_SETTINGS[name]) | _captions(picture, name)
     if name in _QUALITY:
         settings["quality"] = quality or _QUALITY[name]
     exif = _exif(picture)
-    if exif is None and picture.dpi and name in ("WEBP", "AVIF"):  # which have no other place for it
+    if exif is None and picture.dpi and name in ("WEBP", "AVIF"):  # they store it nowhere else
         exif = exif_with_dpi(picture.dpi)
     settings |= {"exif": exif, "icc_profile": picture.icc, "dpi": picture.dpi}
     return {key: value for key, value in settings.items() if value is not None}
 
 
 def as_image(picture: Picture) -> Image.Image:
-    """The pixels and the transparency in 8 bits."""
+    """Converts pixels and alpha to an 8-bit PIL image."""
     samples = _samples(picture, np.uint8)
     return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
 
@@ -135,7 +136,7 @@ def _xmp(picture: Picture) -> bytes | None:
 
 
 def _captions(picture: Picture, name: str) -> dict[str, Any]:
-    """What Pillow takes for XMP, IPTC and texts, as the format can hold them."""
+    """Pillow's options for XMP, IPTC and texts, as far as the format holds them."""
     xmp = _xmp(picture)
     if name == "PNG":
         return {"pnginfo": png_chunks(picture.text, xmp, picture.iptc, picture.cicp)}
@@ -147,7 +148,7 @@ def _captions(picture: Picture, name: str) -> dict[str, Any]:
 def _samples(
     picture: Picture, dtype: np.dtype | type, rows: slice = slice(None), grey_as_rgb: bool = False
 ) -> np.ndarray:
-    """(h, W, 1 to 4) of these rows: grey or RGB, then alpha where there is one."""
+    """The samples of these rows, (h, W, 1 to 4): grey or RGB, then alpha if there is one."""
     planes = [picture.pixels[rows] if picture.pixels.ndim == 3 else picture.pixels[rows, :, None]]
     if grey_as_rgb:
         planes *= 3
@@ -157,7 +158,7 @@ def _samples(
 
 
 def _png16(picture: Picture) -> bytes:
-    """PNG of 16 bits a channel, which Pillow writes for grey only and OpenCV without profile and EXIF."""
+    """Encodes a 16-bit PNG, which Pillow writes only for grey, and OpenCV without profile and EXIF."""
     height, width = picture.size
     channels = (1 if picture.pixels.ndim == 2 else 3) + (picture.alpha is not None)
     header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
@@ -180,12 +181,12 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def _deflated_rows(picture: Picture) -> Iterator[bytes]:
-    """The 16-bit rows of a PNG, filtered, deflated, in parts: copies of the whole would be large."""
+    """The 16-bit rows of a PNG, filtered and deflated, in bands to save memory."""
     deflate, above = zlib.compressobj(_ZLIB_LEVEL), None
     for band in bands(picture.size):
         samples = _samples(picture, np.uint16, band).astype(">u2")
         rows = samples.reshape(len(samples), -1).view(np.uint8)
-        # Filter 2 of the format: each byte less the one above it.
+        # PNG filter 2: each byte minus the one above it.
         filtered = np.empty((len(rows), rows.shape[1] + 1), np.uint8)
         filtered[:, 0] = 2
         filtered[:, 1:] = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]) if above is None else above)
@@ -195,9 +196,9 @@ def _deflated_rows(picture: Picture) -> Iterator[bytes]:
 
 
 def _tiff(picture: Picture) -> bytes:
-    """TIFF with deflated strips and horizontal prediction.
+    """Encodes a TIFF with deflated strips and horizontal prediction.
 
-    Pillow lays out the directory; its own encoder knows no 16-bit colour, and loses EXIF when it compresses.
+    Pillow writes the directory; its own encoder has no 16-bit colour, and loses EXIF when it compresses.
     """
     sixteen_bit = picture.pixels.dtype == np.uint16
     # Hardly anything reads 16-bit grey with transparency.
@@ -206,8 +207,7 @@ def _tiff(picture: Picture) -> bytes:
     channels = (1 if picture.pixels.ndim == 2 and not as_rgb else 3) + (picture.alpha is not None)
     rows_a_strip = max(1, _STRIP_BYTES // (width * channels * picture.pixels.itemsize))
     strips = [
-        _tiff_strip(_samples(picture, picture.pixels.dtype, slice(top, top + rows_a_strip), as_rgb))
-        for top in range(0, height, rows_a_strip)
+        _tiff_strip(_samples(picture, picture.pixels.dtype, rows, as_rgb)) for rows in steps(height, rows_a_strip)
     ]
     lengths = [len(strip) for strip in strips]
     directory = TiffImagePlugin.ImageFileDirectory_v2()
@@ -220,7 +220,7 @@ def _tiff(picture: Picture) -> bytes:
         TiffImagePlugin.BITSPERSAMPLE: (picture.pixels.itemsize * 8,) * channels,
         TiffImagePlugin.COMPRESSION: _TIFF_DEFLATE,
         TiffImagePlugin.PHOTOMETRIC_INTERPRETATION: _TIFF_RGB if channels > 2 else _TIFF_GREY,
-        # Counted from the end of the directory: Pillow adds where that is.
+        # Relative to the end of the directory: Pillow adds its position.
         TiffImagePlugin.STRIPOFFSETS: tuple(accumulate(lengths[:-1], initial=0)),
         TiffImagePlugin.SAMPLESPERPIXEL: channels,
         TiffImagePlugin.ROWSPERSTRIP: rows_a_strip,
@@ -245,6 +245,6 @@ def _tiff(picture: Picture) -> bytes:
 
 
 def _tiff_strip(samples: np.ndarray) -> bytes:
-    """Rows (h, W, channels), each sample less the one to its left, deflated."""
+    """Deflates rows (h, W, channels), each sample minus the one to its left."""
     differences = np.diff(samples, axis=1, prepend=np.zeros_like(samples[:, :1]))
     return zlib.compress(differences.astype(samples.dtype.newbyteorder("<")).tobytes(), _ZLIB_LEVEL)

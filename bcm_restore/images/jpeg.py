@@ -1,4 +1,4 @@
-"""What a JPEG file really holds: quantised cosine coefficients and their tables."""
+"""Reads the quantised DCT coefficients and the quantisation tables of JPEG files."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ class JpegCoefficients(NamedTuple):
     size: tuple[int, int]
     """(height, width) of the picture as stored, before any orientation."""
     planes: tuple[np.ndarray, ...]
-    """A component each: int16 (blocks down, blocks across, 8, 8), the last two axes row and column frequency.
+    """One per component: int16 (blocks down, blocks across, 8, 8), the last two axes row and column frequency.
 
-    As many blocks as cover the component: ceil(height * v / (8 * largest v)) down, and across likewise. Blocks that
-    only fill up the last minimum coded unit are left out.
+    The number of blocks that cover the component: ceil(height * v / (8 * largest v)) down, and across likewise. Blocks
+    that only pad the last minimum coded unit are left out.
     """
     tables: tuple[np.ndarray, ...]
-    """A component each: quantisation steps, uint16 (8, 8), in the order of the planes' last two axes."""
+    """One per component: quantisation steps, uint16 (8, 8), in the order of the planes' last two axes."""
     sampling: tuple[tuple[int, int], ...]
-    """A component each: (vertical, horizontal) factors, ((2, 2), (1, 1), (1, 1)) for 4:2:0; their ratios matter."""
+    """One per component: (vertical, horizontal) factors, ((2, 2), (1, 1), (1, 1)) for 4:2:0; only ratios matter."""
     colour: str = "YCbCr"
-    """What three components are: YCbCr or RGB; or what four are: CMYK, or YCCK, where C, M and Y are as YCbCr."""
+    """Colour space of three components: YCbCr or RGB; of four: CMYK, or YCCK (C, M and Y stored as YCbCr)."""
 
     def inks(self) -> tuple[JpegCoefficients, JpegCoefficients]:
-        """Four components as two pictures, see `Inks`: cyan, magenta and yellow as if RGB, and black as if grey."""
+        """Splits four components into two pictures, see `Inks`: cyan, magenta, yellow as RGB, and black as grey."""
         colours = self._replace(
             planes=self.planes[:3],
             tables=self.tables[:3],
@@ -57,19 +57,19 @@ class JpegCoefficients(NamedTuple):
 def jpeg_coefficients(
     path: str | Path, *, max_pixels: int = MAX_PIXELS, data: bytes | None = None
 ) -> JpegCoefficients | None:
-    """The coefficients and tables of a JPEG file, whatever its suffix.
+    """Reads the coefficients and tables of a JPEG file, whatever its suffix.
 
-    None when the file is no 8-bit, Huffman-coded JPEG in grey, YCbCr, RGB, CMYK or YCCK. The arguments are those of
+    None if the file is not an 8-bit, Huffman-coded JPEG in grey, YCbCr, RGB, CMYK or YCCK. The arguments are those of
     `read`.
 
     Raises:
-        RestoreError: there is no such file, or it is no picture, is damaged or too large.
+        RestoreError: the file does not exist, is not a picture, is damaged or is too large.
 
     """
     data = file_contents(path) if data is None else data
     if not data.startswith(START):
         return None
-    # Only to know that it can be decoded: the library for coefficients takes zeros for what a truncated file lacks.
+    # Checks that it can be decoded: jpeglib fills the missing part of a truncated file with zeros.
     decoded(path, BytesIO(data), max_pixels)
     layout = _layout(data)
     if layout is None or not _is_sound(layout.essence, max_pixels):
@@ -77,10 +77,10 @@ def jpeg_coefficients(
     try:
         return _coefficients(layout)
     except OSError as error:
-        if error.errno is None:  # jpeglib's own word for a file that its libjpeg, stricter than Pillow's, refuses
+        if error.errno is None:  # jpeglib's libjpeg is stricter than Pillow's and refuses the file
             return None
-        room = tempfile.gettempdir()
-        raise RestoreError(f"{path}: reading its coefficients needs room in {room} ({error.strerror})") from error
+        folder = tempfile.gettempdir()
+        raise RestoreError(f"{path}: reading its coefficients needs space in {folder} ({error.strerror})") from error
 
 
 class _Layout(NamedTuple):
@@ -88,16 +88,16 @@ class _Layout(NamedTuple):
     sampling: tuple[tuple[int, int], ...]
     colour: str
     essence: bytes
-    """The file without all that does not concern its coefficients."""
+    """The parts of the file that its coefficients need."""
 
 
 def _is_sound(essence: bytes, max_pixels: int) -> bool:
-    """Whether Pillow decodes it: where its libjpeg refuses a header, jpeglib's crashes."""
+    """Whether Pillow decodes it: jpeglib crashes on headers that Pillow's libjpeg refuses."""
     try:
         with pillow_silenced(), libraries_silenced(), opened(BytesIO(essence), max_pixels) as image:
             image.draft("L", (1, 1))  # an eighth of the size is enough, and quicker
             image.load()
-    except Exception:  # whatever a decoder makes of damaged bytes
+    except Exception:  # decoders raise anything on damaged bytes
         return False
     return True
 
@@ -105,9 +105,9 @@ def _is_sound(essence: bytes, max_pixels: int) -> bool:
 def _coefficients(layout: _Layout) -> JpegCoefficients:
     """Reads the coefficients with jpeglib's C library.
 
-    Its `read_dct` stumbles over files with many markers, keeps them in global arrays, decodes everything twice and
-    leaves a temporary file behind where it fails; so the library below it gets a file that has no markers, and the
-    sizes that it would look up.
+    Its `read_dct` fails on files with many markers, keeps them in global arrays, decodes everything twice and leaves a
+    temporary file behind on errors. So the C library is called directly, with a file without markers and the sizes
+    that `read_dct` would look up.
     """
     height, width = layout.size
     tallest, widest = (max(factors) for factors in zip(*layout.sampling, strict=True))
@@ -123,8 +123,8 @@ def _coefficients(layout: _Layout) -> JpegCoefficients:
 
             everything = dict.fromkeys(("Y", "Cb", "Cr", "K")) | pointers
             CJpegLib.read_jpeg_dct(srcfile=str(path), **everything, qt=tables.ctypes, quant_tbl_no=numbers.ctypes)
-        except (AttributeError, ImportError, TypeError) as error:  # it is no documented part of jpeglib
-            raise RestoreError("this jpeglib is of an unknown version; run pip install jpeglib==1.0.2") from error
+        except (AttributeError, ImportError, TypeError) as error:  # not a documented part of jpeglib
+            raise RestoreError("this version of jpeglib is not supported; run pip install jpeglib==1.0.2") from error
     return JpegCoefficients(
         size=layout.size,
         planes=planes,
@@ -135,7 +135,7 @@ def _coefficients(layout: _Layout) -> JpegCoefficients:
 
 
 def _layout(data: bytes) -> _Layout | None:
-    """What matters in the bytes of a JPEG file; None if it is of another kind than we want."""
+    """Parses the bytes of a JPEG file; None if its kind is not supported."""
     frame: bytes | None = None
     jfif, scanned = False, False
     adobe_transform: int | None = None
@@ -152,7 +152,7 @@ def _layout(data: bytes) -> _Layout | None:
             elif marker in _FRAMES:
                 frame = body
             elif marker == _DQT and scanned:
-                return None  # one table per component is all that can be returned
+                return None  # `JpegCoefficients` has one table per component
             scanned = scanned or marker == SOS
             if marker in _ESSENTIAL:
                 essence.append(segment)
@@ -181,14 +181,14 @@ def _layout(data: bytes) -> _Layout | None:
 
 @cache
 def _standard_codes() -> bytes:
-    """The Huffman tables of the standard: frames of cameras leave them out, and decoders are meant to know them."""
+    """The Huffman tables of the standard: cameras' video frames leave them out, and decoders supply them."""
     file = BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG", optimize=False)
     return b"".join(segment for marker, segment in segments(file.getvalue()) if marker == _DHT)
 
 
 def _is_ycbcr(names: bytes, jfif: bool, adobe_transform: int | None) -> bool:
-    """Whether three components are YCbCr rather than RGB, decided as libjpeg does."""
+    """Whether three components are YCbCr rather than RGB, by libjpeg's rules."""
     if jfif:
         return True
     if adobe_transform is not None:

@@ -1,4 +1,4 @@
-"""The segments of a JPEG file, and files made to keep a decoder busy."""
+"""The segments of a JPEG file, and checks against files that take very long to decode."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ EOI, SOS = 0xD9, 0xDA
 
 _SCAN = bytes([0xFF, SOS])
 _FILL = re.compile(rb"\xff*")
-# The first marker behind the data of a scan: no stuffed zero, no restart marker, no fill byte.
+# The first marker after the data of a scan: no stuffed zero, restart marker or fill byte.
 _AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-# Pillow takes a microsecond for each segment and each fill byte of a header; real ones have dozens.
+# Pillow takes a microsecond for each segment and each fill byte of a header; real headers have dozens.
 _MOST_SEGMENTS, _LONGEST_FILL = 10_000, 1 << 16
-# A scan may be empty and takes as long as the picture is large; 200 megapixels may have 20 of them.
+# Even an empty scan takes time in proportion to the picture's pixels; 200 megapixels may have 20 scans.
 _MOST_SCANNED = 4_000_000_000
-# The shortest code of a block of 8 x 8 pixels is a bit; chroma apart, a component has a fourth of the blocks at least.
+# The shortest code of an 8 x 8 block is one bit; a component has at least a fourth of the blocks.
 _MOST_PIXELS_A_BYTE = 8 * 64 * 4
 
 
 def segments(data: bytes, begin: int = 0) -> Iterator[tuple[int, bytes]]:
-    """(marker, segment from the marker on) up to the end of the first image; the segment of a scan includes its data.
+    """Yields (marker, segment including the marker) up to the end of the image that begins at `begin`.
 
-    The image begins at `begin`.
+    The segment of a scan includes its data.
 
-    Raises IndexError or struct.error where `data` is no JPEG.
+    Raises IndexError or struct.error if `data` is not a JPEG.
     """
     start = begin + 2
     while True:
@@ -48,10 +48,10 @@ def segments(data: bytes, begin: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def check_header(data: bytes) -> None:
-    """Raises RestoreError, without the file's name, for a JPEG whose header alone would take long to read."""
+    """Raises RestoreError, without the file's name, if the header of a JPEG would take very long to read."""
     end = data.find(_SCAN)
     if data.find(b"\xff" * _LONGEST_FILL, 0, end if end >= 0 else len(data)) >= 0:
-        raise RestoreError("damaged: fill bytes in place of a header; get the file again from where it came")
+        raise RestoreError("damaged: fill bytes instead of a header; get a new copy of the file")
     try:
         for count, (marker, _) in enumerate(segments(data)):
             if marker == SOS:
@@ -59,23 +59,21 @@ def check_header(data: bytes) -> None:
             if count >= _MOST_SEGMENTS:
                 raise RestoreError(f"has more than {_MOST_SEGMENTS} segments; save it again without its metadata")
     except (IndexError, struct.error):
-        return  # its decoder will say what is wrong
+        return  # the decoder reports the error
 
 
 def check_scans(data: bytes, pixels: int) -> None:
-    """Raises RestoreError, without the file's name, for a JPEG too short for its `pixels` or with too many scans."""
+    """Raises RestoreError, without the file's name, if a JPEG is too short for its `pixels` or has too many scans."""
     if pixels > _MOST_PIXELS_A_BYTE * len(data):
-        raise RestoreError(
-            f"truncated: {len(data)} bytes are too few for {pixels} pixels; get the file again from where it came"
-        )
+        raise RestoreError(f"truncated: {len(data)} bytes are too few for {pixels} pixels; get a new copy of the file")
     most = _MOST_SCANNED // pixels
-    # Thumbnails and what follows the picture count as well at first, which is quick and seldom matters.
+    # The quick count includes thumbnails and data after the picture, which seldom matters.
     if data.count(_SCAN) > most and _scans(data) > most:
         raise RestoreError(f"has more than {most} scans of {pixels} pixels; save it again, or as PNG")
 
 
 def has_separate_scans(data: bytes, components: int) -> bool:
-    """Whether the components of a picture, so many, do not all come with its first scan."""
+    """Whether the first scan holds fewer than `components` components."""
     try:
         return next(segment[4] for marker, segment in segments(data) if marker == SOS) < components
     except (IndexError, StopIteration, struct.error):

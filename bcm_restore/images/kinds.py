@@ -1,4 +1,4 @@
-"""Which files are pictures by their names, and what is said of those that can't be read."""
+"""Recognises pictures by the suffix of their names, and advises on those that cannot be read."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif", ".bmp")
-"""Which files are taken for pictures, by their names in lower case."""
+"""Suffixes of pictures, in lower case."""
 
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
-"""The same where pillow-heif is installed."""
+"""Suffixes of pictures that need pillow-heif."""
 
 NEEDS_HEIF = 'pip install "bcm-restore[heif]"'
 _CONVERT = "convert them to PNG first"
-# What people call pictures of these suffixes, and the way out.
+# The usual name of pictures with these suffixes, and how to convert them.
 _FOREIGN = {
     HEIF_SUFFIXES: ("HEIC", NEEDS_HEIF),
     (
@@ -42,18 +42,18 @@ def reads_heif() -> bool:
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether the file's name says that it is a picture that can be read."""
+    """Whether the file's suffix is that of a readable picture."""
     suffix = Path(str(path)).suffix.lower()
     return suffix in SUFFIXES or (suffix in HEIF_SUFFIXES and reads_heif())
 
 
 def is_foreign(path: str | Path) -> bool:
-    """Whether the file's name says that it is a picture of a kind that folders are not searched for."""
+    """Whether the file's suffix is that of a picture that is skipped in folders."""
     return Path(str(path)).suffix.lower() in _KINDS and not is_image(path)
 
 
 def unread(paths: Iterable[Path]) -> str:
-    """How many foreign pictures there are of which kind, with the way out; empty for none."""
+    """Counts the foreign pictures of each kind, with advice; empty for none."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for path in paths:
         counts[_KINDS[path.suffix.lower()]] += 1

@@ -1,4 +1,4 @@
-"""EXIF and resolution: what is kept of them, and the orientation inside."""
+"""EXIF, its orientation tag, and resolution."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _INTEROPERABILITY = 0xA005
 _RESOLUTION, _UNIT = (0x011A, 0x011B), 0x0128
 _INCH, _CENTIMETRE = 2, 3
-# In a TIFF file the tags that describe the scene stand among those that lay out the pixels; only these are kept:
+# A TIFF mixes tags that describe the scene with tags that lay out the pixels; only the former are kept:
 # description, make, model, orientation, software, date, artist, copyright, and the EXIF and GPS directories.
 _DESCRIPTIVE = (0x010E, 0x010F, 0x0110, _ORIENTATION, 0x0131, 0x0132, 0x013B, 0x8298, _EXIF_IFD, _GPS_IFD)
 
 
 def tiff_orientation(tiff: bytes) -> int:
-    """The orientation in the first directory of TIFF-structured bytes: 1 to 8, 1 where there is none."""
+    """The orientation in the first directory of TIFF-structured bytes: 1 to 8; 1 if missing."""
     entry = _orientation_entry(tiff)
     return _valid(struct.unpack_from(entry[1], tiff, entry[0])[0]) if entry else 1
 
 
 def with_tiff_orientation(tiff: bytes, orientation: int) -> bytes | None:
-    """The same TIFF-structured bytes with another value of the orientation tag; None where they have no such tag."""
+    """The same TIFF-structured bytes with another value of the orientation tag; None if there is no such tag."""
     entry = _orientation_entry(tiff)
     if entry is None:
         return None
@@ -41,10 +41,10 @@ def with_tiff_orientation(tiff: bytes, orientation: int) -> bytes | None:
 
 
 def with_orientation(exif: bytes | None, orientation: int) -> bytes | None:
-    """EXIF that says `orientation`.
+    """Sets the orientation tag of EXIF.
 
-    The tag is changed in place where it exists, so that all else stays as it was byte for byte (maker notes and
-    thumbnails do not survive being parsed and written again).
+    An existing tag is changed in place, so that all other bytes are kept (maker notes and thumbnails do not survive
+    parsing and rewriting).
     """
     if exif is not None:
         patched = with_tiff_orientation(exif[len(EXIF_PREFIX) :], orientation)
@@ -58,7 +58,7 @@ def with_orientation(exif: bytes | None, orientation: int) -> bytes | None:
 
 
 def current_exif(exif: bytes | None, orientation: int, size: tuple[int, int]) -> bytes | None:
-    """EXIF for new pixels: it says their orientation and `size` = (height, width), and shows none of the old ones."""
+    """EXIF for new pixels: with their orientation and `size` = (height, width), and without thumbnails."""
     exif = with_orientation(exif, orientation)
     if exif is None:
         return None
@@ -66,15 +66,15 @@ def current_exif(exif: bytes | None, orientation: int, size: tuple[int, int]) ->
     try:
         with pillow_silenced():
             parsed(fresh)
-    except Exception:  # a thumbnail that lay over the rest
+    except Exception:  # a thumbnail overlapped the rest
         return None
     return fresh
 
 
 def carried(image: Image.Image) -> Callable[[tuple[int, int]], dict[str, Any]]:
-    """What a PIL image that was made of `image` has in its `info`, given its size (width, height).
+    """Returns a function from a size (width, height) to the `info` of a PIL image derived from `image`.
 
-    Profile, resolution, EXIF and XMP: what Pillow's own operations keep, and without what shows the old pixels.
+    Profile, resolution, EXIF and XMP, which Pillow's own operations keep, but without thumbnails.
     """
     with pillow_silenced():
         exif, orientation = read_exif(image)
@@ -102,7 +102,7 @@ def parsed(exif: bytes | None) -> Image.Exif:
 
 
 def read_exif(image: Image.Image) -> tuple[bytes | None, int]:
-    """(EXIF, orientation) of an opened file; malformed EXIF counts as none, because no other program can read it."""
+    """(EXIF, orientation) of an opened file; malformed EXIF is dropped, because no other program can read it."""
     try:
         tags = image.getexif()
         orientation = _valid(tags.get(_ORIENTATION, 1))
@@ -113,12 +113,12 @@ def read_exif(image: Image.Image) -> tuple[bytes | None, int]:
             return with_orientation(raw, orientation), orientation
         tags = descriptive(tags)
         return (with_orientation(tags.tobytes(), orientation) if tags else None), orientation
-    except Exception:  # Pillow's parser raises a dozen kinds
+    except Exception:  # Pillow's parser raises many types
         return None, 1
 
 
 def descriptive(tags: Image.Exif) -> Image.Exif:
-    """The tags that speak of the scene, without those that lay out the file they stand in."""
+    """The tags that describe the scene, without those that lay out the file."""
     kept = Image.Exif()
     for tag in _DESCRIPTIVE:
         if tag not in tags:
@@ -132,7 +132,7 @@ def descriptive(tags: Image.Exif) -> Image.Exif:
 
 
 def read_dpi(image: Image.Image) -> tuple[float, float] | None:
-    """Pixels an inch, across and down, where the file says something that makes sense."""
+    """Pixels per inch, across and down; None if missing or implausible."""
     try:
         if image.format in ("WEBP", "AVIF", "HEIF") and "dpi" not in image.info:
             tags = image.getexif()
@@ -146,7 +146,7 @@ def read_dpi(image: Image.Image) -> tuple[float, float] | None:
 
 
 def exif_with_dpi(dpi: tuple[float, float]) -> bytes:
-    """EXIF that says the resolution alone."""
+    """EXIF with only the resolution."""
     tags = Image.Exif()
     tags[_RESOLUTION[0]], tags[_RESOLUTION[1]] = dpi
     tags[_UNIT] = _INCH
@@ -158,7 +158,7 @@ def _valid(orientation: object) -> int:
 
 
 def _orientation_entry(tiff: bytes) -> tuple[int, str] | None:
-    """Where the value of the orientation tag stands, and its struct format."""
+    """The offset of the orientation tag's value, and its struct format."""
     if tiff[:4] not in TIFF_MAGICS:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Files of several pages or frames, page by page."""
+"""Files with several pages or frames."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .stale import TIFF_MAGICS, byte_order, entries, first_directory, next_link
 
 _ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")
 _HOLDING = {"TIFF": ("TIFF", *_ANIMATIONS), **dict.fromkeys(("WEBP", "PNG", "AVIF"), _ANIMATIONS)}
-"""What formats of output hold the pages of what formats of input."""
+"""The input formats whose pages each output format can hold."""
 _SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 1 | 4
 _MOST_ENTRIES = 1_000_000  # of all directories of a TIFF
 
@@ -35,8 +35,8 @@ class Pages:
 
     Attributes:
         data: the bytes.
-        count: how many pages it has.
-        kept: how many of them the output can hold: all, or the first.
+        count: number of pages.
+        kept: number of pages that the output can hold: all, or 1.
         offsets: where the pages of a TIFF begin.
         hint: how to keep the others.
     """
@@ -49,11 +49,11 @@ class Pages:
 
     @property
     def remark(self) -> str:
-        """That pages are left out; empty if none are."""
+        """A remark that pages are left out; empty if none are."""
         return "" if self.kept == self.count else f"page 1 of {self.count}{self.hint}"
 
     def files(self) -> Iterator[bytes]:
-        """Each page that is kept, as the bytes of a file that holds it alone, or first."""
+        """Yields each kept page as the bytes of a file whose first page it is."""
         if self.kept == 1:
             yield self.data
         elif self.offsets:
@@ -64,7 +64,7 @@ class Pages:
             yield from (encode(frame, "PNG") for frame in _frames(self.data))
 
     def timing(self) -> Timing | None:
-        """How the kept pages run, if they are an animation."""
+        """The timing of the kept pages, if they are an animation."""
         if self.kept == 1 or self.offsets:
             return None
         with pillow_silenced(), opened(BytesIO(self.data), sys.maxsize) as image:
@@ -73,23 +73,23 @@ class Pages:
                 image.seek(number)
                 image.load()
                 durations.append(round(image.info.get("duration") or 0))
-            # what says nothing of it runs once; Pillow keeps what AVIF says to itself
+            # without a loop count it runs once; Pillow does not report AVIF's
             loop = int(image.info.get("loop", 0 if image.format == "AVIF" else 1))
             return Timing(tuple(durations), loop, bool(getattr(image, "default_image", False)))
 
 
 def pages_of(data: bytes, name: str, max_pixels: int) -> Pages:
-    """The pages of a file's bytes, for an output of Pillow's format `name`.
+    """Finds the pages of a file's bytes, for an output of Pillow's format `name`.
 
     Raises:
-        RestoreError: without the file's name, all pages together have more pixels than `max_pixels`.
+        RestoreError: all pages together have more pixels than `max_pixels`; without the file's name.
     """
     try:
         with pillow_silenced(), libraries_silenced(), opened(BytesIO(data), sys.maxsize) as image:
             kind, size = image.format or "", image.size
             offsets = _tiff_pages(data) if kind == "TIFF" else ()
             count = len(offsets) or int(getattr(image, "n_frames", 1))
-    except Exception:  # whoever reads it will say what is wrong
+    except Exception:  # `read` reports the error
         return Pages(data)
     if count < 2:
         return Pages(data)
@@ -99,27 +99,27 @@ def pages_of(data: bytes, name: str, max_pixels: int) -> Pages:
     if count * size[0] * size[1] > max_pixels:
         raise RestoreError(
             f"its {count} pages of {size[0]} x {size[1]} pixels are more than the limit of {max_pixels / 1e6:g} "
-            "megapixels; raise --max-pixels, or give a --format that holds the first page alone, such as jpg"
+            "megapixels; raise --max-pixels, or give a --format that holds only the first page, such as jpg"
         )
     return Pages(data, count, count, offsets)
 
 
 def page_count(data: bytes) -> int:
-    """How many pages or frames a file's bytes have; 1 where `read` would say what is wrong with them."""
+    """The number of pages or frames in a file's bytes; 1 if `read` would fail."""
     return pages_of(data, "", 0).count
 
 
 def encode_pages(pictures: Sequence[Picture], name: str, quality: int | None, timing: Timing | None) -> bytes:
-    """Pictures as the pages, or with `timing` as the frames, of one file of Pillow's format `name`.
+    """Encodes pictures as the pages, or with `timing` as the frames, of one file of Pillow's format `name`.
 
-    Raises RestoreError, without the file's name, for what it cannot hold.
+    Raises RestoreError, without the file's name, if the format cannot hold them.
     """
     if name == "TIFF":
         return _joined([encode(picture, name, quality) for picture in pictures])
     for picture in pictures:
         check(picture, name, quality)
     timing = timing or Timing((0,) * len(pictures))
-    apart = int(timing.apart)  # only PNG has a picture apart
+    apart = int(timing.apart)  # only PNG has a separate picture
     if name == "PNG":
         return _animation(
             pictures, timing.durations[apart:], name, quality, loop=timing.loop, default_image=timing.apart
@@ -129,7 +129,7 @@ def encode_pages(pictures: Sequence[Picture], name: str, quality: int | None, ti
 
 
 def _tiff_pages(data: bytes) -> tuple[int, ...]:
-    """Where the pages of a TIFF begin, without reduced copies and masks; none where they can't be told."""
+    """The offsets of the pages of a TIFF, without reduced copies and masks; none if unknown."""
     if data[:4] not in TIFF_MAGICS:
         return ()
     found: dict[int, bool] = {}
@@ -144,7 +144,7 @@ def _tiff_pages(data: bytes) -> tuple[int, ...]:
 
 
 def _frames(data: bytes) -> Iterator[Picture]:
-    """The frames of an animation, each as it is seen."""
+    """Yields the frames of an animation as displayed."""
     with pillow_silenced(), opened(BytesIO(data), sys.maxsize) as image:
         for number in range(image.n_frames):
             image.seek(number)
@@ -157,9 +157,9 @@ def _frames(data: bytes) -> Iterator[Picture]:
 
 
 def _joined(files: Sequence[bytes]) -> bytes:
-    """One TIFF of several."""
+    """Joins TIFFs into one."""
     joined = BytesIO()
-    writer = TiffImagePlugin.AppendingTiffWriter(joined, True)  # whose end would close the file
+    writer = TiffImagePlugin.AppendingTiffWriter(joined, True)  # no `with`: it would close the file
     for file in files:
         writer.write(file)
         writer.newFrame()

@@ -1,4 +1,4 @@
-"""What a picture is once it has left its file."""
+"""A picture in memory: pixels and metadata."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from .metadata import with_orientation
 
-# What each value of the EXIF orientation asks for, to be done to an array whose first two axes are rows and columns.
+# The transformation for each EXIF orientation, of an array whose first two axes are rows and columns.
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
@@ -25,12 +25,12 @@ _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class Timing:
-    """How an animation runs.
+    """The timing of an animation.
 
     Attributes:
         durations: of each frame, in ms.
-        loop: how often it runs; 0: for ever.
-        apart: the first frame is what programs show that know no animation, and not a part of it.
+        loop: number of repetitions; 0: endless.
+        apart: the first frame is a still for programs without animation support, and not part of the animation.
     """
 
     durations: tuple[int, ...]
@@ -40,35 +40,35 @@ class Timing:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """The pixels of a file, and what the file says about them."""
+    """The pixels of a file, and its metadata."""
 
     pixels: np.ndarray
-    """(H, W) grey or (H, W, 3) RGB, uint8 or uint16, C-contiguous, not premultiplied: colour under alpha is kept."""
+    """(H, W) grey or (H, W, 3) RGB, uint8 or uint16, C-contiguous, not premultiplied by alpha."""
     alpha: np.ndarray | None = None
     """(H, W), same dtype as `pixels`: 0 is transparent."""
     icc: bytes | None = None
     """Colour profile of `pixels`."""
     exif: bytes | None = None
-    """EXIF with its `Exif` prefix; its orientation tag, where it has one, agrees with `orientation`."""
+    """EXIF with its `Exif` prefix; its orientation tag, if any, agrees with `orientation`."""
     orientation: int = 1
     """EXIF orientation that is still to be applied to `pixels`: 1 when upright."""
     format: str = "PNG"
-    """Pillow's name of the source's format."""
+    """Pillow's name for the source's format."""
     dpi: tuple[float, float] | None = None
-    """Pixels an inch, across and down."""
+    """Pixels per inch, across and down."""
     xmp: bytes | None = None
     """XMP packet."""
     iptc: bytes | None = None
     """IPTC records."""
     text: tuple[tuple[str, str], ...] = ()
-    """Keywords and texts of a PNG; a comment stands under "Comment"."""
+    """Keywords and texts of a PNG; a comment has the keyword "Comment"."""
     cicp: tuple[int, int, int, int] | None = None
-    """Colour space of `pixels` that no profile can name (ITU-T H.273: PQ, HLG), as PNG has it."""
+    """Colour space of `pixels` that no profile can express (ITU-T H.273: PQ, HLG), as in PNG."""
 
     def __post_init__(self) -> None:
         grey_or_rgb = self.pixels.ndim == 2 or (self.pixels.ndim == 3 and self.pixels.shape[2] == 3)
         if not grey_or_rgb or self.pixels.dtype not in (np.uint8, np.uint16) or self.pixels.size == 0:
-            raise ValueError(f"pixels of shape {self.pixels.shape} and type {self.pixels.dtype} are no picture")
+            raise ValueError(f"pixels of shape {self.pixels.shape} and type {self.pixels.dtype} are not a picture")
         object.__setattr__(self, "pixels", np.ascontiguousarray(self.pixels))
         if self.alpha is not None:
             if self.alpha.shape != self.pixels.shape[:2] or self.alpha.dtype != self.pixels.dtype:
@@ -83,7 +83,7 @@ class Picture:
         return self.pixels.shape[0], self.pixels.shape[1]
 
     def upright(self) -> Picture:
-        """The picture as it is meant to be seen: orientation applied to pixels and alpha, tag in `exif` set to 1."""
+        """Applies the orientation to pixels and alpha, and sets the tag in `exif` to 1."""
         if self.orientation == 1:
             return self
         turn = _TURNS[self.orientation]
@@ -100,8 +100,8 @@ class Picture:
     def with_pixels(self, pixels: np.ndarray, alpha: np.ndarray | None = None) -> Picture:
         """The same picture with other pixels, whose size, depth and number of channels may differ.
 
-        Without `alpha`, the picture's own is kept, resized and converted to fit. A profile of a grey picture says
-        nothing about colours, and the other way round, so that it goes when grey becomes colour or colour grey.
+        Without `alpha`, the picture's own is kept, resized and converted to fit. The profile is dropped when grey
+        becomes colour or colour grey, because it does not apply any more.
         """
         if alpha is None and self.alpha is not None:
             alpha = as_depth(resized(self.alpha, (pixels.shape[0], pixels.shape[1])), pixels.dtype)
@@ -110,7 +110,7 @@ class Picture:
 
 
 def as_depth(values: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
-    """uint8 or uint16 `values` at the other depth, rounded to the nearest; 0 stays 0, full stays full."""
+    """Converts `values` to uint8 or uint16, rounded to the nearest; 0 and the largest value are preserved."""
     if values.dtype == dtype:
         return values
     if dtype == np.uint16:
@@ -119,7 +119,7 @@ def as_depth(values: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
 
 
 def resized(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) uint8 or uint16 `plane` at `size` = (height, width), bicubic with antialiasing, same dtype."""
+    """Resizes a (H, W) uint8 or uint16 `plane` to `size` = (height, width): bicubic with antialiasing, same dtype."""
     if plane.shape == size:
         return plane
     soft = Image.fromarray(plane.astype(np.float32)).resize(size[::-1], Image.Resampling.BICUBIC)

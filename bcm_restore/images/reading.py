@@ -1,4 +1,4 @@
-"""Picture files in."""
+"""Reads picture files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .sixteen_bit import decode_sixteen_bit, raw_mode, sixteen_bit_layout
 from .stale import TIFF_MAGICS
 
 MAX_PIXELS = 200_000_000
-"""Default limit of what is decoded: a small file can declare a picture that fills any memory."""
+"""Default limit of the pixels that are decoded: a small file can declare a picture of any size."""
 
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "DIB", "GIF", "HEIF")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -39,25 +39,23 @@ _READABLE = "PNG, JPEG, WebP, TIFF, AVIF, BMP or GIF"
 
 
 def read(path: str | Path, *, upright: bool = True, max_pixels: int = MAX_PIXELS, data: bytes | None = None) -> Picture:
-    """Reads PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF, whatever the suffix; the first frame, where there are several.
+    """Reads PNG, JPEG, WebP, TIFF, AVIF, BMP and GIF, and with pillow-heif HEIC, whatever the suffix.
 
-    With pillow-heif also HEIC.
-
-    Grey stays grey. 16 bits stay 16 in PNG and TIFF (but not for CMYK; AVIF of 10 and 12 bits is read as 8). Palettes
-    become RGB, a transparent colour becomes alpha. CMYK becomes sRGB by the file's own profile where it has one, by
-    Pillow's plain formula where not, Lab becomes sRGB, and their profiles go. 32-bit integers have to lie in 0 to
-    65535 and floats in 0 to 1; both become 16 bit.
+    If there are several frames, the first is read. Grey stays grey. 16 bits stay 16 in PNG and TIFF (but not for CMYK;
+    AVIF of 10 and 12 bits is read as 8). Palettes become RGB, a transparent colour becomes alpha. CMYK and Lab become
+    sRGB, CMYK by the file's profile or else by Pillow's simple formula; their profiles are dropped. 32-bit integers
+    must be in 0 to 65535 and floats in 0 to 1; both become 16 bits.
 
     Args:
         path: the file.
-        upright: whether the EXIF orientation is applied; if not, `orientation` of the result says what remains to do.
-        max_pixels: most pixels that the file may declare. What takes more memory to decode counts more, so that the
-            default keeps within 2 GB: progressive JPEG, AVIF and 16-bit RGB 1.5 times, WebP and 16 bits with
-            transparency or in CMYK 2 times.
-        data: what `file_contents` gave, if that is known.
+        upright: whether to apply the EXIF orientation; if not, it is left in `orientation` of the result.
+        max_pixels: the largest number of pixels that the file may declare. Kinds that take more memory to decode count
+            more, so that the default keeps within 2 GB: progressive JPEG, AVIF and 16-bit RGB 1.5 times, WebP and
+            16 bits with transparency or in CMYK 2 times.
+        data: the file's bytes from `file_contents`, if already read.
 
     Raises:
-        RestoreError: there is no such file, it is no picture, is damaged or too large, or is of an unsupported kind.
+        RestoreError: the file does not exist, is not a picture, is damaged, too large or of an unsupported kind.
 
     """
     picture = decoded(path, BytesIO(file_contents(path) if data is None else data), max_pixels)
@@ -65,14 +63,14 @@ def read(path: str | Path, *, upright: bool = True, max_pixels: int = MAX_PIXELS
 
 
 def file_contents(path: str | Path) -> bytes:
-    """All bytes of a file that is there and not empty; RestoreError otherwise."""
+    """Reads all bytes of a file; RestoreError if it does not exist or is empty."""
     path = Path(path) if isinstance(path, str) else path
     try:
         kind = path.stat().st_mode
         if stat.S_ISDIR(kind):
             raise RestoreError(f"{path}: is a folder; name a picture in it")
         if not (stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
-            raise RestoreError(f"{path}: is no ordinary file; name a picture")
+            raise RestoreError(f"{path}: is not an ordinary file; name a picture")
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise RestoreError(f"{path}: no such file; check the name") from None
@@ -81,22 +79,22 @@ def file_contents(path: str | Path) -> bytes:
     except OSError as error:
         raise RestoreError(f"{path}: cannot be read ({error.strerror or error}); check the name and the disk") from None
     if not data:
-        raise RestoreError(f"{path}: the file is empty; get it again from where it came")
+        raise RestoreError(f"{path}: the file is empty; get a new copy")
     return data
 
 
 def declared_pixels(data: bytes) -> int:
-    """Pixels that a file's bytes declare; 0 where `read` would say what is wrong with them."""
+    """The number of pixels that a file's bytes declare; 0 if `read` would fail."""
     try:
         with pillow_silenced(), opened(BytesIO(data), sys.maxsize) as image:
             return image.width * image.height
-    except Exception:  # whatever a decoder makes of damaged bytes
+    except Exception:  # decoders raise anything on damaged bytes
         return 0
 
 
 def decoded(path: str | Path, file: BytesIO, max_pixels: int) -> Picture:
-    """The picture in a file's bytes, not yet upright; `path` is for the messages. Closes `file` to make room."""
-    # Pillow turns TIFF files upright by itself and does not say so; where the tag says 1 it has no reason to.
+    """Decodes a file's bytes, not yet upright; `path` is for messages. Closes `file` to free memory."""
+    # Pillow silently applies the orientation of TIFF files, so the tag is set to 1 first.
     turned = tiff_orientation(file.getvalue()) if file.getvalue()[:4] in TIFF_MAGICS else 1
     if turned != 1:
         file = BytesIO(with_tiff_orientation(file.getvalue(), 1) or file.getvalue())
@@ -111,13 +109,13 @@ def decoded(path: str | Path, file: BytesIO, max_pixels: int) -> Picture:
                 f"{path}: a TIFF of a kind that is not read ({kind}); save it as grey or RGB of 8 or 16 bits, or as PNG"
             ) from None
         raise RestoreError(
-            f"{path}: no picture that can be read, or cut off in its header; give {_READABLE}, or save it again as PNG"
+            f"{path}: not a readable picture, or truncated in its header; give {_READABLE}, or save it again as PNG"
         ) from None
     except MemoryError:
         raise RestoreError(f"{path}: too large for this computer's memory; give a smaller picture") from None
-    except Exception as error:  # whatever a decoder makes of damaged bytes
+    except Exception as error:  # decoders raise anything on damaged bytes
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise RestoreError(f"{path}: truncated or damaged ({reason}); get the file again from where it came") from error
+        raise RestoreError(f"{path}: truncated or damaged ({reason}); get a new copy of the file") from error
     if turned != 1:
         picture = replace(picture, orientation=turned, exif=with_orientation(picture.exif, turned))
     return picture
@@ -145,9 +143,9 @@ def _tiff_kind(data: bytes) -> str | None:
 
 
 def opened(file: BytesIO, max_pixels: int) -> Image.Image:
-    """The picture in a file's bytes, its header read and its size checked, its pixels not decoded yet.
+    """Opens a file's bytes: reads the header and checks the size, but does not decode the pixels.
 
-    Raises RestoreError without the file's name, and whatever Pillow raises.
+    Raises RestoreError without the file's name, and Pillow's own errors.
     """
     data = file.getvalue()
     if data[4:11] == b"ftypavi" and not features.check("avif"):
@@ -162,7 +160,7 @@ def opened(file: BytesIO, max_pixels: int) -> Image.Image:
     image = Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
     width, height = image.size
     if width < 1 or height < 1:
-        raise RestoreError(f"declares {width} x {height} pixels; get the file again from where it came")
+        raise RestoreError(f"declares {width} x {height} pixels; get a new copy of the file")
     weight, kind = _weight(image, data)
     if weight * width * height > max_pixels:
         counted = f" that count {weight:g} times ({kind})" if kind else ""
@@ -176,7 +174,7 @@ def opened(file: BytesIO, max_pixels: int) -> Image.Image:
 
 
 def _add_heif() -> None:
-    """Lets Pillow read HEIC; RestoreError, without the file's name, where the package is missing."""
+    """Enables HEIC in Pillow; RestoreError, without the file's name, if the package is missing."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
@@ -185,7 +183,7 @@ def _add_heif() -> None:
 
 
 def _weight(image: Image.Image, data: bytes) -> tuple[float, str]:
-    """How often a pixel of an opened image counts, by the memory that decoding it takes, and what makes it so."""
+    """The weight of a pixel of an opened image, by the memory that decoding takes, and the reason."""
     layout = re.fullmatch("([A-Za-z]{2,});16[LBN]", raw_mode(image))  # one letter is grey
     if layout and layout[1] != "RGB":
         return 2, f"16-bit {layout[1]}"
@@ -203,10 +201,10 @@ def _weight(image: Image.Image, data: bytes) -> tuple[float, str]:
 
 
 def _picture(image: Image.Image, file: BytesIO) -> Picture:
-    """The opened `image` of the file as a Picture with its orientation still to be applied; both are closed."""
+    """Converts the opened `image` of `file` to a Picture, orientation not yet applied; closes both."""
     layout, rawmode = sixteen_bit_layout(image), raw_mode(image)
     if image.format == "TIFF":
-        # Its directories stand in the file, which loading closes.
+        # Its directories are in the file, which loading closes.
         exif, orientation = read_exif(image)
         with libraries_silenced():
             image.load()

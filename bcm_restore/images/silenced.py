@@ -1,4 +1,4 @@
-"""Decoders that print and warn nothing."""
+"""Silences the output and warnings of decoders."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _LOCK = threading.Lock()
 _decoders = 0
 _restore = contextlib.ExitStack()
 
-# Without a handler of its own, what Pillow logs as a warning would be printed.
+# Without a handler, Pillow's logged warnings would be printed.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @contextlib.contextmanager
 def pillow_silenced() -> Iterator[None]:
-    """Pillow without warnings and without its own size limit: whoever opens a file here checks its size."""
+    """Turns off Pillow's warnings and its size limit; the caller checks sizes."""
     _begin()
     try:
         yield
@@ -40,7 +40,7 @@ def _begin() -> None:
         if _decoders == 0:
             _restore.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
-            warnings.simplefilter("default", RestoreWarning)  # of other threads
+            warnings.simplefilter("default", RestoreWarning)  # from other threads
             _restore.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
             Image.MAX_IMAGE_PIXELS = None
         _decoders += 1
@@ -56,7 +56,7 @@ def _end() -> None:
 
 @contextlib.contextmanager
 def libraries_silenced() -> Iterator[None]:
-    """C libraries (libtiff, libjpeg, OpenCV) without what they print straight to the standard error stream."""
+    """Silences C libraries (libtiff, libjpeg, OpenCV), which print straight to standard error."""
     with STREAMS, contextlib.redirect_stdout(io.StringIO()), _errors_to_nowhere():
         yield
 

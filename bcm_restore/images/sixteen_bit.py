@@ -1,4 +1,4 @@
-"""Colour pictures of 16 bits a channel, which Pillow reads as 8."""
+"""Colour pictures of 16 bits per channel, which Pillow reads as 8."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _TIFF_BITS, _TIFF_PLANAR = 258, 284
 def sixteen_bit_layout(image: Image.Image) -> str | None:
     """Channels of a 16-bit colour (or grey and alpha) file: LA, RGB, RGBA, RGBX, RGBa (premultiplied); None for others.
 
-    `image` is opened and not yet loaded. Raises RestoreError for channels in separate planes, which neither Pillow nor
-    OpenCV reads right.
+    `image` is opened but not yet loaded. Raises RestoreError for channels in separate planes, which neither Pillow nor
+    OpenCV reads correctly.
     """
     tags = getattr(image, "tag_v2", {})
     if tags.get(_TIFF_PLANAR) == 2 and max(tags.get(_TIFF_BITS, (8,))) == 16:
@@ -28,16 +28,16 @@ def sixteen_bit_layout(image: Image.Image) -> str | None:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """How an opened, not yet loaded file lays out its pixels, in Pillow's words; empty where Pillow does not say."""
+    """Pillow's raw mode of an opened, not yet loaded file: its pixel layout; empty if unknown."""
     tile = getattr(image, "tile", None)
     args = tile[0].args if tile else None
     return str(args[0]) if isinstance(args, tuple) and args else str(args or "")
 
 
 def decode_sixteen_bit(data: bytes, layout: str, eight_bit: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
-    """(pixels, alpha) of a file's bytes, uint16; RestoreError if they disagree with its 8-bit form, `eight_bit`.
+    """Decodes a file's bytes to (pixels, alpha), uint16; RestoreError if they disagree with its 8-bit form.
 
-    `eight_bit` is closed, to make room.
+    Closes `eight_bit` to free memory.
     """
     import cv2
 
@@ -47,10 +47,10 @@ def decode_sixteen_bit(data: bytes, layout: str, eight_bit: Image.Image) -> tupl
         # UNCHANGED: all bits, all channels, no orientation.
         decoded: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16 or decoded.ndim != 3:
-        raise RestoreError("its 16-bit pixels cannot be read: truncated or damaged; get the file again")
+        raise RestoreError("its 16-bit pixels cannot be read: truncated or damaged; get a new copy of the file")
     transparent = layout in ("LA", "RGBA", "RGBa")
     if not _agree(decoded[..., 3 if transparent else 0], last):
-        raise RestoreError("its 16-bit layout is an unusual one; save it again as PNG")
+        raise RestoreError("its 16-bit layout is unusual; save it again as PNG")
     alpha = decoded[..., 3].copy() if transparent else None
     if layout == "LA":
         return decoded[..., 0].copy(), alpha
@@ -67,7 +67,7 @@ def _agree(sixteen_bit: np.ndarray, eight_bit: np.ndarray) -> bool:
 
 
 def _packed(decoded: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """RGB of (H, W, 3 or 4) BGR or BGRA, in the same memory, divided by `alpha` where that is given."""
+    """Converts (H, W, 3 or 4) BGR or BGRA to RGB in the same memory; divides by `alpha` if given."""
     height, width = decoded.shape[:2]
     flat = decoded.reshape(-1)
     for rows in bands((height, width)):
@@ -75,6 +75,6 @@ def _packed(decoded: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
         if alpha is not None:
             straight = np.rint(colours * (65535 / np.maximum(alpha[rows], 1).astype(np.float64))[..., None])
             colours = np.minimum(straight, 65535).astype(np.uint16)
-        # A row never ends behind the place that it came from, and flatten copies.
+        # A row never ends beyond its source, and flatten copies.
         flat[3 * width * rows.start : 3 * width * rows.stop] = colours.flatten()
     return flat[: 3 * width * height].reshape(height, width, 3)

@@ -1,6 +1,6 @@
-"""What metadata say of the pixels that they came with: thumbnails go, sizes follow the new picture.
+"""Updates metadata that describe the old pixels: removes thumbnails and sets the new picture's size.
 
-EXIF is patched in place, as maker notes do not survive being parsed and written again.
+EXIF is patched in place, because maker notes do not survive parsing and rewriting.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _EXIF_IFD = 0x8769
 _WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
 _STARTS, _LENGTHS = (0x0111, 0x0201), (0x0117, 0x0202)  # of a thumbnail's data: strips, or a JPEG
 _SHORT, _LONG = 3, 4
-_MOST_PREVIEWS, _MOST_SEGMENTS = 50, 1000  # of each: EXIF may be made to keep a program busy
+_MOST_PREVIEWS, _MOST_SEGMENTS = 50, 1000  # limits against EXIF crafted to take very long
 _JPEG = re.compile(START + rb"\xff[\xc0-\xfe]")
-# What XMP holds of earlier pixels, or says of data behind the picture, which are not carried over.
+# Parts of XMP that hold earlier pixels, or refer to data after the picture that is not kept.
 _STALE_ELEMENTS = (b"xmp:Thumbnails", b"xap:Thumbnails", b"Container:Directory", b"GImage:Data", b"GDepth:Data")
 _STALE_ATTRIBUTES = re.compile(
     rb"""\s(?:xmpNote:HasExtendedXMP|G(?:Image|Depth|Audio):\w+|GCamera:M(?:icroVideo|otionPhoto)\w*|hdrgm:\w+)"""
@@ -37,16 +37,16 @@ class Entry(NamedTuple):
     kind: int
     values: int
     place: int
-    """Of the four bytes of its value, or of where that is."""
+    """Offset of the four bytes with its value, or with the value's offset."""
 
 
 def byte_order(tiff: bytes | bytearray) -> str:
-    """Of struct: "<" or ">"."""
+    """The byte order for struct: "<" or ">"."""
     return "<" if tiff[:2] == b"II" else ">"
 
 
 def entries(tiff: bytes | bytearray, directory: int) -> Iterator[Entry]:
-    """The entries of the directory that begins there; struct.error where the bytes end too early."""
+    """Yields the entries of the directory at that offset; struct.error if the bytes end too early."""
     order = byte_order(tiff)
     (count,) = struct.unpack_from(order + "H", tiff, directory)
     for start in range(directory + 2, directory + 2 + 12 * count, 12):
@@ -56,12 +56,12 @@ def entries(tiff: bytes | bytearray, directory: int) -> Iterator[Entry]:
 
 
 def first_directory(tiff: bytes | bytearray) -> int:
-    """Where it begins; struct.error where the bytes end too early."""
+    """The offset of the first directory; struct.error if the bytes end too early."""
     return struct.unpack_from(byte_order(tiff) + "I", tiff, 4)[0]
 
 
 def next_link(tiff: bytes | bytearray, directory: int) -> int:
-    """The place that says where the directory after this one begins; struct.error where there is none."""
+    """The offset of the link to the next directory; struct.error if the bytes end too early."""
     (count,) = struct.unpack_from(byte_order(tiff) + "H", tiff, directory)
     link = directory + 2 + 12 * count
     struct.unpack_from("4s", tiff, link)
@@ -69,20 +69,20 @@ def next_link(tiff: bytes | bytearray, directory: int) -> int:
 
 
 def fresh_exif(exif: bytes, size: tuple[int, int]) -> bytes:
-    """EXIF without thumbnails and other previews, for a picture of `size` = (height, width), else byte for byte."""
+    """Removes previews from EXIF and sets `size` = (height, width); all other bytes are kept."""
     tiff = bytearray(exif[len(EXIF_PREFIX) :])
     if tiff[:4] in TIFF_MAGICS:
         try:
             _drop_thumbnail(tiff)
             _set_size(tiff, size)
         except struct.error:
-            pass  # what is cut off says nothing
+            pass  # truncated: nothing to update
     _blank_jpegs(tiff)
     return exif[: len(EXIF_PREFIX)] + bytes(tiff)
 
 
 def fresh_xmp(xmp: bytes, orientation: int, size: tuple[int, int]) -> bytes:
-    """XMP without thumbnails, for a picture of that EXIF orientation and `size` = (height, width)."""
+    """Removes thumbnails from XMP, and sets the orientation and `size` = (height, width)."""
     for element in _STALE_ELEMENTS:
         xmp = _without(xmp, element)
     xmp = _STALE_ATTRIBUTES.sub(b"", xmp)
@@ -98,7 +98,7 @@ def fresh_xmp(xmp: bytes, orientation: int, size: tuple[int, int]) -> bytes:
 
 
 def _without(xmp: bytes, element: bytes) -> bytes:
-    """XML without all elements of that name."""
+    """Removes all XML elements of that name."""
     parts, place, close = [], 0, b"</" + element + b">"
     while (start := xmp.find(b"<" + element, place)) >= 0 and (end := xmp.find(b">", start)) >= 0:
         if xmp[end - 1 : end] != b"/":
@@ -112,13 +112,13 @@ def _without(xmp: bytes, element: bytes) -> bytes:
 
 
 def _drop_thumbnail(tiff: bytearray) -> None:
-    """Ends the list of directories behind the first one, and blanks what the others point to."""
+    """Ends the list of directories after the first, and blanks the data of the second."""
     order, first = byte_order(tiff), first_directory(tiff)
     link = next_link(tiff, first)
     (second,) = struct.unpack_from(order + "I", tiff, link)
     struct.pack_into(order + "I", tiff, link, 0)
     if second <= link:
-        return  # none, or one in a circle
+        return  # none, or circular
     starts: list[int] = []
     lengths: list[int] = []
     for entry in entries(tiff, second):
@@ -132,7 +132,7 @@ def _drop_thumbnail(tiff: bytearray) -> None:
 
 
 def _numbers(tiff: bytearray, entry: Entry) -> tuple[int, ...]:
-    """The values of an entry of whole numbers; none where it is of another kind."""
+    """The values of an integer entry; empty for other types."""
     if entry.kind not in (_SHORT, _LONG) or entry.values > len(tiff):
         return ()
     order, letter = byte_order(tiff), "H" if entry.kind == _SHORT else "I"
@@ -149,13 +149,13 @@ def _set_size(tiff: bytearray, size: tuple[int, int]) -> None:
         found += entries(tiff, struct.unpack_from(order + "I", tiff, pointer.place)[0])
     for entry in found:
         if entry.tag in _WIDTHS + _HEIGHTS and entry.kind in (_SHORT, _LONG) and entry.values == 1:
-            # a short one may have grown too large for two bytes
+            # the new value may not fit into a short
             struct.pack_into(order + "H", tiff, entry.place - 6, _LONG)
             struct.pack_into(order + "I", tiff, entry.place, size[entry.tag in _WIDTHS])
 
 
 def _blank_jpegs(data: bytearray) -> None:
-    """Zeroes in place of the JPEG streams inside: thumbnails, and previews in maker notes."""
+    """Overwrites JPEG streams with zeros: thumbnails, and previews in maker notes."""
     whole = bytes(data)
     for match in islice(_JPEG.finditer(whole), _MOST_PREVIEWS):
         start = match.start()

@@ -1,4 +1,4 @@
-"""Picture files out, each whole or not at all."""
+"""Writes picture files, completely or not at all."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ _ANIMATIONS = {".gif": "GIF", ".webp": "WEBP"}
 
 
 def write(picture: Picture, path: str | Path, *, format: str | None = None, quality: int | None = None) -> None:
-    """Writes a picture with its profile, EXIF, resolution and transparency, as the format can hold them.
+    """Writes a picture with its profile, EXIF, resolution and transparency, as far as the format holds them.
 
     PNG, TIFF and BMP are lossless; PNG and TIFF keep 16 bits, other formats get 8, rounded. JPEG is written without
-    chroma subsampling; EXIF of more than 64 KiB does not fit into it and is left out. BMP holds neither profile nor
-    EXIF. A TIFF of 16-bit grey with transparency is written as RGBA, because hardly anything reads the other. Missing
-    folders are made; an existing file is replaced at the very end, or not at all.
+    chroma subsampling; EXIF over 64 KiB does not fit and is left out. BMP holds neither profile nor EXIF. 16-bit grey
+    with transparency becomes RGBA in TIFF, because few programs read it otherwise. Missing folders are created; an
+    existing file is replaced only once the new one is complete.
 
     Args:
-        picture: what to write.
-        path: the file; its suffix gives the format.
-        format: PNG, JPEG, WebP, TIFF, AVIF or BMP, when the suffix does not tell.
-        quality: 1 to 100, for JPEG (default 95), WebP and AVIF (default 90); the others have none.
+        picture: the picture.
+        path: the file; its suffix determines the format.
+        format: PNG, JPEG, WebP, TIFF, AVIF or BMP; overrides the suffix.
+        quality: 1 to 100, for JPEG (default 95), WebP and AVIF (default 90); ignored for the others.
 
     Raises:
-        RestoreError: unknown format, one that holds no transparency or no such size, or the file cannot be written.
+        RestoreError: the format is unknown or cannot hold the transparency or the size, or writing fails.
 
     """
     data = encoded(picture, path, format=format, quality=quality)
@@ -62,11 +62,11 @@ def encoded(
     more: Sequence[Picture] = (),
     timing: Timing | None = None,
 ) -> bytes:
-    """What `write` writes, with the same arguments and errors; `path` is not touched.
+    """The bytes that `write` would write, with the same arguments and errors; nothing is written.
 
     Args:
         picture, path, format, quality: see `write`.
-        more: the pages behind the first one, or the other frames: TIFF, PNG, WebP and AVIF hold them.
+        more: further pages or frames, which TIFF, PNG, WebP and AVIF can hold.
         timing: of the frames.
     """
     name = output_format(path, format)
@@ -76,10 +76,10 @@ def encoded(
 
 
 def file_pages(data: bytes, path: str | Path, source: str | Path, max_pixels: int = MAX_PIXELS) -> Pages:
-    """The pages of the bytes of the file `source`, for an output `path`.
+    """Finds the pages in the bytes of the file `source`, for an output `path`.
 
     Raises:
-        RestoreError: they have more pixels than `max_pixels`, or the format can't be written.
+        RestoreError: they have more pixels than `max_pixels`, or the format cannot be written.
     """
     try:
         return pages_of(data, output_format(path), max_pixels)
@@ -88,29 +88,29 @@ def file_pages(data: bytes, path: str | Path, source: str | Path, max_pixels: in
 
 
 def write_animation(frames: Sequence[np.ndarray], path: str | Path, *, duration_ms: int) -> None:
-    """Writes frames as an endless GIF or animated WebP.
+    """Writes frames as a looping GIF or animated WebP.
 
     Args:
         frames: (H, W) grey or (H, W, 3) RGB, uint8 or uint16, all of one size.
-        path: a file in .gif or .webp.
-        duration_ms: how long each frame stays; GIF counts in 10 ms.
+        path: the file, .gif or .webp.
+        duration_ms: duration of each frame; GIF rounds to 10 ms.
 
     Raises:
-        RestoreError: another suffix, no frames, frames of several sizes, or the file cannot be written.
+        RestoreError: another suffix, no frames, frames of unequal sizes, or the file cannot be written.
 
     """
     name = _ANIMATIONS.get(Path(path).suffix.lower())
     if name is None:
-        raise RestoreError(f"{path}: no suffix of an animation; name it {' or '.join(_ANIMATIONS)}")
+        raise RestoreError(f"{path}: not the suffix of an animation; use {' or '.join(_ANIMATIONS)}")
     data = _named(path, lambda: encode_animation(frames, name, duration_ms))
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
 
 
 def output_format(path: str | Path, format: str | None = None) -> str:
-    """Pillow's name of the format to write, from `format` or else from the suffix.
+    """Pillow's name for the output format, from `format` or else from the suffix.
 
-    Raises RestoreError for one that cannot be written: worth asking before long work.
+    Raises RestoreError if it cannot be written: call it before long work.
     """
     suffix = f".{format.lower()}" if format else Path(str(path)).suffix.lower()
     name = _FORMATS.get(suffix)
@@ -125,7 +125,7 @@ def output_format(path: str | Path, format: str | None = None) -> str:
 
 
 def _named(path: str | Path, encoded: Callable[[], bytes]) -> bytes:
-    """The encoded bytes; whatever an encoder raises becomes one line that names the file."""
+    """The encoded bytes; turns any error of the encoder into one line that names the file."""
     try:
         return encoded()
     except RestoreError as error:

@@ -1,4 +1,4 @@
-"""How near a picture is to another, and a set of pictures to another set."""
+"""Image quality metrics: between two pictures, and between two sets of pictures."""
 
 from .fidelity import psnr, psnr_y, ssim
 from .frechet import fid

@@ -1,4 +1,4 @@
-"""What metrics are given: refused where they would take it for something else."""
+"""Checks the inputs of metrics: refuses inputs that they would misinterpret."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ def check_pair(picture: Any, reference: Any, where: Any = None) -> None:
         where: (H, W) bool or None.
 
     Raises:
-        RestoreError: says what was found and what to do.
+        RestoreError: says what was found and how to fix it.
     """
     for array in (picture, reference):
         _check_values(array)
     if picture.shape != reference.shape:
         raise RestoreError(
-            f"pictures of shape {picture.shape} and {reference.shape} can't be compared; make them alike"
+            f"pictures of shape {picture.shape} and {reference.shape} cannot be compared; give equal shapes"
         )
     if where is None:
         return
@@ -31,10 +31,10 @@ def check_pair(picture: Any, reference: Any, where: Any = None) -> None:
 
 
 def check_colour(picture: Any, smallest: int = 1) -> None:
-    """Refuses what is no (H, W, 3) uint8 picture of at least that side.
+    """Refuses anything but (H, W, 3) uint8 pictures with sides of at least `smallest`.
 
     Raises:
-        RestoreError: says what was found and what to do.
+        RestoreError: says what was found and how to fix it.
     """
     _check_values(picture)
     if picture.dtype != np.uint8:
@@ -42,17 +42,17 @@ def check_colour(picture: Any, smallest: int = 1) -> None:
     check_channels(picture)
     if min(picture.shape[:2]) < smallest:
         height, width = picture.shape[:2]
-        raise RestoreError(f"a picture of {width}x{height} is too small; {smallest}x{smallest} is the least")
+        raise RestoreError(f"a picture of {width}x{height} is too small; the least is {smallest}x{smallest}")
 
 
 def check_channels(picture: np.ndarray) -> None:
-    """Refuses what is no (H, W, 3).
+    """Refuses anything but (H, W, 3).
 
     Raises:
-        RestoreError: says what was found and what to do.
+        RestoreError: says what was found and how to fix it.
     """
     if picture.ndim != 3 or picture.shape[2] != 3:
-        raise RestoreError(f"a picture of shape {picture.shape}; give (H, W, 3), grey ones three times over")
+        raise RestoreError(f"a picture of shape {picture.shape}; give (H, W, 3), with grey repeated three times")
 
 
 def _check_values(array: Any) -> None:
@@ -63,7 +63,7 @@ def _check_values(array: Any) -> None:
     if not np.issubdtype(array.dtype, np.floating):
         raise RestoreError(f"a picture of {array.dtype}; give uint8, or floats from 0 to 255")
     low, high = (float(end) for end in (array.min(initial=0), array.max(initial=0)))
-    if not (low >= -0.5 and high <= 255.5):  # so written that NaN is refused
+    if not (low >= -0.5 and high <= 255.5):  # written so that NaN is refused
         raise RestoreError(f"floats from {low:.5g} to {high:.5g}; metrics take 0 to 255")
     if 0 < high <= 1:
         raise RestoreError(f"floats from {low:.5g} to {high:.5g}, which look like [0, 1]; metrics take 0 to 255")

@@ -1,4 +1,4 @@
-"""Metrics that compare pixel with pixel: PSNR and SSIM."""
+"""Fidelity metrics: PSNR and SSIM."""
 
 import numpy as np
 
@@ -13,10 +13,10 @@ def psnr(picture: np.ndarray, reference: np.ndarray, where: np.ndarray | None = 
 
     Args:
         picture, reference: arrays of one shape, (H, W), (H, W, 3) or a stack of such, uint8 or in [0, 255].
-        where: (H, W) bool, the pixels that count; None: all. If there is none, nothing differs.
+        where: (H, W) bool, the pixels that count; None: all. If no pixel counts, the result is infinite.
 
     Raises:
-        RestoreError: they are something else, such as floats in [0, 1].
+        RestoreError: the inputs are invalid, such as floats in [0, 1].
     """
     check_pair(picture, reference, where)
     squares = (picture.astype(np.float64) - reference) ** 2
@@ -26,15 +26,15 @@ def psnr(picture: np.ndarray, reference: np.ndarray, where: np.ndarray | None = 
 
 
 def psnr_y(picture: np.ndarray, reference: np.ndarray) -> float:
-    """PSNR in dB of the luma of ITU-R BT.601, as super-resolution and JPEG restoration report it, with 255 as peak.
+    """PSNR in dB of the luma of ITU-R BT.601, as reported in super-resolution and JPEG restoration, with a peak of 255.
 
-    Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255, MATLAB's `rgb2ycbcr` without its rounding. No border is cut off.
+    Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255, MATLAB's `rgb2ycbcr` without rounding. Borders are not cropped.
 
     Args:
         picture, reference: uint8 arrays of one shape, (H, W, 3).
 
     Raises:
-        RestoreError: they are something else.
+        RestoreError: the inputs are invalid.
     """
     check_pair(picture, reference)
     check_channels(picture)
@@ -42,14 +42,14 @@ def psnr_y(picture: np.ndarray, reference: np.ndarray) -> float:
 
 
 def ssim(picture: np.ndarray, reference: np.ndarray, where: np.ndarray | None = None) -> float:
-    """Structural similarity in windows of 7x7, the mean over channels, as scikit-image has it: 1 for equal pictures.
+    """Structural similarity in 7x7 windows, the mean over channels, as in scikit-image: 1 for equal pictures.
 
     Args:
         picture, reference: arrays of one shape, (H, W) or (H, W, 3), 7x7 or larger, uint8 or in [0, 255].
-        where: (H, W) bool, the pixels whose windows count; None: all windows that lie within the picture.
+        where: (H, W) bool, the pixels whose windows count; None: all windows inside the picture.
 
     Raises:
-        RestoreError: they are something else.
+        RestoreError: the inputs are invalid.
     """
     from skimage.metrics import structural_similarity
 
@@ -57,7 +57,7 @@ def ssim(picture: np.ndarray, reference: np.ndarray, where: np.ndarray | None = 
     if picture.ndim != 2:
         check_channels(picture)
     if min(picture.shape[:2]) < _WINDOW:
-        raise RestoreError(f"SSIM looks through windows of 7x7; a picture of shape {picture.shape} is too small")
+        raise RestoreError(f"SSIM uses windows of 7x7; a picture of shape {picture.shape} is too small")
     axis = None if picture.ndim == 2 else -1
     mean, windows = structural_similarity(picture, reference, channel_axis=axis, data_range=255, full=True)
     return float(mean if where is None else windows[where].mean())

@@ -1,4 +1,4 @@
-"""FID: how differently a classification network sees two sets of pictures."""
+"""FID: the distance between two sets of pictures in the features of a classification network."""
 
 import contextlib
 import functools
@@ -19,24 +19,25 @@ from .networks import checked_weights
 if TYPE_CHECKING:
     from torch import nn
 
-WEIGHTS = "inception-fid"  # Inception's in the catalogue
+WEIGHTS = "inception-fid"  # name of Inception's weights in the catalogue
 
 Features = Callable[[np.ndarray], np.ndarray]  # (D,) of a picture (H, W, 3) uint8
 
 
 def fid(pictures: Iterable[np.ndarray], references: Iterable[np.ndarray], key: str) -> float:
-    """Fréchet Inception distance: 0 for equal sets; of less than some 2,000 pictures it mostly says how few they are.
+    """Fréchet Inception distance: 0 for equal sets; with fewer than about 2,000 pictures it is strongly biased upwards.
 
-    Features are those of the Inception v3 of 2015 before its last layer, as torch-fidelity has them, seen on the CPU.
+    The features are those of the 2015 Inception v3 before its last layer, as in torch-fidelity, computed on the CPU.
     Heusel et al., GANs Trained by a Two Time-Scale Update Rule, arXiv 1706.08500, 2017.
 
     Args:
         pictures, references: (H, W, 3) uint8 of any sizes; two or more of each.
-        key: what the references are known by, their `content_key`; what was measured of them is kept under it below the
-            cache's folder, and they are not looked at again.
+        key: the `content_key` of the references; their statistics are cached under it, so that they are evaluated only
+            once.
 
     Raises:
-        RestoreError: torch-fidelity or Inception's weights are missing, or they are damaged, or there is one picture.
+        RestoreError: torch-fidelity or Inception's weights are missing or damaged, or a set has fewer than two
+            pictures.
     """
     features = load()
     return set_distance(features, pictures, references, statistics_path(key))
@@ -44,7 +45,7 @@ def fid(pictures: Iterable[np.ndarray], references: Iterable[np.ndarray], key: s
 
 @functools.cache
 def load() -> Features:
-    """The features of Inception v3, 2048 of a picture; the network is loaded once.
+    """Loads Inception v3, once; returns the function that computes the 2048 features of a picture.
 
     Raises:
         RestoreError: torch-fidelity or Inception's weights are missing, or they are damaged.
@@ -57,7 +58,7 @@ def load() -> Features:
 
 
 def content_key(pictures: Iterable[np.ndarray]) -> str:
-    """What a set of pictures is known by: the SHA-256 of their sizes and pixels, in their order."""
+    """The cache key of a set of pictures: the SHA-256 of their sizes and pixels, in order."""
     sha256 = hashlib.sha256()
     for picture in pictures:
         sha256.update(repr(picture.shape).encode())
@@ -66,7 +67,7 @@ def content_key(pictures: Iterable[np.ndarray]) -> str:
 
 
 def statistics_path(key: str) -> Path:
-    """Where the statistics of the references of that key are kept: they belong to Inception's weights as well."""
+    """The file with the cached statistics for a key; its name includes the hash of Inception's weights."""
     from ..weights import cache, catalogue
 
     return cache.folder() / "fid" / f"{(catalogue.get(WEIGHTS).sha256 or '')[:8]}-{key}.npz"
@@ -78,8 +79,8 @@ class Statistics:
 
     Attributes:
         mean: (D,) float64.
-        root: (R, D) float64 with root.T @ root the covariance. There are no more rows than pictures or features, and
-            the distance is more exact than with the covariance, whose small eigenvalues drown in rounding errors.
+        root: (R, D) float64 with root.T @ root the covariance. R is at most the number of pictures or features, and
+            the distance is more accurate than from the covariance, whose small eigenvalues are lost to rounding errors.
     """
 
     mean: np.ndarray
@@ -87,7 +88,7 @@ class Statistics:
 
 
 def statistics(features: Iterable[np.ndarray]) -> Statistics:
-    """The statistics of features, (D,) each; all are in memory at once, 8 D bytes a picture.
+    """The statistics of features, (D,) each; all are in memory at once, 8 D bytes per picture.
 
     Raises:
         RestoreError: there are fewer than two.
@@ -113,11 +114,11 @@ def frechet_distance(a: Statistics, b: Statistics) -> float:
 def set_distance(
     features: Features, pictures: Iterable[np.ndarray], references: Iterable[np.ndarray], path: Path
 ) -> float:
-    """The Fréchet distance between the features of two sets of pictures; those of the references are kept at `path`."""
+    """The Fréchet distance between the features of two sets; the references' statistics are cached at `path`."""
     known = _read(path)
     if known is None:
         known = statistics(map(features, references))
-        with contextlib.suppress(RestoreError):  # where nothing can be kept, it is measured anew the next time
+        with contextlib.suppress(RestoreError):  # without the cache, it is recomputed next time
             _write(path, known)
     return frechet_distance(statistics(map(features, pictures)), known)
 
@@ -131,7 +132,7 @@ def _features(network: "nn.Module", picture: np.ndarray) -> np.ndarray:
 
 
 def _read(path: Path) -> Statistics | None:
-    """What was kept; None where there is nothing, or it is damaged."""
+    """Reads cached statistics; None if missing or damaged."""
     try:
         with np.load(path) as arrays:
             return Statistics(arrays["mean"], arrays["root"])

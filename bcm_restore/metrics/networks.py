@@ -1,4 +1,4 @@
-"""The networks that some metrics need, and what is said where one is missing."""
+"""Finds and checks the weights of the networks that some metrics need."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from ..errors import RestoreError
 
 
 def weights_path(name: str) -> Path:
-    """Where a network of the catalogue is looked for: torch.hub's folder of checkpoints, or else the cache."""
+    """The path of a network's weights: in torch.hub's folder of checkpoints, or else in the cache."""
     from ..weights import cache, catalogue
     from ..weights.download import torch_hub_path
 
@@ -15,15 +15,15 @@ def weights_path(name: str) -> Path:
 
 
 def checked_weights(metric: str, network: str, name: str) -> Path:
-    """The file of a network, after a look whether it is the published one.
+    """The file with a network's weights, after checking that it is the published one.
 
     Args:
-        metric: what needs it, for messages: "LPIPS".
-        network: what it is, for messages: "AlexNet".
+        metric: the metric's name for messages, such as "LPIPS".
+        network: the network's name for messages, such as "AlexNet".
         name: of its weights in the catalogue.
 
     Raises:
-        RestoreError: there is no file, or it is another one.
+        RestoreError: the file is missing, or it is another one.
     """
     from ..weights import cache, catalogue
 
@@ -33,6 +33,6 @@ def checked_weights(metric: str, network: str, name: str) -> Path:
         raise RestoreError(f"{metric} needs {network}'s weights; {fetch}")
     if cache.digest(path) != entry.sha256:
         raise RestoreError(
-            f"{path}: is damaged, or not {network}'s weights that {metric} needs; delete it, then {fetch}"
+            f"{path}: is damaged, or does not hold {network}'s weights, which {metric} needs; delete it, then {fetch}"
         )
     return path

@@ -1,4 +1,4 @@
-"""LPIPS: how differently a classification network sees two pictures."""
+"""LPIPS: the distance between two pictures in the features of a classification network."""
 
 import functools
 import warnings
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Net = Literal["alex", "vgg"]
 
-BACKBONES: dict[Net, tuple[str, str]] = {  # the network under LPIPS, and its weights in the catalogue
+BACKBONES: dict[Net, tuple[str, str]] = {  # LPIPS' network, and the name of its weights in the catalogue
     "alex": ("AlexNet", "lpips-alex"),
     "vgg": ("VGG-16", "lpips-vgg"),
 }
@@ -25,16 +25,15 @@ BACKBONES: dict[Net, tuple[str, str]] = {  # the network under LPIPS, and its we
 def lpips(picture: np.ndarray, reference: np.ndarray, net: Net = "alex") -> float:
     """Learned perceptual distance (LPIPS 0.1): 0 for equal pictures, about 0.5 for very different ones.
 
-    AlexNet's is the one that is usually reported as a metric; values of the two networks can't be compared. Zhang et
-    al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric, arXiv 1801.03924, 2018.
+    AlexNet is the usual choice for a metric; values of the two networks cannot be compared. Zhang et al., The
+    Unreasonable Effectiveness of Deep Features as a Perceptual Metric, arXiv 1801.03924, 2018.
 
     Args:
         picture, reference: uint8 arrays of one shape, (H, W, 3), 32x32 or larger.
-        net: the network that sees: AlexNet or VGG-16.
+        net: the network: AlexNet or VGG-16.
 
     Raises:
-        RestoreError: the pictures are something else; or the package or the network's weights are missing, or they are
-            damaged; nothing is downloaded.
+        RestoreError: the inputs are invalid, or the network's weights are missing or damaged; nothing is downloaded.
     """
     import torch
 
@@ -48,7 +47,7 @@ def lpips(picture: np.ndarray, reference: np.ndarray, net: Net = "alex") -> floa
 
 @functools.cache
 def load(net: Net = "alex") -> "nn.Module":
-    """The network of LPIPS, loaded once.
+    """Loads the network of LPIPS, once.
 
     Raises:
         RestoreError: the package can't be imported, or the network's weights are missing or damaged.
@@ -56,15 +55,15 @@ def load(net: Net = "alex") -> "nn.Module":
     with required("LPIPS", "lpips", "pip install lpips torchvision"):
         import lpips as package
 
-    # without them the package would download them, or measure with whatever lies there
+    # otherwise the package would download them, or use whatever file is there
     checked_weights("LPIPS", *BACKBONES[net])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of names in torchvision that lpips still uses
+        warnings.simplefilter("ignore")  # deprecated torchvision names that lpips uses
         return package.LPIPS(net=net, verbose=False).eval().requires_grad_(False)
 
 
 def backbone(net: Net = "alex") -> Path:
-    """Where the network's weights are looked for: torch.hub's folder of checkpoints."""
+    """The path of the network's weights, in torch.hub's folder of checkpoints."""
     return weights_path(BACKBONES[net][1])
 
 

@@ -15,23 +15,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import RestoreError
+from .base import Network
 
 GROUPS = 32  # of every normalisation
 PERIOD = 10_000  # the fastest wave of a level's embedding is about this many times as fast as the slowest
 HEAD_CHANNELS = 64  # of the published networks
 
 
-class AdmUNet(nn.Module):
+class AdmUNet(Network):
     """U-Net of residual blocks with group normalisation, and attention at its coarser levels.
 
     Made for images of `size`: statistics and attention go over the whole image, so that tiles of a larger one would not
     give the same pixels. The defaults are the published network, of 280 million parameters.
 
     Attributes:
-        classes: number of classes that labels tell apart; 0 if it takes none.
-        size: height and width of the images that it was trained on.
-        multiple: height and width of the input must be multiples of this.
+        classes, size, multiple: see `Network`.
     """
+
+    size: int
 
     def __init__(
         self,

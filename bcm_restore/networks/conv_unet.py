@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .streaming import Stream
+from .base import Network
 
 FREQUENCIES = 32
 SCALES = 3  # of the continuation of known pixels: its coarsest cells are 8 pixels wide
 
 
-class ConvUNet(nn.Module):
+class ConvUNet(Network):
     """U-Net of residual blocks without attention and without normalisation.
 
     Nothing in it is a statistic over the image, so an output pixel depends on the input within `halo` pixels of it and
@@ -20,6 +20,8 @@ class ConvUNet(nn.Module):
     networks do better (EDSR, arXiv 1707.02921).
     """
 
+    level_maps = True
+    exact_tiles = True
     frequencies: Tensor
 
     def __init__(
@@ -36,6 +38,7 @@ class ConvUNet(nn.Module):
         image, maps = 3 * unshuffle**2, (2 + 3) * unshuffle**2
         levels = range(len(channels))
         self.unshuffle, self.blocks, self.middle_blocks = unshuffle, tuple(blocks), middle
+        self.multiple = math.lcm(unshuffle * 2 ** (len(channels) - 1), 2**SCALES)
         self.register_buffer(
             "frequencies", torch.exp(torch.linspace(math.log(0.5), math.log(64.0), FREQUENCIES)), persistent=False
         )
@@ -52,11 +55,6 @@ class ConvUNet(nn.Module):
         self.decoder = nn.ModuleList([Stage(channels[i], embedding, blocks[i]) for i in levels[:-1]])
         self.exit = nn.Conv2d(channels[0], image, 3, padding=1)
         _zero(self.exit)
-
-    @property
-    def multiple(self) -> int:
-        """Height and width of the input must be multiples of this."""
-        return math.lcm(self.unshuffle * 2 ** len(self.down), 2**SCALES)
 
     @property
     def halo(self) -> int:
@@ -89,8 +87,6 @@ class ConvUNet(nn.Module):
         Returns:
             (B, 3, H, W).
         """
-        if not (torch.is_grad_enabled() or self.training):
-            return Stream(self, t, u, x.shape[2])(x, maps, 0, x.shape[2])
         e, skips = self.embed(t, u), []
         inputs = self.inputs(x, maps)
         h = F.conv2d(inputs, self.entrance.weight[:, : inputs.shape[1]], self.entrance.bias, padding=1)

@@ -3,14 +3,14 @@
 import itertools
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from .conv_unet import Block, ConvUNet
+from ..spans import even
+from .conv_unet import Block, ConvUNet
 
 STRIP = 8 * 2**20  # bytes of the activations that are worked on at a time on CPU
 ROWS = 8  # of a strip at least: convolutions of one or two may add up in another order
@@ -32,7 +32,7 @@ class Stream:
         height: of the image, a multiple of the network's.
     """
 
-    def __init__(self, network: "ConvUNet", t: Tensor, u: Tensor, height: int) -> None:
+    def __init__(self, network: ConvUNet, t: Tensor, u: Tensor, height: int) -> None:
         self._network, self._height = network, height
         e = network.embed(t, u)
         self._encoder = [_residuals(stage, e) for stage in network.encoder]
@@ -185,7 +185,7 @@ class _Residual:
     they were made of is gone.
     """
 
-    def __init__(self, block: "Block", e: Tensor) -> None:
+    def __init__(self, block: Block, e: Tensor) -> None:
         self._block, self._done = block, 0
         self._scale, self._shift = block.modulate(e)
         self._above: Tensor | None = None
@@ -218,7 +218,7 @@ class _Residual:
 
 
 def _residuals(stage: nn.Module, e: Tensor) -> list[_Residual]:
-    return [_Residual(cast("Block", block), e) for block in stage.children()]
+    return [_Residual(cast(Block, block), e) for block in stage.children()]
 
 
 def _empty(like: Tensor, rows: int) -> Tensor:
@@ -234,7 +234,7 @@ def _strips(start: int, stop: int, size: int, device: torch.device) -> list[tupl
     if not height:
         return []
     count = max(min(height * size // STRIP, height // ROWS), 1) if device.type == "cpu" else 1
-    return list(itertools.pairwise(start + height * n // count for n in range(count + 1)))
+    return [(span.start, span.stop) for span in even(start, stop, count)]
 
 
 def _convolved(weight: Tensor, bias: Tensor | None, x: Tensor, top: int, bottom: int) -> Tensor:

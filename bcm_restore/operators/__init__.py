@@ -1,4 +1,4 @@
-"""Degradations and their pseudo-inverses: objects with `A(x)`, `pinv(y)` and `fit(x, y)`. Noise is no part of them."""
+"""Degradation operators: objects with `A(x)`, `pinv(y)` and `fit(x, y)`. They do not include noise."""
 
 from .base import Operator, as_operator
 from .chain import Chain
@@ -6,7 +6,8 @@ from .dct import standard_tables
 from .jpeg import Coefficients, Jpeg
 from .jpeg_search import estimate_quality
 from .mask import Mask
-from .noise import Noisy, estimate_noise
+from .noise import LumaNoisy, Noisy
+from .noise_level import NoiseLevel, estimate_noise, known_noise
 from .points import Points
 from .resize import Resize
 
@@ -14,7 +15,9 @@ __all__ = [
     "Chain",
     "Coefficients",
     "Jpeg",
+    "LumaNoisy",
     "Mask",
+    "NoiseLevel",
     "Noisy",
     "Operator",
     "Points",
@@ -22,5 +25,6 @@ __all__ = [
     "as_operator",
     "estimate_noise",
     "estimate_quality",
+    "known_noise",
     "standard_tables",
 ]

@@ -1,7 +1,7 @@
-"""Matrices whose rows are zero but for a short run of columns: products and pseudo-inverses in linear time.
+"""Banded matrices: products and pseudo-inverses in linear time.
 
-A resampling of n samples to m is a matrix with only a few entries a row that are not zero. Here such a matrix is cut
-into dense blocks of some consecutive rows, so that a product is one small dense product a block, on CPU or GPU.
+Resampling n samples to m is a matrix with only a few nonzero entries per row. Such a matrix is split into dense blocks
+of consecutive rows, so that a product is one small dense product per block, on CPU or GPU.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor
 
 Matrix = NDArray[Any]  # float64
 
-ROWS = 32  # in a block, at least: many make the blocks emptier, few make the products too small to be quick
+ROWS = 32  # the least number in a block: more make the blocks sparser, fewer make the products too small to be fast
 
 
 class OnDevice:
-    """Matrices in float64 that are copied to a device and dtype when first needed there, and kept."""
+    """Float64 matrices that are copied to a device and dtype when first needed, and cached."""
 
     def __init__(self, matrices: Sequence[Matrix]) -> None:
         self.matrices = matrices
@@ -35,13 +35,13 @@ class OnDevice:
 
 
 class Banded:
-    """An m x n matrix M of full rank with few columns that are not zero in any row, given by its entries.
+    """An m x n matrix M of full rank with few nonzero columns per row, given by its entries.
 
     Args:
-        rows, columns, values: one-dimensional, M[rows[i], columns[i]] = values[i]; no place twice, no row empty.
+        rows, columns, values: one-dimensional, M[rows[i], columns[i]] = values[i]; no duplicates, no empty rows.
         shape: (m, n).
 
-    `M(x)` and `M.pinv(y)` work along the rows of (..., n, k) and (..., m, k); for the last axis pass `x.mT`.
+    `M(x)` and `M.pinv(y)` act on axis -2 of (..., n, k) and (..., m, k); for the last axis pass `x.mT`.
 
         >>> M = Banded([0, 0, 1, 1], [0, 1, 2, 3], [0.5, 0.5, 0.5, 0.5], (2, 4))
         >>> M(torch.tensor([[1.0], [3.0], [5.0], [7.0]])).T
@@ -71,7 +71,7 @@ class Banded:
         self._gram: GramInverse | None = None
 
     def _reach(self) -> int:
-        """How far apart two rows with a column in common can be. In blocks that tall only neighbours share columns."""
+        """The largest distance of two rows that share a column. In blocks this tall only neighbours share columns."""
         first, last = np.full(self.shape[1], self.shape[0]), np.zeros(self.shape[1], dtype=np.intp)
         np.minimum.at(first, self.columns, self.rows)
         np.maximum.at(last, self.columns, self.rows)
@@ -104,11 +104,11 @@ class GramInverse:
     """(M M^T)^-1 for a banded M of full row rank.
 
     Only neighbouring blocks of M share columns, so M M^T is block tridiagonal, with D_i on the diagonal and E_i left of
-    it. Its Cholesky factor has L_i and C_i at these places:
+    it. Its Cholesky factor has L_i and C_i in the same positions:
 
         C_i = E_i L_(i-1)^-T,    L_i L_i^T = D_i - C_i C_i^T
 
-    Solving is one sweep down and one sweep up. That is exact, and no m x m matrix is ever made.
+    Solving takes one forward and one backward sweep. It is exact and never forms an m x m matrix.
     """
 
     def __init__(self, matrix: Banded) -> None:
@@ -119,7 +119,7 @@ class GramInverse:
         for i, block in enumerate(blocks):
             square = block @ block.T
             if i > 0:
-                first = max(spans[i - 1][0], spans[i][0])  # of the columns that both blocks have
+                first = max(spans[i - 1][0], spans[i][0])  # of the columns that both blocks share
                 end = max(first, min(spans[i - 1][1], spans[i][1]))
                 here, before = (
                     b[:, first - s : end - s] for b, s in ((block, spans[i][0]), (blocks[i - 1], spans[i - 1][0]))
@@ -146,5 +146,5 @@ class GramInverse:
 
 
 def _product(matrix: Tensor, planes: Tensor) -> Tensor:
-    """The same matrix times each plane, (m, n) and (B, n, k) -> (B, m, k)."""
+    """The matrix times each plane, (m, n) and (B, n, k) -> (B, m, k)."""
     return torch.bmm(matrix.expand(len(planes), *matrix.shape), planes)

@@ -1,4 +1,4 @@
-"""What every operator has: `A`, `pinv` and `fit`. Noise is no part of an operator."""
+"""The interface of all operators: `A`, `pinv` and `fit`. Operators do not include noise."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..errors import RestoreError
 
 
 class Operator(ABC):
-    """A degradation y = A(x), without its noise.
+    """A degradation operator y = A(x), without noise.
 
-    Images x are (B, 3, H, W) floats in [-1, 1]; the shape of y is the operator's own. Whatever the operator holds
-    (a mask, matrices, tables) follows the device and dtype of the tensor it is given.
+    Images x are (B, 3, H, W) floats in [-1, 1]; the shape of y depends on the operator. The operator's data (a mask,
+    matrices, tables) follow the device and dtype of the input.
 
-    Example, a degradation that only halves the contrast:
+    Example, a degradation that halves the contrast:
 
         >>> import torch
         >>> class Fade(Operator):
@@ -34,12 +34,12 @@ class Operator(ABC):
 
     @abstractmethod
     def pinv(self, y: Any) -> Tensor:
-        """A^+ y: of all images with the measurement y the one that adds nothing of its own."""
+        """The pseudo-inverse A^+ y."""
 
     def fit(self, x: Tensor, y: Any) -> Tensor:
-        """Data consistency: A^+ y + (I - A^+ A) x, what was measured replaces what was guessed.
+        """Data consistency: projects x onto the measurements, A^+ y + (I - A^+ A) x.
 
-        This default is for a linear A, where it equals x + A^+ (y - A x). A new tensor is returned, x stays as it is.
+        This default is for a linear A, where it equals x + A^+ (y - A x). Returns a new tensor; x is not changed.
         """
         return x + self.pinv(y - self.A(x))
 
@@ -60,9 +60,9 @@ class DeepinvOperator(Operator):
 
 
 def as_operator(thing: Any) -> Operator:
-    """The operator that `thing` is (it has `A`, `pinv`, `fit`) or can be wrapped into (it has `A`, `A_dagger`).
+    """Returns `thing` if it is an operator (with `A`, `pinv`, `fit`), or wraps it (with `A`, `A_dagger`).
 
-    deepinv's linear physics are taken as they are; they are given images in [-1, 1].
+    deepinv's linear physics are accepted; they receive images in [-1, 1].
 
         >>> class Negative:
         ...     def A(self, x): return -x
@@ -77,7 +77,9 @@ def as_operator(thing: Any) -> Operator:
         return thing
     if all(callable(getattr(thing, name, None)) for name in ("A", "A_dagger")):
         return DeepinvOperator(thing)
-    raise RestoreError(f"{type(thing).__name__} is no operator: give it A, pinv and fit, or A and A_dagger (deepinv)")
+    raise RestoreError(
+        f"{type(thing).__name__} is not an operator: it needs A, pinv and fit, or A and A_dagger (deepinv)"
+    )
 
 
 def check_image(x: Tensor, size: tuple[int, int]) -> None:

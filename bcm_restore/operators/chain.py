@@ -1,4 +1,4 @@
-"""Damage upon damage: a small JPEG is quantisation after downscaling."""
+"""A composition of two operators: a small JPEG is quantised after downscaling."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .base import Operator
 
 
 class Chain(Operator):
-    """A x = A2(A1(x)): the degradation `second` of what `first` has made of x.
+    """A x = A2(A1(x)): `second` is applied to the result of `first`.
 
         fit(x, y) = fit1(x, fit2(A1 x, y))
 
-    A1 x is changed as far as y demands, x as far as that demands: A(fit(x, y)) = y where it holds for both.
+    First A1 x is made consistent with y, then x with A1 x: A(fit(x, y)) = y if both operators have this property.
 
         >>> import torch
         >>> from bcm_restore.operators import Mask, Resize
@@ -24,8 +24,8 @@ class Chain(Operator):
         True
 
     Args:
-        first: whose measurements are images (B, 3, h, w).
-        second: of such images.
+        first: an operator whose measurements are images (B, 3, h, w).
+        second: an operator on these images.
     """
 
     def __init__(self, first: Operator, second: Operator) -> None:

@@ -1,4 +1,4 @@
-"""What JPEG is made of: its colour space, its 8 x 8 cosine transform, its standard tables."""
+"""The parts of JPEG: colour space, 8 x 8 cosine transform, standard tables."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def _cosines() -> NDArray[np.float64]:
     return np.cos((2 * n + 1) * u * np.pi / 16) * np.where(u == 0, np.sqrt(1 / 8), 1 / 2)
 
 
-RGB_TO_YCC = _rgb_to_ycc()  # JFIF, full range: Cb = (B - Y) / 1.772, Cr = (R - Y) / 1.402, both around zero
+RGB_TO_YCC = _rgb_to_ycc()  # JFIF, full range: Cb = (B - Y) / 1.772, Cr = (R - Y) / 1.402, centred on zero
 YCC_TO_RGB = np.linalg.inv(RGB_TO_YCC)
 COSINES = _cosines()  # D, orthonormal: D D^T = I
-LEVELS = 127.5  # of 8 bits from the middle of [-1, 1] to its end
+HALF_RANGE = 127.5  # 8-bit steps from the middle of [-1, 1] to its end
 
 
 def transform(planes: Tensor) -> Tensor:
-    """D p D^T of every 8 x 8 block p of (B, 8m, 8n); coefficient (u, v) takes the place of the block's pixel (u, v)."""
+    """D p D^T of every 8 x 8 block p of (B, 8m, 8n); coefficient (u, v) is stored at the block's pixel (u, v)."""
     return _both_axes(torch.from_numpy(COSINES).to(planes), planes)
 
 
@@ -41,54 +41,54 @@ def inverse_transform(coefficients: Tensor) -> Tensor:
 
 
 def _both_axes(matrix: Tensor, planes: Tensor) -> Tensor:
-    # Blocks stay where they are in the plane: a strip of blocks is 8 rows, and a row is a run of blocks' rows.
+    # Blocks keep their place in the plane: 8 rows are a strip of blocks, and a row is a run of blocks' rows.
     strips = planes.reshape(-1, 8, planes.shape[-1])
     strips = torch.bmm(matrix.expand(len(strips), 8, 8), strips)
     return (strips.view(-1, 8) @ matrix.T).view(planes.shape)
 
 
-# What the components of a JPEG are of RGB: as in JFIF, without transform, and of the negative (YCCK without its K).
+# The matrix from RGB to the components of a JPEG: JFIF, no transform, and the negative (YCCK without its K).
 COLOURS = {"YCbCr": RGB_TO_YCC, "RGB": np.eye(3), "YCCK": -RGB_TO_YCC}
 
 
 def to_components(x: Tensor, colour: str, components: int) -> Tensor:
-    """RGB in [-1, 1] as a JPEG has it, (B, 3, H, W) -> (B, components, H, W), in 8-bit steps around zero."""
+    """Converts RGB in [-1, 1] to JPEG components, (B, 3, H, W) -> (B, components, H, W), in 8-bit steps, centred."""
     if colour == "RGB":
-        return LEVELS * x - 0.5  # JPEG subtracts 128 from 0..255, the middle is 127.5
+        return HALF_RANGE * x - 0.5  # JPEG subtracts 128 from 0..255, the middle is 127.5
     return to_ycc(-x if colour == "YCCK" else x, components)
 
 
 def from_components(planes: Tensor, colour: str) -> Tensor:
-    """The linear part of the way back, (B, 3 or 1, H, W) -> (B, 3, H, W), without the half steps."""
+    """The linear part of the inverse, (B, 3 or 1, H, W) -> (B, 3, H, W), without the offset of 1/2."""
     if colour == "RGB":
-        return planes / LEVELS
+        return planes / HALF_RANGE
     return -to_rgb(planes) if colour == "YCCK" else to_rgb(planes)
 
 
 def to_ycc(x: Tensor, components: int) -> Tensor:
-    """Y, Cb, Cr or Y alone of RGB in [-1, 1], (B, 3, H, W) -> (B, components, H, W), in 8-bit steps around zero."""
-    matrix = torch.from_numpy(LEVELS * RGB_TO_YCC[:components]).to(x)
+    """Converts RGB in [-1, 1] to YCbCr or Y, (B, 3, H, W) -> (B, components, H, W), in 8-bit steps, centred."""
+    matrix = torch.from_numpy(HALF_RANGE * RGB_TO_YCC[:components]).to(x)
     ycc = (matrix @ x.flatten(2)).unflatten(2, x.shape[2:])
     ycc[:, 0] -= 0.5  # JPEG subtracts 128 from 0..255, the middle is 127.5
     return ycc
 
 
 def to_rgb(ycc: Tensor) -> Tensor:
-    """The linear part of the way back, grey from Y alone: (B, 3 or 1, H, W) -> (B, 3, H, W), without Y's 1/2 step."""
-    matrix = torch.from_numpy(YCC_TO_RGB[:, : ycc.shape[1]] / LEVELS).to(ycc)
+    """The linear part of the inverse, grey from Y alone: (B, 3 or 1, H, W) -> (B, 3, H, W), without Y's 1/2 offset."""
+    matrix = torch.from_numpy(YCC_TO_RGB[:, : ycc.shape[1]] / HALF_RANGE).to(ycc)
     return (matrix @ ycc.flatten(2)).unflatten(2, ycc.shape[2:])
 
 
 def luma(x: Tensor) -> Tensor:
-    """Y in [-1, 1] of RGB, (B, 3, H, W) -> (B, 1, H, W); of grey pixels their value, bit for bit."""
+    """The luma Y in [-1, 1] of RGB, (B, 3, H, W) -> (B, 1, H, W); exact for grey pixels, bit for bit."""
     red, green, blue = x.split(1, 1)
     return green + RGB_TO_YCC[0, 0] * (red - green) + RGB_TO_YCC[0, 2] * (blue - green)
 
 
 def averaged(planes: Tensor, factor: tuple[int, int]) -> Tensor:
-    """Means over cells of `factor` rows and columns, (B, H, W) -> (B, ceil(H / rows), ceil(W / columns)).
+    """Averages cells of `factor` rows and columns, (B, H, W) -> (B, ceil(H / rows), ceil(W / columns)).
 
-    Cells that reach over the edge are filled with the last row and column, as libjpeg does.
+    Cells beyond the edge are padded with the last row and column, as in libjpeg.
     """
     if factor == (1, 1):
         return planes
@@ -108,7 +108,7 @@ def to_blocks(planes: Tensor) -> Tensor:
 
 
 def from_blocks(blocks: Tensor) -> Tensor:
-    """(B, m, n, 8, 8) -> (B, 8m, 8n), the inverse of `to_blocks`; a view where that made the blocks."""
+    """(B, m, n, 8, 8) -> (B, 8m, 8n), the inverse of `to_blocks`; a view of its result."""
     return blocks.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
@@ -143,7 +143,7 @@ def standard_tables(quality: int) -> tuple[Tensor, Tensor]:
         [8, 6, 5, 8, 12, 20, 26, 31]
     """
     if not 1 <= quality <= 100:
-        raise RestoreError(f"no JPEG quality: {quality}; give 1 to 100")
+        raise RestoreError(f"JPEG quality {quality} is not between 1 and 100; give 1 to 100")
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     base = np.array([LUMA.split(), CHROMA.split()], dtype=int).reshape(2, 8, 8)
     luma, chroma = torch.from_numpy(((base * percent + 50) // 100).clip(1, 255).astype(np.int16))

@@ -1,4 +1,4 @@
-"""JPEG compression: the operator of JPEG restoration."""
+"""The operator of JPEG restoration: JPEG compression."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ..errors import RestoreError
+from ..spans import steps
 from .base import Operator, check_image
 from .dct import (
     COLOURS,
-    LEVELS,
+    HALF_RANGE,
     averaged,
     from_blocks,
     from_components,
@@ -31,18 +32,18 @@ from .dct import (
 from .jpeg_history import chroma, find_sampling
 from .local_range import clamp_to_surroundings
 
-# A coefficient counts as k when it is within k -+ 1/2 steps; `fit` stays this much inside, so that rounding the pixels
-# to float32 afterwards cannot carry it over the edge.
+# A coefficient is rounded to k if it is within k -+ 1/2 steps; `fit` stays this close to k, so that rounding the pixels
+# to float32 afterwards cannot change k.
 SLACK = 0.499
-STRIP = 32  # image rows at a time: what is worked on stays in the processor's cache, and memory stays low
-ROUNDS = 4  # of correcting the blocks at the right and lower edge: then less than 0.2 of a grey level moves any more
+STRIP = 32  # image rows at a time: fits the processor's cache and limits memory
+ROUNDS = 4  # iterations of the correction at the right and lower edges: further ones change less than 0.2 8-bit steps
 
-Noise = float | Tensor  # standard deviation of coefficients: of all frequencies, or (8, 8)
+Noise = float | Tensor  # standard deviation of coefficients: one for all frequencies, or (8, 8)
 Measurement = Sequence[Tensor]  # quantised coefficients (B or 1, m, n, 8, 8) of Y, Cb, Cr or of Y alone
 
 
 class Coefficients(NamedTuple):
-    """What a JPEG file holds; but for the size, a thing each for Y, Cb and Cr, or for Y alone."""
+    """The coefficients of a JPEG file; all but the size and colour are one each for Y, Cb and Cr, or for Y alone."""
 
     size: tuple[int, int]  # (H, W) of the image
     planes: Sequence[
@@ -50,15 +51,15 @@ class Coefficients(NamedTuple):
     ]  # quantised coefficients, (blocks down, across, 8, 8) integers [row frequency, column frequency]
     tables: Sequence[Any]  # quantisation steps, (8, 8)
     sampling: Sequence[tuple[int, int]]  # factors (vertical, horizontal): ((2, 2), (1, 1), (1, 1)) is 4:2:0
-    colour: str = "YCbCr"  # of three planes: that, RGB, or YCCK for the first three of that
+    colour: str = "YCbCr"  # of three planes: YCbCr, RGB, or YCCK for the first three of a YCCK file
 
 
 class Component(NamedTuple):
-    """Y, Cb or Cr: how coarsely it is quantised, and where its blocks lie."""
+    """The quantisation table and the block grid of Y, Cb or Cr."""
 
     table: Tensor  # (8, 8)
-    factor: tuple[int, int]  # image rows and columns a sample
-    size: tuple[int, int]  # samples down and across that show image
+    factor: tuple[int, int]  # image rows and columns per sample
+    size: tuple[int, int]  # samples down and across inside the image
     blocks: tuple[int, int]  # ceil(size / 8)
 
 
@@ -66,26 +67,26 @@ class Jpeg(Operator):
     """A x = round(T x / q): JPEG's colour space, chroma averaging, cosine transform T and quantisation by q.
 
     Args:
-        coefficients: of a file: anything with the fields of `Coefficients`. Blocks that only pad the file are left out.
-        grey: the picture has no colour. That is so where there is no chroma, unless said otherwise: with `grey=False`
-            and luma alone, chroma is unknown and `fit` leaves it as it is.
+        coefficients: of a file: any object with the fields of `Coefficients`. Blocks that only pad it are dropped.
+        grey: the picture has no colour. The default is True if there is no chroma; with `grey=False` and luma alone,
+            chroma is unknown and `fit` does not change it.
 
-    y is a tuple of quantised coefficients, (B or 1, blocks down, across, 8, 8) int16, for Y, Cb, Cr (R, G, B where they
-    were not transformed) or Y alone. `operator.y` are the file's own.
+    y is a tuple of quantised coefficients, (B or 1, blocks down, across, 8, 8) int16, for Y, Cb, Cr (or R, G, B if the
+    file is RGB) or Y alone. `operator.y` holds the file's own.
 
-    `fit(x, y)` moves every coefficient of x into the interval that is rounded to y, and no further. With T^+ the way
-    back (T T^+ = I, as averaging undoes repetition):
+    `fit(x, y)` projects every coefficient of x onto the interval that is rounded to y. With T^+ the inverse transform
+    (T T^+ = I, because averaging undoes repetition):
 
         fit(x, y) = x + T^+ (clamp(T x, (y - 1/2) q, (y + 1/2) q) - T x)
 
-    so the result compresses to exactly y, and pixels that agree with y already are not touched, bit for bit.
+    so the result compresses to exactly y, and pixels that already agree with y are unchanged, bit for bit.
 
-    Where the size is no multiple of the blocks', pixels outside the image matter too. A repeats the border pixels, as
-    libjpeg does. Other writers do otherwise, so `fit` takes what the file says is there. In these blocks it is exact
-    only in the limit (`_correct_edges`), and A(fit(x, y)) is y up to what was outside.
+    If the size is not a multiple of the block size, pixels outside the image matter too. A repeats the border pixels,
+    as libjpeg does. Other encoders pad differently, so `fit` uses the padding in the file. In these blocks it is exact
+    only in the limit (`_correct_edges`), and A(fit(x, y)) equals y up to the padding.
 
-    `surroundings`, None at first, may be set to the least and greatest values of the decoded picture's 8x8 `cells`:
-    then x is clamped to them before (`clamp_to_surroundings`), and flat areas stay flat.
+    `surroundings`, None by default, may be set to the least and greatest values of the decoded picture's 8x8 `cells`:
+    then `fit` first clamps x to them (`clamp_to_surroundings`), so that flat areas stay flat.
 
         >>> operator = Jpeg.from_pixels(torch.zeros(1, 3, 16, 16), quality=50)
         >>> x = torch.rand(1, 3, 16, 16) * 2 - 1
@@ -110,12 +111,12 @@ class Jpeg(Operator):
 
     @classmethod
     def from_pixels(cls, x: Tensor, quality: int, sampling: tuple[int, int] | None = None) -> Jpeg:
-        """The operator of the JPEG that the pixels x were once: its coefficients are those of x, rounded.
+        """The operator of the JPEG that the pixels x were decoded from: its coefficients are those of x, rounded.
 
         Args:
-            x: (1, 3, H, W), as decoded by libjpeg; where R = G = B everywhere, the JPEG is taken to be grey.
+            x: (1, 3, H, W), as decoded by libjpeg; if R = G = B everywhere, the JPEG is assumed to be grey.
             quality: of libjpeg's standard tables, from `estimate_quality`.
-            sampling: of luma (vertical, horizontal), (2, 2) for 4:2:0; found out if not given, and if it is unclear
+            sampling: of luma (vertical, horizontal), (2, 2) for 4:2:0; None: estimated, and if the estimate is unclear
                 only luma is constrained.
         """
         grey = bool((x == x[:, :1]).all())
@@ -134,9 +135,10 @@ class Jpeg(Operator):
         return tuple(to_blocks(k) for k in y)
 
     def pinv(self, y: Measurement) -> Tensor:
-        """The decoder: the middle of every interval, back to RGB, chroma repeated; grey if there is luma alone.
+        """The decoder: the middle of every interval, converted to RGB, chroma repeated; grey if there is only luma.
 
-        It is not clamped to [-1, 1], so A(pinv(y)) = y. Decoders that smooth chroma give a nicer picture, not this one.
+        The result is not clamped to [-1, 1], so A(pinv(y)) = y. It has blocky chroma, unlike that of decoders that
+        interpolate it.
         """
         self._check(y, len(y[0]))
         x = torch.empty(len(y[0]), 3, *self.size, device=y[0].device)
@@ -169,27 +171,26 @@ class Jpeg(Operator):
         return fitted
 
     def level(self) -> float:
-        """How far the decoded picture is from the original: the expected RMS error of RGB, images in [-1, 1].
+        """Estimates the noise level of the decoded picture: the expected RMS error of RGB, images in [-1, 1].
 
-        From the file's own coefficients, within about a quarter. The averaging of chroma and the rounding of pixels to
-        8 bits come on top; they matter at qualities above 90. See `quantisation_error`.
+        It uses the file's own coefficients and is accurate to about a quarter. The errors of chroma averaging and of
+        rounding pixels to 8 bits are not included; they matter at qualities above 90. See `quantisation_error`.
         """
         return quantisation_level([k[0] for k in self.y], [c.table for c in self.components], self.colour)
 
     def _check(self, y: Measurement, batch: int) -> None:
-        """Raises RestoreError unless y are coefficients of such a file, for one image or for the batch."""
+        """Raises RestoreError unless y has the shapes of this file's coefficients, for one image or for the batch."""
         shapes = [tuple(k.shape) for k in y]
         if shapes not in ([(n, *k.shape[1:]) for k in self.y] for n in (1, batch)):
             raise RestoreError(f"coefficients {shapes} are not of this JPEG and {batch} images: pass operator.y")
 
     def _strips(self) -> Iterator[slice]:
-        """Image rows, some blocks of every component at a time."""
+        """Splits the image rows into strips of whole blocks of every component."""
         height = strip_height(max(c.factor[0] for c in self.components))
-        for start in range(0, self.size[0], height):
-            yield slice(start, min(start + height, self.size[0]))
+        return steps(self.size[0], height)
 
     def _analyse(self, strip: Tensor) -> list[Tensor]:
-        """The planes of whole blocks that the encoder transforms, (B, 8m, 8n) each, in steps of 8 bits around zero."""
+        """The planes of whole blocks that the encoder transforms, (B, 8m, 8n) each, in 8-bit steps, centred."""
         strip = strip.float()
         *_, height, width = strip.shape
         down = max(c.factor[0] for c in self.components)
@@ -204,7 +205,7 @@ class Jpeg(Operator):
         return planes
 
     def _synthesise(self, planes: Sequence[Tensor], rows: slice) -> Tensor:
-        """RGB of the planes, without the offset of luma: T^+."""
+        """Converts the planes to RGB, without the offset of luma: T^+."""
         height, width = rows.stop - rows.start, self.size[1]
         ycc = planes[0].new_empty(len(planes[0]), len(planes), height, width)
         for i, (c, plane) in enumerate(zip(self.components, planes, strict=True)):
@@ -215,22 +216,23 @@ class Jpeg(Operator):
 
 
 def strip_height(down: int) -> int:
-    """Image rows at a time that hold whole blocks of all components, the coarsest with `down` rows a sample."""
+    """The image rows in a strip of whole blocks of all components, the coarsest with `down` rows per sample."""
     return 8 * down * -(-STRIP // (8 * down))
 
 
 def coefficients_of(
     x: Tensor, tables: Sequence[Tensor], factor: tuple[int, int], noise: Sequence[Noise] | None = None, times: int = 1
 ) -> Coefficients:
-    """The coefficients that pixels x (1, 3, H, W), whose blocks begin at their corner, had in a JPEG.
+    """Recovers the coefficients that pixels x (1, 3, H, W), with blocks from their corner, had in a JPEG.
 
     Args:
         x: the pixels.
         tables: (8, 8), of luma, or of luma and chroma.
-        factor: image rows and columns of a sample of chroma.
-        noise: standard deviation of the coefficients of luma and chroma now, (8, 8) or of all frequencies. Steps below
-            4 of them can't be told apart any more: there the coefficient is known only within that much. None: small.
-        times: how often chroma has been enlarged since.
+        factor: image rows and columns per chroma sample.
+        noise: standard deviation of the noise in the coefficients of luma and chroma, (8, 8) or one for all
+            frequencies. Steps finer than 4 standard deviations are lost: there the coefficient is known only to within
+            that. None: small.
+        times: how often chroma has been upsampled since.
     """
     samples = [to_ycc(x, 1)[0], *(chroma(x, factor, times).split(1) if len(tables) > 1 else [])]
     planes, steps = [], []
@@ -252,11 +254,11 @@ def coefficients_of(
 
 
 def crop(coefficients: Coefficients | Any, rows: slice) -> Coefficients:
-    """The coefficients of a band of image rows that begins, and ends but at the lower edge, at a `strip_height`."""
+    """The coefficients of a band of image rows, cut at multiples of `strip_height` (or at the lower edge)."""
     tallest = max(down for down, _ in coefficients.sampling)
     planes = []
     for plane, (own, _) in zip(coefficients.planes, coefficients.sampling, strict=True):
-        height = 8 * tallest // own  # image rows a block
+        height = 8 * tallest // own  # image rows per block
         planes.append(plane[rows.start // height : -(-rows.stop // height)])
     size = rows.stop - rows.start, coefficients.size[1]
     colour = getattr(coefficients, "colour", "YCbCr")
@@ -264,13 +266,13 @@ def crop(coefficients: Coefficients | Any, rows: slice) -> Coefficients:
 
 
 def quantisation_level(planes: Sequence[Any], tables: Sequence[Any], colour: str = "YCbCr") -> float:
-    """`Jpeg.level` of coefficients, (blocks down, across, 8, 8) of each component, with its table."""
+    """`Jpeg.level` from the coefficients, (blocks down, across, 8, 8), and the table of each component."""
     errors = [
         float(quantisation_error(torch.as_tensor(k), torch.as_tensor(q)).mean())
         for k, q in zip(planes, tables, strict=True)
     ]
-    gains = (np.linalg.inv(COLOURS[colour]) ** 2).mean(0)  # of the error of Y, Cb, Cr on its way to RGB
-    return math.sqrt(sum(gain * error for gain, error in zip(gains, errors, strict=False))) / LEVELS
+    gains = (np.linalg.inv(COLOURS[colour]) ** 2).mean(0)  # of the errors of Y, Cb, Cr in the conversion to RGB
+    return math.sqrt(sum(gain * error for gain, error in zip(gains, errors, strict=False))) / HALF_RANGE
 
 
 def _correction(c: Component, plane: Tensor, k: Tensor) -> Tensor:
@@ -281,11 +283,11 @@ def _correction(c: Component, plane: Tensor, k: Tensor) -> Tensor:
 
 
 def _correct_edges(correction: Tensor, c: Component, plane: Tensor, k: Tensor, rows: slice) -> None:
-    """Does again, in place, the correction of the blocks that reach over the image's right and lower edge.
+    """Recomputes, in place, the correction of the blocks that extend beyond the image's right and lower edges.
 
-    Outside the image the plane gets the samples that the decoder has there. The correction would change those as well,
-    so it is made ROUNDS times, and each time they are put back. It converges, as there is a plane that keeps them and
-    needs no correction: the decoded one.
+    Outside the image the plane gets the decoder's samples. The correction would change those as well, so it is repeated
+    ROUNDS times, and they are restored each time. It converges, because the decoded plane keeps them and needs no
+    correction.
     """
     height, width = c.size[0] - rows.start // c.factor[0], c.size[1]
     edges = []  # the first row and column of their blocks
@@ -304,28 +306,28 @@ def _correct_edges(correction: Tensor, c: Component, plane: Tensor, k: Tensor, r
 
 
 def quantisation_error(k: Tensor, table: Tensor) -> Tensor:
-    """The expected squared error, (8, 8) a coefficient, of those that were rounded to k steps; k is (m, n, 8, 8).
+    """The expected squared quantisation error per frequency, (8, 8), of coefficients k, (m, n, 8, 8), in steps.
 
-    Where k is not zero the error is even within the interval: q^2 / 12. Around zero it is less, how much less is read
-    off the share of zeros. The coefficients of one frequency over all blocks, of sky and grass alike, have a density
-    with a sharper peak and longer tails than Laplace's; exp(-sqrt(|c| / b)) was found to predict best. For it, with
-    z = sqrt(q / 2b) and the incomplete gamma function P,
+    If k is not zero, the error is uniform in the interval: q^2 / 12. Around zero it is less; how much less follows from
+    the share of zeros. Over all blocks, the coefficients of one frequency have a density with a sharper peak and longer
+    tails than Laplace's; exp(-sqrt(|c| / b)) was found to predict best. For it, with z = sqrt(q / 2b) and the
+    incomplete gamma function P,
 
-        share of other than zeros = (1 + z) exp(-z)
+        share of nonzeros = (1 + z) exp(-z)
         E[c^2; zero] = b^2 5! P(6, z) = (q / 2)^2 5! P(6, z) / z^4
     """
     blocks = k.shape[0] * k.shape[1]
-    # Where all are zero a thousandth of a coefficient counts as not: the true share is not zero either.
+    # If all are zero, a thousandth of a coefficient counts as nonzero: the true share is not zero either.
     share = (k.abs() > 0.5).sum((0, 1)).double().cpu().clamp(1e-3, blocks - 1e-3) / blocks
     z = -share.log()
-    for _ in range(200):  # converges, the slower the smaller z; but there z hardly matters
+    for _ in range(200):  # converges slowly for small z, but there z hardly matters
         z = torch.log1p(z) - share.log()
     zeros = math.factorial(5) * torch.special.gammainc(torch.full_like(z, 6), z) / z**4
     return (table.double().cpu() / 2) ** 2 * (zeros + share / 3)
 
 
 def _steps(c: Component, plane: Tensor) -> Tensor:
-    """The quantisation steps at the place of every coefficient of a plane of blocks."""
+    """The quantisation step of every coefficient of a plane of blocks."""
     return c.table.to(plane).repeat(plane.shape[1] // 8, plane.shape[2] // 8)
 
 
@@ -336,7 +338,7 @@ def _samples(c: Component, rows: slice) -> slice:
 
 
 def _cut(blocks: Tensor, c: Component, rows: slice) -> Tensor:
-    """The quantised coefficients of a strip, in the places that `transform` gives them."""
+    """The quantised coefficients of a strip, in the layout of `transform`."""
     samples = _samples(c, rows)
     return from_blocks(blocks[:, samples.start // 8 : samples.stop // 8]).float()
 
@@ -354,7 +356,7 @@ def _component(size: tuple[int, int], table: Any, own: Sequence[int], sampling: 
 
 
 def _checked(plane: Any, c: Component) -> Tensor:
-    """The coefficients of the blocks that show image, (1, m, n, 8, 8), laid out as `fit` reads them."""
+    """The coefficients of the blocks inside the image, (1, m, n, 8, 8), in the memory layout that `fit` reads."""
     plane = torch.as_tensor(plane)
     if plane.ndim != 4 or plane.shape[2:] != (8, 8) or plane.shape[0] < c.blocks[0] or plane.shape[1] < c.blocks[1]:
         raise RestoreError(f"JPEG plane {tuple(plane.shape)} for {c.blocks} blocks of 8 x 8: the file is damaged")

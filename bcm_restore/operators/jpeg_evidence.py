@@ -1,4 +1,4 @@
-"""How much likelier coefficients are if they were once quantised with some step: for every frequency and step."""
+"""Evidence (log-likelihood ratios) that coefficients were once quantised, for every frequency and step."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from torch import Tensor
 
 from .dct import standard_tables
 
-# Noise of a coefficient, in 8-bit steps: rounding samples, then pixels, gives sqrt(1/12 + 0.04..0.08); where they are
-# smooth, neighbours are rounded alike, which gives more; and to some coefficients anything may have happened.
+# Noise of a coefficient, in 8-bit steps: rounding samples, then pixels, gives sqrt(1/12 + 0.04..0.08); in smooth areas
+# neighbours are rounded alike, which gives more; and some coefficients are outliers of any value.
 NOISE, SMOOTH_NOISE = 0.38, 2.3
 SMOOTH, OUTLIERS = 0.2, 0.02  # their shares
-FINEST = 96  # quality; above, the steps are as fine as rounding to pixels: any picture looks like it
-EVIDENCE = 30.0  # nats: by chance one picture in e^30 would look so much like a JPEG
-STEPS = 255  # the coarsest there is
-OWN_EVIDENCE = 0.5  # nats a block, and
-FREQUENCIES = 8  # that a table which is no quality's shows itself in: its steps are free
+FINEST = 96  # quality; above it the steps are as fine as rounding to pixels, and any picture would match
+EVIDENCE = 30.0  # nats: by chance, one picture in e^30 would match a JPEG this well
+STEPS = 255  # the coarsest step
+CUSTOM_EVIDENCE = 0.5  # a custom table needs this many nats per block, and
+FREQUENCIES = 8  # evidence in this many frequencies, because its steps are free
 
 
 class Table(NamedTuple):
-    """A quantisation table that was found."""
+    """A quantisation table found in coefficients."""
 
-    steps: Tensor  # (8, 8) [row frequency, column frequency], of the pixels as they lie now
-    quality: int | None  # libjpeg's; None: another table
+    steps: Tensor  # (8, 8) [row frequency, column frequency], in the present orientation
+    quality: int | None  # libjpeg's; None: a custom table
     evidence: float  # nats
 
 
-def combs(coefficients: Tensor, tables: Tensor, noise: float | Tensor = NOISE) -> Tensor:
-    """Evidence for quantisation of coefficients (N, 8, 8), with noise upon them: (8, 8, M) in nats.
+def step_evidence(coefficients: Tensor, tables: Tensor, noise: float | Tensor = NOISE) -> Tensor:
+    """Evidence that coefficients (N, 8, 8) were quantised before noise was added: (8, 8, M) in nats.
 
-    Quantised by q they are multiples of q plus noise; else, at the scale of q, anything is as likely. The log of the
-    ratio is summed over coefficients. Zeros are common in any picture: what is nearest to zero counts only if it speaks
+    Quantised by q they are multiples of q plus noise; otherwise they are uniform at the scale of q. The log-likelihood
+    ratio is summed over coefficients. Zeros are common in any picture: values nearest to zero count only as evidence
     against q. Repeated values, of which drawings have many, count once.
 
     Args:
         coefficients: of blocks.
         tables: (M, 8, 8).
-        noise: standard deviation, the same for all frequencies or (8, 8).
+        noise: standard deviation, one for all frequencies or (8, 8).
     """
     noises = torch.as_tensor(noise).expand(8, 8).tolist()
     total = torch.zeros(8, 8, len(tables), dtype=torch.float64)
@@ -59,18 +59,18 @@ def combs(coefficients: Tensor, tables: Tensor, noise: float | Tensor = NOISE) -
     return total
 
 
-def gaps(k: Tensor, table: Tensor) -> Tensor:
-    """Evidence for an earlier quantisation on the same blocks, (8, 8, `STEPS`) in nats, of a later one's integers.
+def gap_evidence(k: Tensor, table: Tensor) -> Tensor:
+    """Evidence, from a later quantisation's integers, for an earlier one on the same blocks: (8, 8, `STEPS`) in nats.
 
-    Multiples of q1, rounded to multiples of a finer q2, leave gaps among these: some integers hardly occur where their
-    neighbours do. A number k collects of the multiples j q1, with their noise, the share
+    Multiples of q1, rounded to multiples of a finer q2, leave gaps: some integers hardly occur while their neighbours
+    do. An integer k collects from the noisy multiples j q1 the share
 
         w(k) = q1 / q2 sum_j P[(k - 1/2) q2 < j q1 + noise < (k + 1/2) q2]
 
-    of what would be there without any q1. Where w < 1, k was to be seen at least n0 times, as often as the next
-    multiple of q1 further out for each of the numbers it stands for, as large coefficients are rarer than small ones.
-    With n times seen, the evidence of Poisson counts is n log w - n0 (w - 1). Equal blocks, of which drawings have
-    many, count once.
+    of its count without q1. Where w < 1, that count is at least n0: the count of the next multiple of q1 further out,
+    divided by the number of integers it stands for, because large coefficients are rarer than small ones. For an
+    observed count n, the evidence of Poisson counts is n log w - n0 (w - 1). Equal blocks, of which drawings have many,
+    count once.
 
     Args:
         k: (N, 8, 8) integers.
@@ -93,28 +93,28 @@ def gaps(k: Tensor, table: Tensor) -> Tensor:
 
 
 def best_table(evidence: Tensor, component: int) -> Table:
-    """The table that the evidence (8, 8, 255) of `gaps`, or of `combs` for `all_steps`, speaks for most.
+    """The table with most evidence (8, 8, 255), from `gap_evidence` or from `step_evidence` for `all_steps`.
 
-    That is one of libjpeg's, of luma (component 0) or chroma (1), as it is or transposed (of pictures turned a
-    quarter); else one put together of the best step of each frequency, where there is evidence for it.
+    It is one of libjpeg's, of luma (component 0) or chroma (1), upright or transposed (for pictures rotated by 90
+    degrees), or a custom table of the best step per frequency, if there is evidence for it.
     """
     upright = torch.stack([standard_tables(quality)[component] for quality in range(1, 101)])
     tables = torch.cat([upright, upright.mT])
     sums = evidence.gather(2, tables.permute(1, 2, 0).long() - 1).sum((0, 1))
     best = int(sums.argmax())
     found = Table(tables[best], best % 100 + 1, float(sums[best]))
-    own = _own(evidence, component)
+    own = _custom(evidence, component)
     return own if own is not None and own.evidence > 2 * max(found.evidence, EVIDENCE) else found
 
 
 def all_steps() -> Tensor:
-    """(255, 8, 8): of each frequency all steps that there are."""
+    """All steps of each frequency, (255, 8, 8)."""
     return torch.arange(1, STEPS + 1)[:, None, None].expand(-1, 8, 8)
 
 
-def _own(evidence: Tensor, component: int) -> Table | None:
-    """The best step of each frequency; where none is clear, the standard table's in the same proportion."""
-    evidence, best = (evidence - math.log(STEPS)).max(2)  # that many were tried
+def _custom(evidence: Tensor, component: int) -> Table | None:
+    """The best step of each frequency; where none is clear, the standard table's, scaled to the others."""
+    evidence, best = (evidence - math.log(STEPS)).max(2)  # the number of steps tried
     clear = evidence > 0
     if int(clear.sum()) < FREQUENCIES:
         return None
@@ -127,7 +127,7 @@ def _own(evidence: Tensor, component: int) -> Table | None:
 
 
 def _collected(k: Tensor, first: Tensor, second: float) -> Tensor:
-    """w(k) of `gaps`, a row a q1: of the multiple next to k and of those beside it."""
+    """w(k) of `gap_evidence`, one row per q1: from the multiple nearest to k and its neighbours."""
     total = torch.zeros(first.shape[0], k.shape[1], dtype=torch.float64)
     nearest = (k * second / first).round()
     for share, noise in ((1 - SMOOTH - OUTLIERS, NOISE), (SMOOTH, SMOOTH_NOISE)):
@@ -139,6 +139,6 @@ def _collected(k: Tensor, first: Tensor, second: float) -> Tensor:
 
 
 def _density(off: Tensor, steps: Tensor, noise: float) -> Tensor:
-    """Normal, wrapped: of being that far off the nearest multiple of the step, whichever multiple it came from."""
+    """Wrapped normal density of the distance from the nearest multiple of the step."""
     distances = torch.stack([off - steps, off, off + steps]) / noise
     return torch.exp(-(distances**2) / 2).sum(0) / (noise * math.sqrt(2 * math.pi))

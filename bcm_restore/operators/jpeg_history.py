@@ -1,4 +1,4 @@
-"""Pixels that were a JPEG once, whose blocks lie where they lay: at which quality, and with which chroma."""
+"""Pixels decoded from a JPEG, on the original block grid: estimates the quality and the chroma sampling."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from torch import Tensor
 
 from .banded import Banded
 from .dct import averaged, standard_tables, to_blocks, to_ycc, transform
-from .jpeg_evidence import EVIDENCE, FINEST, combs
+from .jpeg_evidence import EVIDENCE, FINEST, step_evidence
 
-BLOCKS = 4096  # are enough
+BLOCKS = 4096  # the largest number used
 SAMPLINGS = ((1, 1), (2, 2), (1, 2), (2, 1))  # of luma (vertical, horizontal): 4:4:4, 4:2:0, 4:2:2 and 4:4:0
 
 
 def quality_of_parts(parts: Iterable[Tensor]) -> int | None:
-    """The quality of an image in parts (1, 3, h, w), cut where blocks end: the file's blocks are where they were.
+    """Estimates the JPEG quality of an image in parts (1, 3, h, w), cut at blocks, on the original block grid.
 
-    If the coefficients were quantised with steps q, they lie near multiples of q, up to the rounding of pixels
-    (`combs`); the quality with most evidence is taken. Blocks with saturated pixels are left out: they were clipped.
-    None: no sign of JPEG.
+    Coefficients that were quantised with steps q are near multiples of q, up to the rounding of pixels
+    (`step_evidence`); the quality with most evidence is chosen. Blocks with saturated pixels are ignored: they were
+    clipped. None: no sign of JPEG.
     """
     coefficients = _some(torch.cat([clean_blocks(to_ycc(part, 1)[0], part, (1, 1)) for part in parts]))
     tables = torch.stack([standard_tables(quality)[0] for quality in range(1, 101)])
-    evidence = combs(coefficients, tables).sum((0, 1))
+    evidence = step_evidence(coefficients, tables).sum((0, 1))
     best = int(evidence.argmax())
     return best + 1 if evidence[best] > EVIDENCE and best < FINEST else None
 
 
 def find_sampling(x: Tensor, quality: int) -> tuple[int, int] | None:
-    """The sampling factors of luma (vertical, horizontal) with which the chroma of x fits the quality best.
+    """Estimates the sampling factors of luma (vertical, horizontal): those with which chroma fits the quality best.
 
-    (2, 2) is 4:2:0. None if that is unclear: no chroma to speak of, another quality, or another way to enlarge chroma.
+    (2, 2) is 4:2:0. None if unclear: hardly any chroma, another quality, or another chroma upsampling.
     """
     return sampling_of_parts([x], quality)
 
@@ -46,17 +46,17 @@ def sampling_of_parts(parts: Iterable[Tensor], quality: int) -> tuple[int, int] 
         for found, factor in zip(blocks, SAMPLINGS, strict=True):
             found.append(clean_blocks(chroma(part, factor), part, factor))
     table = standard_tables(quality)[1][None]
-    evidence = [float(combs(_some(torch.cat(found)), table).sum()) for found in blocks]
+    evidence = [float(step_evidence(_some(torch.cat(found)), table).sum()) for found in blocks]
     second, best = sorted(evidence)[-2:]
     return SAMPLINGS[evidence.index(best)] if best >= 0 and best > second + EVIDENCE else None
 
 
 def chroma(x: Tensor, factor: tuple[int, int], times: int = 1) -> Tensor:
-    """Cb and Cr of x (1, 3, H, W) before the decoder enlarged them by the factor, (2, ceil(H / ..), ceil(W / ..)).
+    """Cb and Cr of x (1, 3, H, W) before the decoder upsampled them by the factor, (2, ceil(H / ..), ceil(W / ..)).
 
     Decoders do not repeat samples but interpolate (libjpeg's fancy upsampling). Of the two pixels of sample c_i one is
     (3 c_i + c_(i-1)) / 4, the other (3 c_i + c_(i+1)) / 4, so their mean is (c_(i-1) + 6 c_i + c_(i+1)) / 8. This is
-    solved for c, as many `times` as that was done: encoders take the means.
+    solved for c, once for each of the `times` that chroma was averaged and upsampled.
     """
     planes = averaged(to_ycc(x, 3)[0, 1:], factor)
     for _ in range(times):
@@ -68,7 +68,7 @@ def chroma(x: Tensor, factor: tuple[int, int], times: int = 1) -> Tensor:
 
 
 def clean_blocks(planes: Tensor, x: Tensor, factor: tuple[int, int], most: int = BLOCKS) -> Tensor:
-    """The coefficients (N, 8, 8) of some whole blocks of the planes whose pixels are not saturated."""
+    """The coefficients (N, 8, 8) of at most `most` whole blocks of the planes without saturated pixels."""
     height, width = (side // 8 * 8 for side in planes.shape[-2:])
     if not height or not width:
         return planes.new_empty(0, 8, 8)
@@ -79,12 +79,12 @@ def clean_blocks(planes: Tensor, x: Tensor, factor: tuple[int, int], most: int =
 
 
 def _some(blocks: Tensor, most: int = BLOCKS) -> Tensor:
-    """At most so many of (N, 8, 8), evenly chosen."""
+    """At most `most` of the blocks (N, 8, 8), evenly chosen."""
     return blocks[:: math.ceil(len(blocks) / most)] if len(blocks) else blocks
 
 
 def _smoothing(length: int) -> Banded:
-    """The matrix from samples to the means of their pixels, for so many pixels."""
+    """The matrix from samples to the means of their pixels, for `length` pixels."""
     samples = -(-length // 2)
     weights = np.zeros((samples, 3))  # of the sample before, the sample itself and the one after
     weights[1:, 0] = weights[:-1, 2] = 1 / 8

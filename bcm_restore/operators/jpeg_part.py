@@ -1,4 +1,4 @@
-"""JPEG compression on blocks that do not begin at the image's corner: it was cropped, turned or framed since."""
+"""JPEG compression on a shifted block grid: the image was cropped, rotated or framed since."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .local_range import clamp_to_surroundings
 
 
 class JpegPart(Operator):
-    """A x = B(x[rows, columns]) with a `Jpeg` B: of the cut blocks around it nothing is known, `fit` leaves them.
+    """A x = B(x[rows, columns]) with a `Jpeg` B: the cut blocks around it are unknown, and `fit` keeps them.
 
     Args:
         jpeg: B.
         size: (H, W) of the image.
         rows, columns: of the whole blocks.
 
-    `y` and `surroundings`, these of the whole image, are as of `Jpeg`.
+    `y` and `surroundings` are as in `Jpeg`; `surroundings` covers the whole image.
     """
 
     def __init__(self, jpeg: Jpeg, size: tuple[int, int], rows: slice, columns: slice) -> None:
@@ -32,7 +32,7 @@ class JpegPart(Operator):
         return self.jpeg.A(x[:, :, self.rows, self.columns])
 
     def pinv(self, y: Any) -> Tensor:
-        """Decoded blocks, and grey around them."""
+        """The decoded blocks, with grey around them."""
         part = self.jpeg.pinv(y)
         x = part.new_zeros(*part.shape[:2], *self.size)
         x[:, :, self.rows, self.columns] = part

@@ -1,4 +1,4 @@
-"""A JPEG compression that pixels went through before they were cropped, turned, painted upon or compressed again."""
+"""Finds the JPEG compression of pixels that were then cropped, rotated, painted on or compressed again."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch import Tensor
 from ..errors import RestoreError
 from .dct import standard_tables, to_blocks, to_ycc, transform
 from .jpeg import Noise
-from .jpeg_evidence import EVIDENCE, FINEST, NOISE, OWN_EVIDENCE, Table, all_steps, best_table, combs
+from .jpeg_evidence import CUSTOM_EVIDENCE, EVIDENCE, FINEST, NOISE, Table, all_steps, best_table, step_evidence
 from .jpeg_history import SAMPLINGS, chroma, clean_blocks, quality_of_parts
 
-NOISES = (NOISE, 1.2, 3.0)  # of pixels rounded, saved again in high quality, reduced to a palette
-COARSE = 5.0  # noise of pixels reduced to a palette that suits them less: looked for where nothing else is found
-MOST = 400  # blocks that tables are sought in
-SAMPLE = 2048  # rows and columns of a large picture that are looked at
-NEAR_ZERO = (0.8, 3.0, 8.0, 20.0)  # what counts as a coefficient of zero, without noise and with more and more of it
-GRID = 8.0  # standard deviations by which the true grid has more zeros than others
+NOISES = (NOISE, 1.2, 3.0)  # of pixels that were rounded, saved again at high quality, reduced to a palette
+COARSE = 5.0  # of pixels reduced to a coarser palette; searched where nothing else is found
+MOST = 400  # blocks in which tables are searched
+SIDE = 2048  # rows and columns of a large picture that are used
+NEAR_ZERO = (0.8, 3.0, 8.0, 20.0)  # thresholds for a coefficient of zero, from no noise to much noise
+GRID = 8.0  # the least excess of zeros on the true grid, in standard deviations
 
 
 def estimate_quality(x: Tensor) -> int | None:
-    """The JPEG quality (libjpeg's, 1..100) that the pixels x went through, or None: no sign of JPEG at such a quality.
+    """Estimates the JPEG quality (libjpeg's, 1..100) that the pixels x went through; None: no sign of JPEG.
 
-    x is (1, 3, H, W) in [-1, 1], not resized since; where it was cropped or turned the blocks are found again.
+    x is (1, 3, H, W) in [-1, 1], not resized since; the block grid is found even after cropping or rotation.
 
         >>> estimate_quality(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1) is None
         True
@@ -43,13 +43,13 @@ class History(NamedTuple):
     """A JPEG compression that pixels went through.
 
     Attributes:
-        tables: quantisation steps (8, 8) of luma and, where it is clear, of chroma, of the pixels as they lie now.
-        factor: image rows and columns a sample of chroma.
+        tables: quantisation steps (8, 8) of luma and, if clear, of chroma, in the present orientation.
+        factor: image rows and columns per chroma sample.
         corner: row and column where whole blocks begin; below 8 times the factor.
-        quality: libjpeg's; None: tables of another program.
-        noise: that came upon the coefficients of luma and chroma since.
-        times: how often chroma has been enlarged since.
-        later: quality of another compression since.
+        quality: libjpeg's; None: custom tables.
+        noise: added to the coefficients of luma and chroma since.
+        times: how often chroma has been upsampled since.
+        later: quality of a later compression.
     """
 
     tables: tuple[Tensor, ...]
@@ -62,7 +62,7 @@ class History(NamedTuple):
 
     @property
     def plain(self) -> bool:
-        """Whether nothing has happened since but that pixels were rounded, and it was with libjpeg's tables."""
+        """Whether the tables are libjpeg's and the pixels have only been rounded since."""
         rounded = all(isinstance(noise, float) and noise <= NOISE for noise in self.noise)
         return rounded and self.corner == (0, 0) and self.quality is not None and self.later is None
 
@@ -71,68 +71,68 @@ class History(NamedTuple):
         top, left = (side % 8 for side in self.corner)
         place = f" (blocks from row {top} and column {left})" if top or left else ""
         since = f" before it was {self.later}" if self.later else ""
-        return f"was {own}quality {self.quality or about(self.tables[0])}{place}{since}"
+        return f"was {own}quality {self.quality or nearest_quality(self.tables[0])}{place}{since}"
 
 
-def about(table: Tensor) -> int:
-    """The quality whose luma table is most like this one."""
+def nearest_quality(table: Tensor) -> int:
+    """The quality whose luma table is most similar to this one."""
     tables = torch.stack([standard_tables(quality)[0] for quality in range(1, 101)])
     return int((tables.float().log() - table.float().log()).abs().mean((1, 2)).argmin()) + 1
 
 
 def find_history(x: Tensor, quality: int | None = None) -> History | None:
-    """The compression that left most evidence in x (1, 3, H, W), wherever its blocks lie; None: no trace of any.
+    """Finds the compression with most evidence in x (1, 3, H, W), on any block grid; None: no sign of JPEG.
 
     Args:
         x: (1, 3, H, W) in [-1, 1].
-        quality: of the tables, if that is known: then there is a history, with blocks from the corner of x if unclear.
+        quality: of the tables, if known: then a history is always returned, with blocks from the corner if unclear.
     """
     plain = quality or quality_of_parts([x])
     aligned = History((standard_tables(plain)[0],), quality=plain) if plain else None
     found = None
     if quality or not aligned:
-        found = seek(x, quality) or seek(x, quality, [(COARSE, COARSE)])
+        found = search_grids(x, quality) or search_grids(x, quality, [(COARSE, COARSE)])
     history = found or aligned
-    return with_chroma(sample(x), history) if history else None
+    return with_chroma(centre(x), history) if history else None
 
 
-def seek(
+def search_grids(
     x: Tensor,
     quality: int | None = None,
     noises: Sequence[tuple[Noise, Noise]] = tuple(zip(NOISES, NOISES, strict=True)),
-    besides: tuple[int, int] | None = None,
+    excluding: tuple[int, int] | None = None,
 ) -> History | None:
-    """A compression of luma on any grid, that has left most evidence; chroma is not looked at.
+    """Finds the compression of luma with most evidence, on any block grid; chroma is ignored.
 
-    Grids are compared by how many coefficients are next to zero (`_corners`), tables on the likely ones by how near
-    to multiples of their steps coefficients lie (`combs`).
+    Grids are compared by their number of coefficients near zero (`_corners`); on the likely ones, tables are compared
+    by how close coefficients are to multiples of their steps (`step_evidence`).
 
     Args:
         x: (1, 3, H, W) in [-1, 1].
-        quality: of the table, if that is known.
-        noises: that may have come upon the coefficients of luma and chroma since.
-        besides: a corner where the blocks do not begin.
+        quality: of the table, if known.
+        noises: noise levels to try for the coefficients of luma and chroma.
+        excluding: a corner where the blocks do not begin.
     """
-    x = sample(x)
+    x = centre(x)
     y = to_ycc(x, 1)[0]
     found, best = None, 0.0
-    for top, left in _corners(y, besides):
+    for top, left in _corners(y, excluding):
         blocks = clean_blocks(y[:, top:, left:], x[:, :, top:, left:], (1, 1), MOST)
         for noise in noises:
             table = _table(blocks, noise[0], quality)
-            worth = table.evidence if table.quality else table.evidence / 2  # as `best_table` has it
-            if worth > best and convinces(table, len(blocks)):
+            worth = table.evidence if table.quality else table.evidence / 2  # as in `best_table`
+            if worth > best and is_significant(table, len(blocks)):
                 found, best = History((table.steps,), (1, 1), (top, left), table.quality, noise), worth
     return found
 
 
 def with_chroma(x: Tensor, luma: History, own: tuple[int, int] | None = None) -> History:
-    """The history with the table and the sampling of chroma, if they are clear.
+    """Adds the table and the sampling of chroma to a history, if they are clear.
 
     Args:
-        x: the picture or its `sample`.
-        luma: the history without them.
-        own: image rows and columns a sample of chroma in the JPEG that x comes from, if that was made later.
+        x: the picture or its `centre`.
+        luma: the history without chroma.
+        own: image rows and columns per chroma sample in the later JPEG that x was decoded from, if any.
     """
     if bool((x == x[:, :1]).all()):
         return luma
@@ -152,39 +152,39 @@ def with_chroma(x: Tensor, luma: History, own: tuple[int, int] | None = None) ->
     return found[-1][1] if clear else luma
 
 
-def sample(x: Tensor) -> Tensor:
-    """The middle of a large picture, cut where blocks begin."""
+def centre(x: Tensor) -> Tensor:
+    """Crops a large picture to its centre, cut at block borders."""
     for axis in (2, 3):
-        start = max(x.shape[axis] - SAMPLE, 0) // 64 * 32
-        x = x.narrow(axis, start, min(x.shape[axis] - start, SAMPLE))
+        start = max(x.shape[axis] - SIDE, 0) // 64 * 32
+        x = x.narrow(axis, start, min(x.shape[axis] - start, SIDE))
     return x
 
 
 def _table(blocks: Tensor, noise: Noise, quality: int | None, component: int = 0) -> Table:
-    """The table that coefficients (N, 8, 8) speak for most, of that quality if it is known."""
+    """The table with most evidence in coefficients (N, 8, 8), of the given quality if known."""
     if quality is None:
-        return best_table(combs(blocks, all_steps(), noise), component)
+        return best_table(step_evidence(blocks, all_steps(), noise), component)
     steps = standard_tables(quality)[component]
     tables = torch.stack([steps, steps.mT])
-    evidence = combs(blocks, tables, noise).sum((0, 1))
+    evidence = step_evidence(blocks, tables, noise).sum((0, 1))
     best = int(evidence.argmax())
     return Table(tables[best], quality, float(evidence[best]))
 
 
-def convinces(table: Table, blocks: int) -> bool:
-    """Whether the evidence of so many blocks for a table is more than chance."""
+def is_significant(table: Table, blocks: int) -> bool:
+    """Whether the evidence for a table, from this number of blocks, is more than chance."""
     if table.quality is None:
-        return table.evidence > EVIDENCE + OWN_EVIDENCE * blocks
+        return table.evidence > EVIDENCE + CUSTOM_EVIDENCE * blocks
     return table.evidence > EVIDENCE and table.quality < FINEST
 
 
-def _corners(y: Tensor, besides: tuple[int, int] | None) -> Iterable[tuple[int, int]]:
-    """Where blocks of luma y (1, H, W) may begin: rows and columns from 0 to 7.
+def _corners(y: Tensor, excluding: tuple[int, int] | None) -> Iterable[tuple[int, int]]:
+    """The likely corners of the block grid of luma y (1, H, W): rows and columns from 0 to 7.
 
-    Quantisation makes zeros, and cutting other blocks hides them. For each frequency the share of coefficients that
-    are next to zero is compared between the 64 grids, in standard deviations of such a share.
+    Quantisation makes zeros, and a shifted grid hides them. For each frequency the share of coefficients near zero is
+    compared between the 64 grids, in standard deviations of this share.
     """
-    grids = [grid for grid in product(range(8), range(8)) if grid != besides]
+    grids = [grid for grid in product(range(8), range(8)) if grid != excluding]
     if min(y.shape[1:]) < 16:
         return []
     shares = torch.stack([_near_zero(y[:, top:, left:]) for top, left in grids])  # (grids, thresholds, 63)

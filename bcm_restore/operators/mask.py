@@ -1,4 +1,4 @@
-"""Known and unknown pixels: the operator of inpainting."""
+"""The operator of inpainting: a mask of known pixels."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .base import Operator
 
 
 class Mask(Operator):
-    """A x = m x with m = 1 where a pixel is known, else 0. Then A^+ = A and fit(x, y) = m y + (1 - m) x.
+    """A x = m x with m = 1 at known pixels, else 0. Then A^+ = A and fit(x, y) = m y + (1 - m) x.
 
     Args:
         known: (B or 1, 1, H, W) bool, True where the pixel is known.
-        limits: the least and the greatest value that `fit` leaves an unknown pixel, (B or 1, 3, 1, 1) each; None: any.
+        limits: the least and the greatest value of unknown pixels after `fit`, (B or 1, 3, 1, 1) each; None: no limits.
 
-    y has the shape of x, (B, 3, H, W); what it holds at unknown pixels is never looked at.
+    y has the shape of x, (B, 3, H, W); its unknown pixels are ignored.
 
         >>> import torch
         >>> operator = Mask(torch.tensor([[[[True, False]]]]))
@@ -34,7 +34,7 @@ class Mask(Operator):
         self.known, self.limits = known, limits
 
     def crop(self, rows: slice, columns: slice = slice(None)) -> Mask:
-        """The operator of a part of the image."""
+        """The operator for a part of the image."""
         return type(self)(self.known[:, :, rows, columns], self.limits)
 
     def A(self, x: Tensor) -> Tensor:
@@ -42,11 +42,11 @@ class Mask(Operator):
         return torch.where(self._known_for(x), x, 0)
 
     def pinv(self, y: Tensor) -> Tensor:
-        """A is its own pseudo-inverse."""
+        """A y: A is its own pseudo-inverse."""
         return self.A(y)
 
     def fit(self, x: Tensor, y: Tensor) -> Tensor:
-        """Known pixels from y, the rest from x, both bit for bit; within the limits if there are any."""
+        """Takes known pixels from y and the rest from x, clamped to `limits` if given; otherwise bit for bit."""
         if self.limits is not None:
             low, high = self.limits
             x = x.clamp(low.to(x), high.to(x))
@@ -59,5 +59,5 @@ class Mask(Operator):
                 f"mask of {batch} x {width} x {height} on images {tuple(x.shape)}: resize the mask to the image"
             )
         if self.known.device != x.device:
-            self.known = self.known.to(x.device)  # once: the next calls come from the same device
+            self.known = self.known.to(x.device)  # once: later calls use the same device
         return self.known

@@ -1,4 +1,4 @@
-"""Resampling as Pillow does it: the operator of super-resolution."""
+"""The operator of super-resolution: Pillow's resampling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .base import Operator, check_image
 
 
 class Filter(NamedTuple):
-    """A resampling kernel, zero beyond `support` at both sides."""
+    """A resampling kernel, zero beyond `support` on both sides."""
 
     support: float
     kernel: Callable[[Matrix], Matrix]
@@ -53,7 +53,7 @@ REACH = 24  # rows of y; see `Resize.crop`
 
 @lru_cache(maxsize=32)  # both axes of a square, and both directions, need the same few
 def resampling(length: int, new_length: int, filter: str = "bicubic") -> Banded:
-    """R, new_length x length, of `Image.resize`: the kernel, widened where the image shrinks, cut at the borders.
+    """The matrix R of `Image.resize`, new_length x length: the kernel, widened for downscaling, cut at the borders.
 
     R[i, j] = k((j + 1/2 - c_i) / w) / (its sum over j),  c_i = (i + 1/2) s,  s = length / new_length,  w = max(s, 1)
     """
@@ -70,16 +70,16 @@ def resampling(length: int, new_length: int, filter: str = "bicubic") -> Banded:
 
 
 class Resize(Operator):
-    """A x = R_h x R_w^T: the image made smaller (or larger) along the rows and along the columns.
+    """A x = R_h x R_w^T: resizes the image along the rows and along the columns.
 
     Args:
         image_size: (H, W) of the images x, (B, 3, H, W).
-        scale: makes the result ceil(H / scale) x ceil(W / scale); or
-        size: (h, w) of the result y, (B, 3, h, w), given outright.
+        scale: y is ceil(H / scale) x ceil(W / scale); or
+        size: (h, w) of y, (B, 3, h, w).
         filter: "bicubic", "box", "bilinear" or "lanczos": Pillow's, with its antialiasing.
 
-    A^+ y = R_h^+ y (R_w^+)^T is exact, without regularisation: the condition number of R is below 2.1 for scales of two
-    and more, and it grows (as the root of the length, 15 at 1000 to 999 pixels) only as the scale comes near 1.
+    A^+ y = R_h^+ y (R_w^+)^T is exact, without regularisation: the condition number of R is below 2.1 for scales of 2
+    or more, and grows only as the scale approaches 1 (as the root of the length; 15 for 1000 to 999 pixels).
 
         >>> import torch
         >>> operator = Resize((8, 12), scale=4)
@@ -87,7 +87,7 @@ class Resize(Operator):
         >>> torch.allclose(operator.A(operator.fit(x, y)), y, atol=1e-5)
         True
 
-    Raises RestoreError for an unknown filter, a size or scale that is no size, and images of another size.
+    Raises RestoreError for an unknown filter, an invalid size or scale, and images of another size.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Resize(Operator):
             raise RestoreError("Resize needs the scale or the size of the result: give one of them")
         if size is None:
             if not (scale and scale > 0 and math.isfinite(scale)):
-                raise RestoreError(f"no scale: {scale}; give a number above 0, such as 4")
+                raise RestoreError(f"scale {scale} is not a number above 0; give one, such as 4")
             size = math.ceil(image_size[0] / scale), math.ceil(image_size[1] / scale)
         if min(*image_size, *size) < 1:
             raise RestoreError(f"cannot resize {image_size} to {size}: sides are 1 pixel or more")
@@ -112,22 +112,22 @@ class Resize(Operator):
         self._columns = resampling(image_size[1], size[1], filter)
 
     def crop(self, rows: slice) -> Resize:
-        """The operator of a band of rows that begins and ends where rows of y do.
+        """The operator for a band of rows that begins and ends at rows of y.
 
-        A row that is at least `REACH` rows of y away from where the image was cut is fitted as it is in the whole, but
-        for 1e-8 of the values' range.
+        Rows at least `REACH` rows of y away from the cut are fitted as in the whole image, up to 1e-8 of the values'
+        range.
         """
         first, last = (row * self.size[0] // self.image_size[0] for row in (rows.start, rows.stop))
         size = rows.stop - rows.start, self.image_size[1]
         return type(self)(size, size=(last - first, self.size[1]), filter=self.filter)
 
     def A(self, x: Tensor) -> Tensor:
-        """R_h x R_w^T, what `Image.resize` would return."""
+        """R_h x R_w^T, the result of `Image.resize`."""
         check_image(x, self.image_size)
         return self._rows(self._columns(x.mT).mT)
 
     def pinv(self, y: Tensor) -> Tensor:
-        """R_h^+ y (R_w^+)^T: the smallest image (in the mean square) that A takes to y."""
+        """R_h^+ y (R_w^+)^T: the image of least mean square that A maps to y."""
         check_image(y, self.size)
         return self._rows.pinv(self._columns.pinv(y.mT).mT)
 

@@ -1,1 +1,1 @@
-"""Damage done on purpose to clean pictures, for the bench and for `tune`."""
+"""Simulated degradations of clean pictures, for the bench and for `tune`."""

@@ -1,4 +1,4 @@
-"""Damage done on purpose: what a task undoes, as named variants, to clean pictures that the result is compared with."""
+"""Simulated degradations, as named variants of each task, of clean pictures that serve as references."""
 
 import io
 import tempfile
@@ -17,14 +17,14 @@ from .masks import MakeMask, boxes, random_80, text
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A damaged picture and what it should become.
+    """A damaged picture and its clean reference.
 
     Attributes:
-        damaged: (h, w, 3) uint8, what `Task.restore` is given; of a pair of pictures (2, H, W, 3).
-        inputs: what it is given besides: the mask, the coefficients, the scale and its kernel, or the number of frames.
-        clean: (H, W, 3) uint8; of a pair both side by side, (H, 2W, 3).
-        where: (H, W) bool, the pixels that were damaged; None: all.
-        data: the file that was damaged, where it holds more than its pixels: JPEG.
+        damaged: (h, w, 3) uint8, the input of `Task.restore`; (2, H, W, 3) for a pair of pictures.
+        inputs: its other arguments: the mask, the coefficients, the scale and its kernel, or the number of frames.
+        clean: (H, W, 3) uint8; for a pair both side by side, (H, 2W, 3).
+        where: (H, W) bool, the damaged pixels; None: all.
+        data: the damaged file, if it holds more than its pixels: JPEG.
     """
 
     damaged: np.ndarray
@@ -36,12 +36,12 @@ class Example:
 
 Degradation = Callable[[np.ndarray, np.random.Generator], Example]  # of a clean picture (H, W, 3) uint8
 
-SMALLEST = 64  # side of a picture that every degradation can be done to
+SMALLEST = 64  # the least side of a picture for all degradations
 FRAMES = 9  # of an interpolation, both ends included
 
 
-def holes(make_mask: MakeMask) -> Degradation:
-    """Takes away what the mask marks: it becomes black."""
+def masked(make_mask: MakeMask) -> Degradation:
+    """Makes the pixels that the mask marks black."""
 
     def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
         mask = make_mask(rng, (clean.shape[0], clean.shape[1]))
@@ -52,7 +52,7 @@ def holes(make_mask: MakeMask) -> Degradation:
 
 
 def compressed(quality: int) -> Degradation:
-    """Saves as JPEG of that quality, 1 to 100, as Pillow does it."""
+    """Compresses by Pillow's JPEG encoder at that quality, 1 to 100."""
 
     def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
         file = io.BytesIO()
@@ -66,10 +66,10 @@ def compressed(quality: int) -> Degradation:
     return degrade
 
 
-def shrunk(scale: int, kernel: str = "bicubic") -> Degradation:
-    """Scales down by Pillow's bicubic filter ("bicubic") or to the means of scale x scale pixels ("box").
+def downscaled(scale: int, kernel: str = "bicubic") -> Degradation:
+    """Downscales by Pillow's bicubic filter ("bicubic") or by averaging scale x scale pixels ("box").
 
-    The clean picture is cut to multiples of the scale.
+    The clean picture is cropped to multiples of the scale.
     """
 
     def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
@@ -83,29 +83,29 @@ def shrunk(scale: int, kernel: str = "bicubic") -> Degradation:
     return degrade
 
 
-def parted(strip: np.ndarray, rng: np.random.Generator) -> Example:
-    """Takes two pictures side by side (H, 2W, 3) apart: the frames between them are to be made."""
+def picture_pair(strip: np.ndarray, rng: np.random.Generator) -> Example:
+    """Splits two pictures side by side, (H, 2W, 3), into a pair to interpolate between."""
     return Example(np.stack(np.split(strip, 2, axis=1)), strip, {"frames": FRAMES})
 
 
 VARIANTS: dict[str, dict[str, Degradation]] = {
-    "inpaint": {"text": holes(text), "boxes": holes(boxes), "random-80": holes(random_80)},
+    "inpaint": {"text": masked(text), "boxes": masked(boxes), "random-80": masked(random_80)},
     "jpeg": {f"quality-{quality}": compressed(quality) for quality in (10, 20, 40)},
-    "super-resolve": {f"x{scale}": shrunk(scale) for scale in (2, 3, 4, 8)},
+    "super-resolve": {f"x{scale}": downscaled(scale) for scale in (2, 3, 4, 8)},
 }
 
 
 def variants(task: str, chosen: list[str] | None = None) -> dict[str, Degradation]:
-    """The degradations of a task: those chosen, or all.
+    """The degradations of a task: the chosen ones, or all.
 
     Raises:
-        RestoreError: the task has none, or not one of that name.
+        RestoreError: the task has none, or none of that name.
     """
     if task not in VARIANTS:
-        why = "its frames have no picture to be compared with" if task == "interpolate" else "no damage is known for it"
-        raise RestoreError(f"{task} can't be tuned: {why}; --task is one of {', '.join(VARIANTS)}")
-    there = VARIANTS[task]
+        why = "its frames have no reference pictures" if task == "interpolate" else "it has no simulated degradation"
+        raise RestoreError(f"{task} cannot be tuned: {why}; --task is one of {', '.join(VARIANTS)}")
+    known = VARIANTS[task]
     for name in chosen or []:
-        if name not in there:
-            raise RestoreError(f"--variant {name}: {task} has {', '.join(there)}")
-    return {name: there[name] for name in chosen or there}
+        if name not in known:
+            raise RestoreError(f"--variant {name}: {task} has {', '.join(known)}")
+    return {name: known[name] for name in chosen or known}

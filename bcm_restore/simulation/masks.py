@@ -1,4 +1,4 @@
-"""Masks of the literature, drawn for a picture of any size with sides of 64 and more."""
+"""The masks used in the literature, for pictures of any size with sides of 64 or more."""
 
 from collections.abc import Callable, Iterator
 
@@ -15,7 +15,7 @@ WORDS = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod
 
 
 def box(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """The box of half the height and half the width in the middle: 128x128 of 256x256 (Palette, I2SB)."""
+    """A centred box of half the height and half the width: 128x128 of 256x256 (Palette, I2SB)."""
     mask = np.zeros(size, bool)
     (top, height), (left, width) = ((side // 4, side // 2) for side in size)
     mask[top : top + height, left : left + width] = True
@@ -23,7 +23,7 @@ def box(rng: np.random.Generator, size: Size) -> np.ndarray:
 
 
 def boxes(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """32x32 boxes, one for every 128x128 pixels; both sides are 49 or more."""
+    """32x32 boxes at random places, one for every 128x128 pixels; needs sides of 49 or more."""
     mask = np.zeros(size, bool)
     for _ in range(max(1, size[0] * size[1] // 128**2)):
         y, x = (int(rng.integers(8, side - 40)) for side in size)
@@ -32,10 +32,10 @@ def boxes(rng: np.random.Generator, size: Size) -> np.ndarray:
 
 
 def freeform(low: float, high: float) -> MakeMask:
-    """Strokes of a brush that cover `low` to `high` of the picture, shares that lie 0.1 or more apart.
+    """Brush strokes that cover a share of `low` to `high` of the picture; `low` and `high` differ by 0.1 or more.
 
-    The strokes are those of Yu et al. 2019 (Free-Form Image Inpainting with Gated Convolution): straight segments that
-    go to and fro, of random angles, lengths and widths, measured by the shorter side.
+    The strokes are those of Yu et al. 2019 (Free-Form Image Inpainting with Gated Convolution): zigzags of straight
+    segments with random angles, lengths and widths, relative to the shorter side.
     """
 
     def draw(rng: np.random.Generator, size: Size) -> np.ndarray:
@@ -45,21 +45,21 @@ def freeform(low: float, high: float) -> MakeMask:
         while _share(mask) < enough:
             start, end, width = next(segments)
             before, mask = mask, cv2.line(mask.copy(), start, end, 1, width)
-        # One segment covers less than 0.1: without the last, that was too much, there is more than `low`.
+        # One segment covers less than 0.1: if the last exceeds `high`, the mask without it exceeds `low`.
         return (mask if _share(mask) <= high else before) > 0
 
     return draw
 
 
 def random_80(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """80 % of the pixels."""
+    """80 % of the pixels, at random."""
     return rng.random(size) >= 0.2
 
 
 def text(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """Lines of writing across the picture."""
+    """Lines of text across the picture."""
     mask = np.zeros(size, np.uint8)
-    line = " ".join([WORDS] * (1 + size[1] // 880))  # the words alone reach over 889 pixels wherever they begin
+    line = " ".join([WORDS] * (1 + size[1] // 880))  # the words cover 889 pixels or more, wherever they begin
     for y in range(14, size[0], 21):
         cv2.putText(mask, line, (int(rng.integers(-60, 20)), y), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 1, 2)
     return mask > 0
@@ -72,11 +72,11 @@ def half(rng: np.random.Generator, size: Size) -> np.ndarray:
     return mask
 
 
-def given(mask: np.ndarray) -> MakeMask:
-    """One mask (H, W) bool for all pictures, resized to theirs by the nearest pixel.
+def fixed(mask: np.ndarray) -> MakeMask:
+    """One mask (H, W) bool for all pictures, resized to each by the nearest pixel.
 
     Raises:
-        RestoreError: it marks nothing or everything, as it is or, when it is called, as it is resized.
+        RestoreError: it marks nothing or everything; the result raises this too, if the resized mask does.
     """
     _check_given(mask)
 
@@ -101,7 +101,7 @@ MASKS: dict[str, MakeMask] = {
 
 
 def _segments(rng: np.random.Generator, size: Size) -> Iterator[tuple[tuple[int, int], tuple[int, int], int]]:
-    """Segments of strokes without end: (x, y) of both ends and the brush's width, in pixels."""
+    """Yields endless segments of strokes: (x, y) of both ends and the brush's width, in pixels."""
     side, last = min(size), np.array(size) - 1
     while True:
         point = rng.random(2) * last

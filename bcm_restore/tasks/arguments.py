@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def check_names(task: "Task", given: Mapping[str, Any]) -> None:
-    """Refuses inputs that neither `run` nor `problem` of the task names; a `problem` that names none takes any.
+    """Refuses inputs that neither `run` nor `pose` or `problem` of the task names; where none is named any is taken.
 
     Raises:
         TypeError: names the first, with the name that is like it.
     """
-    own, inputs = _names(task.run) - {"image"}, _names(task.problem) - {"image"}
+    own, inputs = _names(task.run) - {"image"}, _names(_posing(task)) - {"image"}
     if not inputs and "run" not in vars(type(task)):
         return
     for name in given:
@@ -32,6 +32,12 @@ def check_names(task: "Task", given: Mapping[str, Any]) -> None:
             if name in _names(load_model):
                 hint = f"it belongs to the model: give model=load_model({name}=...)"
             raise TypeError(f"{task.name} got an unexpected keyword argument '{name}'; {hint}")
+
+
+def _posing(task: "Task") -> Callable[..., Any]:
+    """The task's own `pose` or `problem`."""
+    own = (getattr(task, name) for cls in type(task).__mro__ for name in ("pose", "problem") if name in vars(cls))
+    return next(own)
 
 
 def _names(function: Callable[..., Any]) -> set[str]:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import RestoreError
-from ..rasters import Raster, bands
+from ..large import BandImage, DiskImage
 
 AnyImage = Image.Image | np.ndarray | Tensor
 Back = Callable[[Tensor], Any]  # (B, 3, H, W) in [-1, 1] to what the caller gave
@@ -44,18 +44,67 @@ def to_tensor(image: AnyImage) -> tuple[Tensor, Back]:
     raise RestoreError(f"{type(image).__name__} is not a picture; give a PIL image, a NumPy array or a torch tensor")
 
 
-def to_raster(image: np.ndarray, raster: Raster) -> None:
-    """Writes a NumPy array that `to_tensor` takes into a raster of its size."""
-    for rows in bands(raster.size):
-        raster.write(to_tensor(image[rows])[0], rows)
+def size_of(image: AnyImage) -> tuple[int, int]:
+    """Height and width.
+
+    Raises:
+        RestoreError: it is no image.
+    """
+    if isinstance(image, Image.Image):
+        return image.height, image.width
+    if not isinstance(image, np.ndarray | Tensor) or image.ndim < 2:
+        to_tensor(image)  # says what it is
+    last = isinstance(image, np.ndarray)
+    height, width = image.shape[max(image.ndim - 3, 0) :][:2] if last else image.shape[-2:]
+    return height, width
 
 
-def from_raster(raster: Raster, like: np.ndarray) -> np.ndarray:
-    """The raster's pixels as an array with the channels and the dtype of `like`."""
+def is_one(image: AnyImage) -> bool:
+    """Whether it is one picture and not several."""
+    if isinstance(image, Tensor):
+        return image.ndim == 3 or (image.ndim == 4 and len(image) == 1)
+    return isinstance(image, Image.Image) or image.ndim in (2, 3)
+
+
+def as_array(image: AnyImage) -> tuple[np.ndarray, Callable[[np.ndarray], Any]]:
+    """One picture as a NumPy array that `to_tensor` takes, and the function that turns such an array into its kind."""
+    if isinstance(image, Image.Image):
+        from .pil import pil_array
+
+        return pil_array(image)
+    if isinstance(image, np.ndarray):
+        return image, lambda array: array
+    kept, kind = image.detach().reshape(image.shape[-3:]).movedim(0, -1).cpu(), image
+    array = (kept.float() if kept.dtype == torch.bfloat16 else kept).numpy()
+
+    def to_torch(restored: np.ndarray) -> Tensor:
+        planes = torch.from_numpy(restored).movedim(-1, 0)
+        return planes.reshape(*kind.shape[:-2], *planes.shape[1:]).to(kind.device, kind.dtype)
+
+    return array, to_torch
+
+
+class ArrayImage(BandImage):
+    """A NumPy array that `to_tensor` takes, read as (1, 3, h, w) in [-1, 1]."""
+
+    def __init__(self, array: np.ndarray, device: torch.device | str = "cpu") -> None:
+        self.array, self.size, self.device = array, (array.shape[0], array.shape[1]), device
+
+    def read(self, rows: slice, columns: slice = slice(None)) -> Tensor:
+        """The region, a copy."""
+        return to_tensor(self.array[rows, columns])[0].to(self.device)
+
+    def on(self, device: torch.device) -> "ArrayImage":
+        """The same, read on another device."""
+        return ArrayImage(self.array, device)
+
+
+def from_disk(image: DiskImage, like: np.ndarray) -> np.ndarray:
+    """The pixels of a file as an array with the channels and the dtype of `like`."""
     _, back = to_tensor(like[:1, :1])
-    out = np.empty((*raster.size, *like.shape[2:]), like.dtype)
-    for rows in bands(raster.size):
-        out[rows] = back(raster.read(rows))
+    out = np.empty((*image.size, *like.shape[2:]), like.dtype)
+    for rows in image.bands():
+        out[rows] = back(image.read(rows))
     return out
 
 

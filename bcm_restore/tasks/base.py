@@ -14,15 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import giants, package_data, schemes, weights
+from .. import package_data, schemes, weights
 from ..errors import RestoreError, RestoreWarning
-from ..giants import Giant
+from ..large import BandImage, MemoryImage
 from ..model import BCM, Label, Noise
 from ..operators import Operator, as_operator
-from ..rasters import bands
 from ..schemes import Progress, Scheme, Setting, State
 from .arguments import check_names, dealt, whole
-from .arrays import AnyImage, Back, check_values, from_raster, to_tensor
+from .arrays import AnyImage, Back, check_values, to_tensor
 from .inputs import Input
 from .transparency import without_hidden
 
@@ -79,7 +78,20 @@ class Restoration:
     remark: str = ""
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """How a picture is restored: see `Task.run`."""
+
+    nfe: int
+    scheme: str | Scheme | None
+    model: BCM
+    label: Label | None
+    seed: int
+    progress: Progress | None
+
+
 Made = TypeVar("Made")
+AnyBands = TypeVar("AnyBands", bound=BandImage)
 
 
 def or_on_cpu(run: Callable[..., Made]) -> Callable[..., Made]:
@@ -158,10 +170,10 @@ class Task(ABC):
             label: class of what the picture shows, for models that know classes: an index or an ImageNet name. None:
                 the mean of all classes' embeddings, which is our choice and not the paper's.
             seed: of the noise. The same seed gives an image the same noise in any batch.
-            progress: called with (evaluations done, evaluations in all) after each one; for an array whose result has
-                more than `rasters.LARGE` pixels with (tiles done, tiles in all), by its method `tile` if it has one.
-            **inputs: what the task needs besides: see its `problem`. For several pictures a list of so many, or an
-                array (N, H, W[, 1]) or (N, 1, H, W), has one for each.
+            progress: called with (evaluations done, evaluations in all) after each one; for a picture whose result has
+                more than `spans.LARGE` pixels with (tiles done, tiles in all), by its method `tile` if it has one.
+            **inputs: what the task needs besides: see its `pose` or `problem`. For several pictures a list of so many,
+                or an array (N, H, W[, 1]) or (N, 1, H, W), has one for each.
 
         Returns:
             For several pictures `image` is an array or a list again, and scheme and case are the first one's.
@@ -223,8 +235,11 @@ class Task(ABC):
         nfe, seed = whole("nfe", nfe), whole("seed", seed)
         model = ready(model)
         known, inputs = zip(*map(self.prepare, images, inputs), strict=True)
-        if len(images) == 1 and (giant := self._giant(known[0], inputs[0], model)):
-            return [self._solve_giant(giant, images[0], inputs[0], nfe, scheme, model, label, seed, progress)]
+        if len(images) == 1:
+            options = RunOptions(nfe, scheme, model, label, seed, progress)
+            if made := self.restore_large(known[0], inputs[0], options):
+                made.image = self.finish(made.image, images[0], **inputs[0])
+                return [made]
         posed = [self._pose(image, own, model, label) for image, own in zip(known, inputs, strict=True)]
         chosen = [self.choose(scheme, nfe, model, problem.case) for problem, _ in posed]
         restored: dict[int, Any] = {}
@@ -250,63 +265,31 @@ class Task(ABC):
         return None
 
     def prepare(self, image: AnyImage, inputs: Mapping[str, Any]) -> tuple[AnyImage, Mapping[str, Any]]:
-        """A picture and its inputs as `problem` and `giant` take them: nothing in the picture that is not known.
+        """A picture and its inputs as `problem` takes them: nothing in the picture that is not known.
 
         Raises:
             RestoreError: an input does not fit.
         """
         return without_hidden(image), inputs
 
-    def giant(self, image: np.ndarray, **inputs: Any) -> Giant | None:
-        """The problem of a picture whose result has more than `rasters.LARGE` pixels, for work in files.
-
-        None where it has fewer, or where the task takes pictures whole, as those of other packages do that know nothing
-        of this. Takes the inputs that `problem` takes, and raises what it raises.
-        """
+    def restore_large(self, image: Any, inputs: Mapping[str, Any], options: RunOptions) -> Restoration | None:
+        """What `prepare` made of a picture, restored in files; None: it is not large, or the task takes it whole."""
         return None
-
-    def _giant(self, image: Any, inputs: Mapping[str, Any], model: BCM) -> Giant | None:
-        if not (isinstance(image, np.ndarray) and image.ndim in (2, 3) and giants.exact(model)):
-            return None
-        found = self.giant(image, **inputs)
-        if found and np.issubdtype(image.dtype, np.floating):
-            ignored = self.ignored(image.shape[:2], **inputs)
-            for rows in bands((image.shape[0], image.shape[1])):
-                check_values(to_tensor(image[rows])[0], None if ignored is None else ignored[:, :, rows])
-        return found
-
-    def _solve_giant(
-        self,
-        giant: Giant,
-        image: np.ndarray,
-        inputs: Mapping[str, Any],
-        nfe: int,
-        scheme: str | Scheme | None,
-        model: BCM,
-        label: Label | None,
-        seed: int,
-        progress: Progress | None,
-    ) -> Restoration:
-        chosen = self.choose(scheme, nfe, model, giant.case)
-        giant.labels = model.labels(label)
-        restored = giants.run(chosen, model, giant, Noise([seed]), lambda x: from_raster(x, image), progress)
-        finished = self.finish(restored, image, **inputs)
-        return Restoration(finished, chosen, chosen.nfe, giant.case, model.name, giant.remark)
 
     def _pose(self, image: Any, inputs: Mapping[str, Any], model: BCM, label: Label | None) -> tuple[Problem, Back]:
         """The problem that a picture poses, and the way back to its kind."""
         tensor, back = to_tensor(image)
         check_values(tensor, self.ignored(tensor.shape, **inputs))
-        tensor, inputs, remark = self.restored_before(tensor, inputs, model, label)
-        problem = self.problem(tensor.to(model.device), **inputs)
+        whole, inputs, remark = self.restored_before(MemoryImage(tensor), inputs, model, label)
+        problem = self.problem(whole.pixels.to(model.device), **inputs)
         problem.labels, problem.remark = model.labels(label), remark or problem.remark
         return problem, back
 
     def restored_before(
-        self, x: Tensor, inputs: Mapping[str, Any], model: BCM, label: Label | None
-    ) -> tuple[Tensor, Mapping[str, Any], str]:
-        """A picture (B, 3, H, W) in [-1, 1] without what is not in the problem, its inputs then, and what it was."""
-        return x, inputs, ""
+        self, image: AnyBands, inputs: Mapping[str, Any], model: BCM, label: Label | None
+    ) -> tuple[AnyBands, Mapping[str, Any], str]:
+        """A picture without what is not in the problem, its inputs then, and what that was."""
+        return image, inputs, ""
 
     def solve(
         self,

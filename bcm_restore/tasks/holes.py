@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import masks
 from ..errors import RestoreError
 from ..images.channels import split
-from .arrays import AnyImage, to_tensor
+from .arrays import AnyImage
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 Planes = tuple[np.ndarray, np.ndarray | None]  # pixels and transparency, as `masks.marked` takes them
@@ -49,21 +49,6 @@ def as_hole(mask: Any, size: Sequence[int], photos: Sequence[np.ndarray] = ()) -
         if hole.all():
             raise RestoreError("the mask covers the whole image; leave some of it unmarked to continue from")
     return torch.from_numpy(np.stack(found))[:, None]
-
-
-def size_of(image: AnyImage) -> tuple[int, int]:
-    """Height and width.
-
-    Raises:
-        RestoreError: it is no image.
-    """
-    if isinstance(image, Image.Image):
-        return image.height, image.width
-    if not isinstance(image, np.ndarray | Tensor) or image.ndim < 2:
-        to_tensor(image)  # says what it is
-    last = isinstance(image, np.ndarray)
-    height, width = image.shape[max(image.ndim - 3, 0) :][:2] if last else image.shape[-2:]
-    return height, width
 
 
 def integers_of(image: AnyImage) -> list[np.ndarray]:

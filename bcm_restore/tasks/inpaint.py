@@ -9,15 +9,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import rasters
-from ..giants import Giant
-from ..operators import Mask, Operator
-from ..rasters import Raster, bands, widened
-from .arrays import AnyImage, to_raster, to_tensor
-from .base import Problem, Task
-from .fill import smooth_fill
-from .giant_fill import fill_raster
-from .holes import as_hole, beside, finite_in, integers_of, size_of
+from ..large import BandImage, BandProblem, DiskImage, MemoryImage
+from ..large.fill import fill_hole
+from ..operators import Mask
+from ..spans import bands, widened
+from .arrays import AnyImage, size_of
+from .band_task import BandTask
+from .holes import as_hole, beside, finite_in, integers_of
 from .transparency import without_hidden
 
 # Distances of a hole's pixels from what is known, in pixels: holes are wide where the mean is larger than this,
@@ -38,30 +36,37 @@ class SeamlessMask(Mask):
 
     def fit(self, x: Tensor, y: Tensor) -> Tensor:
         """x + the smooth continuation of y - x."""
-        return super().fit(x + fill_batch(y - x, ~self.known), y)
+        fitted = MemoryImage(torch.empty_like(x))
+        self.fit_image(MemoryImage(x), MemoryImage(y), fitted)
+        return fitted.pixels
+
+    def fit_image(self, x: BandImage, y: BandImage, fitted: DiskImage | MemoryImage) -> None:
+        """`fit` of images that are read band by band, written into `fitted`."""
+        for rows in x.bands():
+            fitted.write(y.read(rows).to(x.device) - x.read(rows), rows)
+        fill_hole(fitted, ~self.known)
+        for rows in x.bands():
+            part = x.read(rows) + fitted.read(rows)
+            fitted.write(Mask.fit(self.crop(rows), part, y.read(rows).to(x.device)), rows)
 
 
-class Inpaint(Task):
+class Inpaint(BandTask):
     """The operator is the mask; the first estimate continues the known pixels smoothly, coarse to fine."""
 
     name = "inpaint"
     summary = "fills what a mask marks and leaves the rest as it is"
 
-    def problem(self, image: Tensor, *, mask: Any = None, **inputs: Any) -> Problem:
-        """The problem of filling the holes of `image` (B, 3, H, W).
+    def pose(self, image: BandImage, *, mask: Any = None, **inputs: Any) -> BandProblem:
+        """The problem of filling the holes of `image`.
 
         Args:
-            image: in [-1, 1]; what it holds under the mask is not looked at.
+            image: what it holds under the mask is not looked at.
             mask: where it is to be filled; see `holes.as_hole`.
 
         Raises:
             RestoreError: see `holes.as_hole`.
         """
-        hole = as_hole(mask, image.shape)
-        case = max((_case(mask) for mask in hole[:, 0].cpu().numpy()), key=CASES.index)
-        limits = known_range(image, hole.to(image.device))
-        operator = Mask(~hole, limits) if case == "thin" else SeamlessMask(~hole, limits)
-        return Problem(operator, image, fill_batch(image, hole), case=case)
+        return _Filling(image, as_hole(mask, image.size))
 
     def ignored(self, size: Sequence[int], *, mask: Any = None, **inputs: Any) -> Tensor | None:
         """See `Task.ignored`: what the mask marks."""
@@ -77,13 +82,6 @@ class Inpaint(Task):
             return without_hidden(image, hole[0, 0].numpy()), inputs
         return finite_in(hole, image), inputs
 
-    def giant(self, image: np.ndarray, *, mask: Any = None, **inputs: Any) -> Giant | None:
-        """See `Task.giant` and `problem`."""
-        if image.shape[0] * image.shape[1] <= rasters.LARGE:
-            return None
-        hole = as_hole(mask, image.shape[:2])[0, 0].numpy()
-        return _Giant(image, hole, _case(hole))
-
     def finish(self, restored: Any, image: AnyImage, *, mask: Any = None, **inputs: Any) -> Any:
         """Floats don't survive the way to [-1, 1] and back to the last bit: known pixels come from the input."""
         hole = as_hole(mask, size_of(image))
@@ -96,65 +94,45 @@ class Inpaint(Task):
         return restored
 
 
-class _Giant(Giant):
-    """Filling what is marked in (H, W[, 3]) pixels."""
+class _Filling(BandProblem):
+    """Filling what is marked: hole (B or 1, 1, H, W) bool."""
 
-    def __init__(self, image: np.ndarray, hole: np.ndarray, case: str) -> None:
-        super().__init__(hole.shape, case=case)
-        self._image, self._hole, self._seamless = image, hole, case != "thin"
-        self._mask = Mask(torch.from_numpy(~hole)[None, None])
-
-    def begin(self, x: Raster) -> None:
-        to_raster(self._image, x)
-        parts = [
-            known_range(self.measured(rows, self._mask), ~self._mask.crop(rows).known) for rows in bands(self.size)
-        ]
-        lows, highs = (torch.stack(each) for each in zip(*parts, strict=True))
-        self._mask.limits = lows.amin(0), highs.amax(0)
-        fill_raster(x, self._hole)
+    def __init__(self, image: BandImage, hole: Tensor) -> None:
+        case = max((_case(one) for one in hole[:, 0].cpu().numpy()), key=CASES.index)
+        super().__init__(image, case=case)
+        ranges = [known_range(image.read(rows), hole[:, :, rows].to(image.device)) for rows in image.bands()]
+        lows, highs = (torch.stack(each) for each in zip(*ranges, strict=True))
+        self._hole = hole
+        self._mask = (Mask if case == "thin" else SeamlessMask)(~hole, (lows.amin(0), highs.amax(0)))
 
     def operator(self, rows: slice) -> Mask:
         return self._mask.crop(rows)
 
-    def measured(self, rows: slice, operator: Operator) -> Tensor:
-        return to_tensor(self._image[rows])[0]
+    def estimate(self, rows: slice) -> Tensor:
+        return self.image.read(rows).clone()  # filled in its place
+
+    def complete(self, x: DiskImage | MemoryImage) -> None:
+        fill_hole(x, self._hole)
 
     def known(self, rows: slice, columns: slice) -> Tensor:
         return self._mask.crop(rows, columns).known
 
     def fit_tile(self, x: Tensor, rows: slice, columns: slice) -> Tensor | None:
-        if self._seamless:
+        if isinstance(self._mask, SeamlessMask):
             return None
-        y = to_tensor(self._image[rows, columns])[0]
-        return self._mask.crop(rows, columns).fit(x, y.to(x.device))
+        return self._mask.crop(rows, columns).fit(x, self.image.read(rows, columns).to(x.device))
 
-    def fit(self, x: Raster, fitted: Raster) -> None:
-        """As `SeamlessMask` does where the hole is wide."""
-        if not self._seamless:
+    def fit(self, x: DiskImage, fitted: DiskImage) -> None:
+        if isinstance(self._mask, SeamlessMask):
+            self._mask.fit_image(x, self.image, fitted)
+        else:
             super().fit(x, fitted)
-            return
-        for rows in bands(self.size):
-            fitted.write(self.measured(rows, self._mask).to(x.device) - x.read(rows), rows)
-        fill_raster(fitted, self._hole)
-        for rows in bands(self.size):
-            y = self.measured(rows, self._mask).to(x.device)
-            fitted.write(self.operator(rows).fit(x.read(rows).add_(fitted.read(rows)), y), rows)
 
 
 def known_range(images: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
     """The least and the greatest value of each image's known pixels in each channel, (B, 3, 1, 1)."""
     low = images.masked_fill(hole, torch.inf).amin((2, 3), keepdim=True)
     return low, images.masked_fill(hole, -torch.inf).amax((2, 3), keepdim=True)
-
-
-def fill_batch(images: Tensor, hole: Tensor) -> Tensor:
-    """The smooth fill of images (B, 3, H, W), unknown where hole (B or 1, 1, H, W) is True."""
-    holes = hole.expand(len(images), -1, -1, -1)[:, 0].cpu().numpy()
-    filled = torch.empty_like(images)
-    for out, pixels, mask in zip(filled, images, holes, strict=True):
-        solution = smooth_fill(np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()), mask)
-        out.copy_(torch.from_numpy(solution).permute(2, 0, 1))
-    return filled
 
 
 def distances(hole: np.ndarray, size: int) -> Iterator[np.ndarray]:

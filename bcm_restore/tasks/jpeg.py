@@ -1,6 +1,7 @@
 """Blind JPEG restoration: among the pictures that would compress to the same file, a likely one."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,9 +9,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from .. import rasters
 from ..errors import NothingToRestore
-from ..giants import Giant
+from ..large import BandImage, BandProblem
 from ..operators import Coefficients, Operator
 from ..operators import Jpeg as JpegOperator
 from ..operators.dct import standard_tables
@@ -20,30 +20,32 @@ from ..operators.jpeg_history import quality_of_parts, sampling_of_parts
 from ..operators.jpeg_part import JpegPart
 from ..operators.jpeg_search import History
 from ..operators.local_range import cells
-from ..rasters import Raster, bands, middle, widened
-from .arrays import AnyImage, to_raster, to_tensor
-from .base import Problem, Task
+from ..spans import widened
+from .arrays import AnyImage, ArrayImage
+from .band_task import BandTask
 
 UNIT = 32  # rows: whole blocks, whatever the chroma
 REACH = 32  # rows: further away pixels have no say in a sample of chroma
 SAMPLE = 1 << 22  # pixels of a large picture in which an earlier compression is sought
 
 
-class Jpeg(Task):
+class Jpeg(BandTask):
     """The operator is the quantisation set of the file's own coefficients; the estimate is the decoded picture."""
 
     name = "jpeg"
     summary = "takes blocks, ringing and banding out of a JPEG of any quality"
     batches = False  # each has a quality of its own
 
-    def problem(self, image: Tensor, *, coefficients: Any = None, quality: int | None = None, **inputs: Any) -> Problem:
-        """The problem of restoring a decoded JPEG (1, 3, H, W).
+    def pose(
+        self, image: BandImage, *, coefficients: Any = None, quality: int | None = None, **inputs: Any
+    ) -> BandProblem:
+        """The problem of restoring a decoded JPEG.
 
         A picture that was compressed twice is restored from the coarser compression, wherever its blocks lie; the
         `remark` says so.
 
         Args:
-            image: the decoded picture, as stored in the file (orientation not applied).
+            image: the decoded picture, as stored in the file (orientation not applied); one alone.
             coefficients: the file's own, from `bcm_restore.images.jpeg_coefficients`; the best that can be had.
             quality: the quality (1 to 100) that the picture was once saved with, before it was saved in this file;
                 None: found out.
@@ -51,12 +53,21 @@ class Jpeg(Task):
         Raises:
             NothingToRestore: there are no coefficients, and the pixels show no trace of JPEG compression.
         """
-        pixels = image.cpu()  # a search through many small blocks
         coefficients = _usable(coefficients, quality)
-        history = _past(pixels, coefficients, quality)
-        operator = operator_of(history, pixels, coefficients) if history else JpegOperator(coefficients)
-        operator.surroundings = cells(image, 8)
-        return Problem(operator, operator.y, image, t0=operator.level(), remark=str(history or ""))
+        rows = image.middle(SAMPLE, 96)  # whole blocks, whatever the chroma
+        pixels = image.read(rows).cpu()  # a search through many small blocks
+        if coefficients is not None:
+            own = _cropped(coefficients, rows, image)
+            history = find_earlier(own, pixels, quality) if _colour(own) == "YCbCr" else None
+            if history is None:
+                return _Own(image, coefficients)
+            return _Past(image, history, coefficients, operator_of(history, pixels, own))
+        history = find_first(pixels, quality)
+        if not image.in_memory and (history is None or history.plain):
+            return _Own(image, *_from_pixels(image, quality))
+        if history is None:
+            raise _nothing()
+        return _Past(image, history, None, operator_of(history, pixels))
 
     def prepare(self, image: AnyImage, inputs: Mapping[str, Any]) -> tuple[AnyImage, Mapping[str, Any]]:
         """With the quality of the pixels as they were, where hidden ones are filled by what was never compressed."""
@@ -65,127 +76,115 @@ class Jpeg(Task):
             inputs = {**inputs, "quality": inputs.get("quality") or quality_of(np.asarray(image.convert("RGB")))}
         return known, inputs
 
-    def giant(
-        self, image: np.ndarray, *, coefficients: Any = None, quality: int | None = None, **inputs: Any
-    ) -> Giant | None:
-        """See `Task.giant` and `problem`."""
-        if image.shape[0] * image.shape[1] <= rasters.LARGE:
-            return None
-        coefficients = _usable(coefficients, quality)
-        rows = middle((image.shape[0], image.shape[1]), SAMPLE, 96)  # whole blocks, whatever the chroma
-        pixels = to_tensor(image[rows])[0]
-        if coefficients is not None:
-            own = crop(coefficients, rows)
-            history = _past(pixels, own, quality)
-            if history is None:
-                return _Giant(image, coefficients, None)
-            return _Past(image, history, coefficients, operator_of(history, pixels, own).level())
-        history = find_first(pixels, quality)
-        if history is None or history.plain:
-            return _from_pixels(image, quality)
-        return _Past(image, history, None, operator_of(history, pixels).level())
 
-
-class _Giant(Giant):
-    """Restoring a decoded JPEG, (H, W[, 3]) pixels."""
-
-    def __init__(self, image: np.ndarray, coefficients: Coefficients, grey: bool | None) -> None:
-        level = quantisation_level(coefficients.planes, coefficients.tables, _colour(coefficients))
-        super().__init__((image.shape[0], image.shape[1]), t0=level)
-        self._image, self._coefficients, self._grey = image, coefficients, grey
-        self.unit = self.reach = strip_height(max(down for down, _ in coefficients.sampling))
-
-    def begin(self, x: Raster) -> None:
-        to_raster(self._image, x)
-
-    def operator(self, rows: slice) -> JpegOperator:
-        operator = JpegOperator(crop(self._coefficients, rows), self._grey)
-        operator.surroundings = cells(to_tensor(self._image[rows])[0], 8)
-        return operator
-
-    def measured(self, rows: slice, operator: Operator) -> Any:
-        assert isinstance(operator, JpegOperator | JpegPart)
-        return operator.y
-
-
-class _Past(Giant):
-    """The same for a compression of the past: what coefficients a band had is found out when it is worked on.
+class _Compressed(BandProblem):
+    """Restoring a decoded JPEG: what its operators have in common.
 
     Args:
-        image: the pixels.
-        history: the compression.
-        coefficients: of the last one, if the image is a JPEG's.
-        t0: level of the first estimate.
+        image: the decoded picture.
+        whole: the operator of all of it, where that is in memory.
+        unit: rows that hold whole blocks; of further away ones no pixel has a say in a band's.
     """
 
-    def __init__(self, image: np.ndarray, history: History, coefficients: Coefficients | None, t0: float) -> None:
-        super().__init__((image.shape[0], image.shape[1]), t0=t0)
-        self.remark = str(history)
-        self._image, self._history, self._coefficients = image, history, coefficients
-        self._grey = _grey(image)
-        own = max(down for down, _ in coefficients.sampling) if coefficients else 1
-        self.unit = self.reach = math.lcm(UNIT, strip_height(own))
-
-    def begin(self, x: Raster) -> None:
-        to_raster(self._image, x)
+    def __init__(
+        self, image: BandImage, whole: JpegOperator | JpegPart | None, unit: int, t0: float, remark: str = ""
+    ) -> None:
+        super().__init__(image, t0=t0, remark=remark)
+        self._whole = whole if image.in_memory else None
+        self.unit = self.reach = unit
 
     def operator(self, rows: slice) -> JpegOperator | JpegPart:
-        pixels = to_tensor(self._image[rows])[0]
-        own = crop(self._coefficients, rows) if self._coefficients else None
-        operator = operator_of(self._history, pixels, own, self._grey)
-        operator.surroundings = cells(pixels, 8)
+        operator = self._whole or self._of_band(rows)
+        operator.surroundings = cells(self.image.read(rows), 8)
         return operator
 
     def measured(self, rows: slice, operator: Operator) -> Any:
         assert isinstance(operator, JpegOperator | JpegPart)
         return operator.y
 
+    @abstractmethod
+    def _of_band(self, rows: slice) -> JpegOperator | JpegPart:
+        """The operator without surroundings."""
 
-def _from_pixels(image: np.ndarray, quality: int | None) -> _Giant:
-    """What `JpegOperator.from_pixels` does, band by band."""
-    size = image.shape[0], image.shape[1]
-    parts = [image[rows] for rows in bands(size, UNIT)]
-    quality = quality or quality_of(image)
+
+class _Own(_Compressed):
+    """From the coefficients of the last compression; `grey`: see `operators.Jpeg`."""
+
+    def __init__(self, image: BandImage, coefficients: Coefficients, grey: bool | None = None) -> None:
+        whole = JpegOperator(coefficients, grey) if image.in_memory else None
+        tables, colour = coefficients.tables, _colour(coefficients)
+        level = whole.level() if whole else quantisation_level(coefficients.planes, tables, colour)
+        super().__init__(image, whole, _unit(coefficients), level)
+        self._coefficients, self._grey = coefficients, grey
+
+    def _of_band(self, rows: slice) -> JpegOperator:
+        return JpegOperator(crop(self._coefficients, rows), self._grey)
+
+
+class _Past(_Compressed):
+    """From those of a compression of the past: what coefficients a band had is found out when it is worked on.
+
+    Args:
+        image: the decoded picture.
+        history: the compression.
+        coefficients: of the last one, if the image is a JPEG's.
+        sample: the operator of rows in the middle.
+    """
+
+    def __init__(
+        self, image: BandImage, history: History, coefficients: Coefficients | None, sample: JpegOperator | JpegPart
+    ) -> None:
+        unit = math.lcm(UNIT, _unit(coefficients) if coefficients else UNIT)
+        super().__init__(image, sample, unit, sample.level(), str(history))
+        self._history, self._coefficients, self._grey = history, coefficients, _grey(image)
+
+    def _of_band(self, rows: slice) -> JpegOperator | JpegPart:
+        own = crop(self._coefficients, rows) if self._coefficients else None
+        return operator_of(self._history, self.image.read(rows).cpu(), own, self._grey)
+
+
+def _unit(coefficients: Coefficients) -> int:
+    return strip_height(max(down for down, _ in coefficients.sampling))
+
+
+def _from_pixels(image: BandImage, quality: int | None) -> tuple[Coefficients, bool]:
+    """The coefficients that pixels had, as `JpegOperator.from_pixels` finds them, and whether they are grey."""
+    size, parts = image.size, list(image.bands(UNIT))
+    quality = quality or _quality(image)
     if quality is None:
         raise _nothing()
     grey = _grey(image)
-    factor = None if grey else sampling_of_parts((to_tensor(part)[0] for part in parts), quality)
+    factor = None if grey else sampling_of_parts((image.read(rows).cpu() for rows in parts), quality)
     tables = standard_tables(quality)[: 2 if factor else 1]
     planes: list[Tensor] = []
-    for rows in bands(size, UNIT):
+    for rows in parts:
         outer, inner = widened(rows, REACH, size[0])
-        part = crop(coefficients_of(to_tensor(image[outer])[0], tables, factor or (1, 1)), inner)
+        part = crop(coefficients_of(image.read(outer).cpu(), tables, factor or (1, 1)), inner)
         for n, (plane, (down, _)) in enumerate(zip(part.planes, part.sampling, strict=True)):
             height = 8 * part.sampling[0][0] // down  # image rows a block
             if rows.start == 0:
                 planes.append(plane.new_empty(-(-size[0] // height), *plane.shape[1:]))
             planes[n][rows.start // height :][: len(plane)] = plane
-    return _Giant(image, Coefficients(size, planes, part.tables, part.sampling), grey)
+    return Coefficients(size, planes, part.tables, part.sampling), grey
 
 
 def quality_of(image: np.ndarray) -> int | None:
     """The quality that (H, W[, 3]) pixels were once saved with, estimated band by band; None: no trace of JPEG."""
-    rows = bands((image.shape[0], image.shape[1]), UNIT)
-    return quality_of_parts(to_tensor(image[part])[0] for part in rows)
+    return _quality(ArrayImage(image))
 
 
-def _grey(image: np.ndarray) -> bool:
-    parts = (image[rows] for rows in bands((image.shape[0], image.shape[1]), UNIT))
-    return all(part.ndim == 2 or bool((part == part[..., :1]).all()) for part in parts)
+def _quality(image: BandImage) -> int | None:
+    return quality_of_parts(image.read(rows).cpu() for rows in image.bands(UNIT))
 
 
-def _past(pixels: Tensor, own: Any, quality: int | None) -> History | None:
-    """The compression to restore a picture from; None: the last one, whose coefficients are its own.
+def _grey(image: BandImage) -> bool:
+    parts = (image.read(rows) for rows in image.bands(UNIT))
+    return all(bool((part == part[:, :1]).all()) for part in parts)
 
-    Raises:
-        NothingToRestore: see `Jpeg.problem`.
-    """
-    if own is not None:
-        return find_earlier(own, pixels, quality) if _colour(own) == "YCbCr" else None
-    history = find_first(pixels, quality)
-    if history is None:
-        raise _nothing()
-    return history
+
+def _cropped(coefficients: Coefficients, rows: slice, image: BandImage) -> Coefficients:
+    """The coefficients of a band, or as they are where that is all of the image."""
+    return coefficients if rows == slice(0, image.size[0]) else crop(coefficients, rows)
 
 
 def _usable(coefficients: Any, quality: int | None) -> Any:

@@ -22,7 +22,14 @@ _SIXTEEN_BITS = 65535
 
 
 def from_pil(image: Image.Image) -> tuple[Tensor, Back]:
-    """What `arrays.to_tensor` gives for a PIL image.
+    """What `arrays.to_tensor` gives for a PIL image, see `pil_array`."""
+    pixels, to_pil = pil_array(image)
+    tensor, back = to_tensor(pixels)
+    return tensor, lambda result: to_pil(back(result))
+
+
+def pil_array(image: Image.Image) -> tuple[np.ndarray, Callable[[np.ndarray], Image.Image]]:
+    """The pixels of a PIL image (H, W[, 3]), and the function that turns such an array into an image of its mode.
 
     Grey (L, LA), RGB and RGBA come back in their own mode, as do I;16 (in any byte order), I (0 to 65535) and F (0 to
     1). Black and white (1) comes back as L, palettes (P, PA) as RGB or RGBA. The alpha channel is resized with the
@@ -39,17 +46,16 @@ def from_pil(image: Image.Image) -> tuple[Tensor, Back]:
     else:
         way = WAYS_OUT.get(image.mode, 'image.convert("RGB")')
         raise RestoreError(f"PIL images of mode {image.mode} are not restored; give {way}")
-    tensor, back = to_tensor(pixels)
     info = carried(image)
 
-    def to_pil(result: Tensor) -> Image.Image:
-        restored = make(back(result))
+    def to_pil(result: np.ndarray) -> Image.Image:
+        restored = make(result)
         if alpha is not None:
             restored.putalpha(alpha.resize(restored.size, Image.Resampling.BICUBIC))
         restored.info.update(info(restored.size))
         return restored
 
-    return tensor, to_pil
+    return pixels, to_pil
 
 
 def _alpha(image: Image.Image, grey: bool) -> Image.Image | None:

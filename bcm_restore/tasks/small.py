@@ -9,101 +9,120 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import rasters, schemes
+from .. import schemes
 from ..errors import RestoreError
-from ..giants import Giant
+from ..large import BandImage, BandProblem
 from ..model import BCM, Label
 from ..operators import Jpeg as JpegOperator
-from ..operators import Noisy, Operator, estimate_noise
-from ..operators.dct import LEVELS
-from ..rasters import Raster
+from ..operators import LumaNoisy, NoiseLevel, Noisy, Operator, estimate_noise, known_noise
+from ..operators.dct import HALF_RANGE
+from ..operators.jpeg_earlier import find_first
+from ..operators.noise import chroma
+from ..operators.noise_level import CLEAN
 from ..schemes import Scheme
-from .arrays import AnyImage, to_raster, to_tensor
-from .base import Problem, Task
+from .arrays import AnyImage
+from .band_task import BandTask
+from .base import Task
 from .jpeg import Jpeg
 
 NFE = 2  # evaluations of a small JPEG: with 4 the enlarged picture gains 0.05 dB more
 
 
-class Denoising(Task):
-    """The estimate is the noisy picture; what is left of it is the posterior mean, in one evaluation."""
+class Denoising(BandTask):
+    """The estimate is the noisy picture; the restored one is its posterior mean, in one evaluation.
+
+    Networks are trained for noise that is independent between channels. Where the channels share it, independent noise
+    of the same level has that in grey already, and the rest of it is added to chroma, which `fit` restores.
+    """
 
     name = "denoise"
-    summary = "takes noise of a known level out of a picture"
+    summary = "removes noise of a known level from a picture"
 
-    def problem(self, image: Tensor, *, sigma: float = 0.0, **inputs: Any) -> Problem:
-        """The problem of a picture (B, 3, H, W) with noise of that level."""
-        return Problem(Noisy(torch.tensor([sigma])), image, image, t0=sigma)
-
-    def giant(self, image: np.ndarray, *, sigma: float = 0.0, **inputs: Any) -> Giant | None:
-        """See `Task.giant`."""
-        return _Giant(image, sigma) if image.shape[0] * image.shape[1] > rasters.LARGE else None
+    def pose(self, image: BandImage, *, noise: NoiseLevel = CLEAN, **inputs: Any) -> BandProblem:
+        """The problem of a picture with noise of that level."""
+        return _SharedNoise(image, noise) if noise.shared else _IndependentNoise(image, noise)
 
     def default(self, nfe: int, model: BCM, case: str) -> Scheme:
         """One evaluation, whatever the NFE."""
-        return schemes.parse("mean" if model.diagonal else "to 0")
+        return schemes.parse(("mean" if model.diagonal else "to 0") + ", fit" * (case == "shared"))
 
 
-class _Giant(Giant):
-    """A large noisy picture: nothing is fitted."""
+class _IndependentNoise(BandProblem):
+    """A picture with noise of its own in each channel."""
 
-    def __init__(self, image: np.ndarray, sigma: float) -> None:
-        super().__init__((image.shape[0], image.shape[1]), t0=sigma)
-        self._image, self._sigma = image, sigma
-
-    def begin(self, x: Raster) -> None:
-        to_raster(self._image, x)
+    def __init__(self, image: BandImage, noise: NoiseLevel) -> None:
+        super().__init__(image, t0=noise.sigma)
 
     def operator(self, rows: slice) -> Operator:
-        return Noisy(torch.tensor([self._sigma]))
+        return Noisy(torch.tensor([self.t0]))
 
-    def measured(self, rows: slice, operator: Operator) -> Tensor:
-        return to_tensor(self._image[rows])[0]
+
+class _SharedNoise(BandProblem):
+    """A picture whose channels have the same noise."""
+
+    def __init__(self, image: BandImage, noise: NoiseLevel) -> None:
+        super().__init__(image, t0=noise.sigma, case="shared")
+
+    def operator(self, rows: slice) -> Operator:
+        return LumaNoisy()
+
+    def estimate(self, rows: slice) -> Tensor:
+        x = self.image.read(rows)
+        noise = torch.stack([_row_of_noise(row, x.shape[3]) for row in range(rows.start, rows.stop)], 1)
+        return x + self.t0 * chroma(noise[None].to(x))
+
+
+def _row_of_noise(row: int, width: int) -> Tensor:
+    """(3, width), the same in whatever band the row is."""
+    return torch.randn(3, width, generator=torch.Generator().manual_seed(row))
 
 
 @dataclass(frozen=True)
 class Flaw:
-    """What is wrong with a small picture.
+    """What degrades a small picture besides its size.
 
     Attributes:
-        task, inputs: what restores it.
+        task, inputs: they restore it.
         remark: what was found.
-        sigma: of its noise, on the scale of [-1, 1]; 0: that is not it.
+        noise: its level, if it is noise.
     """
 
     task: Task
     inputs: Mapping[str, Any]
     remark: str
-    sigma: float = 0.0
+    noise: NoiseLevel = CLEAN
 
     def restored(self, image: AnyImage, model: BCM, label: Label | None = None) -> Any:
-        """The small picture without it; of 8-bit arrays with 16 bits."""
+        """The small picture without it; 8-bit arrays become 16-bit ones."""
         if isinstance(image, np.ndarray) and image.dtype == np.uint8:
             image = image.astype(np.uint16) * 257
         return self.task.run(image, nfe=NFE, model=model, label=label, **self.inputs).image
 
 
 def flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | None:
-    """What is wrong with a small picture (1, 3, h, w); None: nothing that is known.
+    """The flaw of a small picture (1, 3, h, w); None: none is found.
 
     Args:
         image: in [-1, 1].
-        noise: its standard deviation in 8-bit steps; None: estimated, unless it is a JPEG.
+        noise: its standard deviation in 8-bit steps, 0: the picture is taken as it is; None: estimated, unless the
+            picture is or was a JPEG.
         coefficients: if it is a JPEG, its own.
 
     Raises:
-        RestoreError: that is no standard deviation.
+        RestoreError: the noise is not a standard deviation.
     """
     if noise is not None and not (math.isfinite(noise) and 0 <= noise <= 255):
         raise RestoreError(f"noise {noise}: give its standard deviation in 8-bit steps, 0 (none) to 255")
     if not noise and coefficients is not None and _is_known(coefficients):
         return Flaw(Jpeg(), {"coefficients": coefficients}, "a JPEG, restored as such first")
-    sigma = estimate_noise(image) if noise is None else noise / LEVELS
-    if not sigma:
+    if noise is None and (history := find_first(image.cpu())):
+        return Flaw(Jpeg(), {"quality": history.quality}, f"a JPEG once ({history}), restored as such first")
+    level = estimate_noise(image) if noise is None else known_noise(image, noise / HALF_RANGE)
+    if not level.sigma:
         return None
     found = "noise" if noise is None else "given noise"
-    remark = f"{found} of standard deviation {sigma * LEVELS:.2g} of 255, taken out first"
-    return Flaw(Denoising(), {"sigma": sigma}, remark, sigma)
+    remark = f"{found} of standard deviation {level.per_channel * HALF_RANGE:.2g} of 255, removed first"
+    return Flaw(Denoising(), {"noise": level}, remark, level)
 
 
 def _is_known(coefficients: Any) -> bool:

@@ -3,29 +3,28 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .. import rasters
 from ..errors import RestoreError
-from ..giants import Giant
+from ..large import BandImage, BandProblem, MemoryImage
 from ..model import BCM, Label, Noise
 from ..operators import Chain, Noisy, Operator, Points, Resize
 from ..operators.local_range import clamp_to_surroundings
-from ..operators.points import looks_sampled
+from ..operators.points import downscaling_kernel
 from ..operators.resize import REACH
-from ..rasters import Raster, bands, middle, widened
 from ..schemes import Progress, Scheme
+from ..spans import widened
 from .arguments import whole
-from .arrays import to_tensor
-from .base import Problem, Task
+from .arrays import ArrayImage
+from .band_task import BandTask
+from .base import AnyBands, Problem
 from .jpeg import Jpeg
 from .small import Flaw, flaw
 
 SCALES = (2, 3, 4, 8)
 SAMPLE = 1 << 22  # pixels of a large picture in which flaws are sought
-SAMPLED = "sampled without a filter (nearest)"
+UNFILTERED = {"nearest": "downscaled without a filter (nearest)", "box": "downscaled by means of blocks (box)"}
 
 
 class Enlargement(Resize):
@@ -36,7 +35,7 @@ class Enlargement(Resize):
         return super().fit(clamp_to_surroundings(x, y, y, self.image_size[0] // self.size[0]), y)
 
 
-class SuperResolve(Task):
+class SuperResolve(BandTask):
     """The operator is antialiased scaling down, as Pillow does it; the first estimate is exact under it.
 
     What else is wrong with the small picture comes after that, in a chain: quantisation if it is a JPEG, noise if there
@@ -46,20 +45,20 @@ class SuperResolve(Task):
     name = "super-resolve"
     summary = "enlarges a picture 2, 3, 4 or 8 times"
 
-    def problem(
+    def pose(
         self,
-        image: Tensor,
+        image: BandImage,
         *,
         scale: int = 4,
         kernel: str | None = None,
         noise: float | None = None,
         coefficients: Any = None,
         **inputs: Any,
-    ) -> Problem:
+    ) -> BandProblem:
         """The problem of enlarging a picture.
 
         Args:
-            image: (B, 3, H, W) in [-1, 1].
+            image: the small picture.
             scale: how many times: 2, 3, 4 or 8.
             kernel: what made it small: a filter of `bcm_restore.operators.Resize`, "box" for the means of pixels, or
                 "nearest" for one of so many pixels. None: "nearest" if it looks like that, else "bicubic".
@@ -72,39 +71,14 @@ class SuperResolve(Task):
         """
         scale = whole("scale", scale)
         found = _find(image, kernel, noise, coefficients)
-        plain = _plain(image, scale, found)
-        if not any(found.flaws):
-            return plain
-        operator, y = plain.operator, plain.y
-        sigmas = torch.tensor([one.sigma if one else 0.0 for one in found.flaws])
-        second: Operator = Noisy(sigmas.repeat(_copies(operator)))
-        if not sigmas.any():  # a JPEG
-            inner = Jpeg().problem(image, coefficients=coefficients)
-            second, y = inner.operator, inner.y
-        chain = Chain(operator, second)
-        return Problem(chain, y, chain.fit(operator.upscale(plain.y), y), case=plain.case, remark=plain.remark)  # type: ignore[attr-defined]
+        if any(found.flaws):
+            return _Flawed(image, scale, found, coefficients)
+        return _Enlarging(image, scale, found)
 
-    def giant(
-        self,
-        image: np.ndarray,
-        *,
-        scale: int = 4,
-        kernel: str | None = None,
-        noise: float | None = None,
-        coefficients: Any = None,
-        **inputs: Any,
-    ) -> Giant | None:
-        """See `Task.giant` and `problem`. What else is wrong with the small picture is not in the operator."""
+    def is_large(self, size: tuple[int, int], *, scale: int = 4, kernel: str | None = None, **inputs: Any) -> bool:
+        """See `BandTask.is_large`."""
         scale = whole("scale", scale)
-        if image.shape[0] * image.shape[1] * scale**2 <= rasters.LARGE or kernel == "nearest":
-            return None
-        found = _find(
-            to_tensor(image[middle((image.shape[0], image.shape[1]), SAMPLE)])[0], kernel, noise, coefficients
-        )
-        sampled = found.kernel == "nearest"
-        giant = _Giant(image, scale, _operator(image.shape, scale, "bicubic" if sampled else found.kernel))
-        giant.flaw, giant.remark = found.flaws[0], found.remark + ", but too large to be taken so" * sampled
-        return giant
+        return kernel != "nearest" and super().is_large((size[0] * scale, size[1] * scale))
 
     def solve(
         self,
@@ -117,57 +91,80 @@ class SuperResolve(Task):
         """See `Task.solve`. Of pictures restored twice, the mean."""
         solved = super().solve(problems, scheme, model, noises, progress)
         return [
-            torch.stack(x.chunk(_copies(problem.operator))).mean(0) if _copies(problem.operator) > 1 else x
+            points.mean(x) if (points := _points(problem.operator)) else x
             for x, problem in zip(solved, problems, strict=True)
         ]
 
     def restored_before(
-        self, x: Tensor, inputs: Mapping[str, Any], model: BCM, label: Label | None
-    ) -> tuple[Tensor, Mapping[str, Any], str]:
+        self, image: AnyBands, inputs: Mapping[str, Any], model: BCM, label: Label | None
+    ) -> tuple[AnyBands, Mapping[str, Any], str]:
         """The small picture without its flaws."""
-        found = _find(x, *(inputs.get(name) for name in ("kernel", "noise", "coefficients")))
+        found = _find(image, *(inputs.get(name) for name in ("kernel", "noise", "coefficients")))
         if any(found.flaws):
-            small = [
-                own.restored((one + 1) / 2, model, label) * 2 - 1 if own else one
-                for one, own in zip(x.split(1), found.flaws, strict=True)
-            ]
-            x = torch.cat(small)
-        return x, {**inputs, "kernel": found.kernel, "noise": 0, "coefficients": None}, found.remark
-
-    def _giant(self, image: Any, inputs: Mapping[str, Any], model: BCM) -> Giant | None:
-        """That of the small picture as it is without its flaw."""
-        giant = super()._giant(image, inputs, model)
-        if isinstance(giant, _Giant):
-            giant.restore_small(model)
-        return giant
+            image = _without(found.flaws, image, model, label)
+        return image, {**inputs, "kernel": found.kernel, "noise": 0, "coefficients": None}, found.remark
 
 
-class _Giant(Giant):
-    """Enlarging (h, w[, 3]) pixels."""
+def _without(flaws: Sequence[Flaw | None], image: Any, model: BCM, label: Label | None) -> Any:
+    """Small pictures without their flaws."""
+    if isinstance(image, ArrayImage):
+        return ArrayImage(flaws[0].restored(image.array, model, label)) if flaws[0] else image
+    small = [
+        own.restored((one + 1) / 2, model, label) * 2 - 1 if own else one
+        for one, own in zip(image.pixels.split(1), flaws, strict=True)
+    ]
+    return MemoryImage(torch.cat(small))
 
-    flaw: Flaw | None = None
 
-    def __init__(self, image: np.ndarray, scale: int, operator: Resize) -> None:
-        super().__init__(operator.image_size, case=f"x{scale}")
-        self._image, self._scale, self._operator = image, scale, operator
-        self.unit, self.reach = scale, REACH * scale
+class _Enlarging(BandProblem):
+    """Enlarging a small picture with no flaw."""
 
-    def restore_small(self, model: BCM) -> None:
-        """Takes its flaw out of the small picture."""
-        if self.flaw:
-            self._image, self.flaw = self.flaw.restored(self._image, model), None
+    def __init__(self, image: BandImage, scale: int, found: "_Found") -> None:
+        super().__init__(image, case=f"x{scale}", remark=found.remark)
+        self._scale, self._whole = scale, _operator(image.size, scale, found.kernel)
+        self.size, self.unit, self.reach = self._whole.image_size, scale, REACH * scale
 
-    def begin(self, x: Raster) -> None:
-        for rows in bands(self.size, self.unit):
-            outer, inner = widened(rows, self.reach, self.size[0])
-            operator = self.operator(outer)
-            x.write(_estimate(operator, self.measured(outer, operator).to(x.device))[:, :, inner], rows)
-
-    def operator(self, rows: slice) -> Resize:
-        return self._operator.crop(rows)
+    def operator(self, rows: slice) -> Operator:
+        return self._part(rows)
 
     def measured(self, rows: slice, operator: Operator) -> Tensor:
-        return to_tensor(self._image[rows.start // self._scale : rows.stop // self._scale])[0]
+        return self._small(rows)
+
+    def estimate(self, rows: slice) -> Tensor:
+        outer, inner = widened(rows, self.reach, self.size[0])
+        operator, y = self._part(outer), self._small(outer)
+        return operator.fit(operator.upscale(y), y)[:, :, inner]
+
+    def _part(self, rows: slice) -> Any:
+        return self._whole if rows == slice(0, self.size[0]) else self._whole.crop(rows)
+
+    def _small(self, rows: slice) -> Tensor:
+        """Rows of the small picture, as often as it is restored."""
+        y = self.image.read(slice(rows.start // self._scale, rows.stop // self._scale))
+        return y.repeat(_copies(self._whole), 1, 1, 1) if _copies(self._whole) > 1 else y
+
+
+class _Flawed(_Enlarging):
+    """The same of pictures in memory with flaws, which come after scaling down: noise, or a JPEG's quantisation."""
+
+    def __init__(self, image: BandImage, scale: int, found: "_Found", coefficients: Any) -> None:
+        super().__init__(image, scale, found)
+        sigmas = torch.tensor([one.noise.sigma if one else 0.0 for one in found.flaws])
+        second: Operator = Noisy(sigmas.repeat(_copies(self._whole)))
+        self._y: Any = self._small(slice(0, self.size[0]))
+        if len(sigmas) == 1 and not sigmas.any():  # a JPEG
+            inner = Jpeg().problem(image.read(slice(0, image.size[0])), coefficients=coefficients)
+            second, self._y = inner.operator, inner.y
+        self._chain = Chain(self._whole, second)
+
+    def operator(self, rows: slice) -> Operator:
+        return self._chain
+
+    def measured(self, rows: slice, operator: Operator) -> Any:
+        return self._y
+
+    def estimate(self, rows: slice) -> Tensor:
+        return self._chain.fit(self._whole.upscale(self._small(rows)), self._y)
 
 
 class _Found(NamedTuple):
@@ -178,28 +175,29 @@ class _Found(NamedTuple):
     remark: str
 
 
-def _find(image: Tensor, kernel: str | None, noise: float | None, coefficients: Any) -> _Found:
-    """See `SuperResolve.problem`."""
-    flaws = [flaw(one, noise, coefficients) for one in image.split(1)]
+def _find(image: BandImage, kernel: str | None, noise: float | None, coefficients: Any) -> _Found:
+    """See `SuperResolve.pose`."""
+    small = image.read(image.middle(SAMPLE))
+    flaws = [flaw(one, noise, coefficients) for one in small.split(1)]
     remarks = list(dict.fromkeys(one.remark for one in flaws if one))
     if kernel is None:
-        sampled = len(flaws) == 1 and looks_sampled(image, flaws[0].sigma if flaws[0] else 0.0)
-        kernel = "nearest" if sampled else "bicubic"
-        remarks += [SAMPLED] * sampled
+        one = flaws[0] if len(flaws) == 1 else None
+        kernel = downscaling_kernel(small, one.noise.sigma if one else 0.0)
+        remarks += [UNFILTERED[kernel]] if kernel in UNFILTERED else []
+        if kernel == "nearest" and not image.in_memory:
+            kernel, remarks[-1] = "bicubic", f"{remarks[-1]}, but too large to be restored so"
     return _Found(kernel, flaws, "; ".join(remarks))
 
 
-def _plain(image: Tensor, scale: int, found: _Found) -> Problem:
-    """The problem of small pictures with no flaw."""
-    operator = _operator(image.shape[2:], scale, found.kernel)
-    y = image.repeat(_copies(operator), 1, 1, 1) if _copies(operator) > 1 else image
-    return Problem(operator, y, _estimate(operator, y), case=f"x{scale}", remark=found.remark)
+def _points(operator: Operator) -> Points | None:
+    """The operator of pictures that are restored twice, on its own or in a chain."""
+    first = operator.first if isinstance(operator, Chain) else operator
+    return first if isinstance(first, Points) else None
 
 
 def _copies(operator: Operator) -> int:
     """How many times each picture is restored."""
-    first = operator.first if isinstance(operator, Chain) else operator
-    return 2 if isinstance(first, Points) else 1
+    return 2 if _points(operator) else 1
 
 
 def _operator(size: Sequence[int], scale: int, kernel: str) -> Any:
@@ -207,7 +205,3 @@ def _operator(size: Sequence[int], scale: int, kernel: str) -> Any:
         raise RestoreError(f"scale {scale} has no schemes; use {', '.join(map(str, SCALES))}")
     large = size[0] * scale, size[1] * scale
     return Points(large, scale) if kernel == "nearest" else Enlargement(large, scale=scale, filter=kernel)
-
-
-def _estimate(operator: Any, y: Tensor) -> Tensor:
-    return operator.fit(operator.upscale(y), y)

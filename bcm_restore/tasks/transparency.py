@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..rasters import bands
+from ..fill import known_means
+from ..spans import bands
 from .arrays import AnyImage
-from .fill import known_means
 
 
 def without_hidden(image: AnyImage, hole: np.ndarray | None = None) -> AnyImage:

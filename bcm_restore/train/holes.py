@@ -1,4 +1,4 @@
-"""Random masks for level maps: which pixels are known, drawn on the device."""
+"""Random masks of known pixels, for level maps; sampled on the device."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ SHARES = (0.3, 0.25, 0.35, 0.1)  # of independent pixels, boxes, strokes, half p
 
 
 def random_known(count: int, side: int, generator: torch.Generator) -> Tensor:
-    """(count, 1, side, side) bool: True where pixels are known; each mask keeps some pixels and hides some."""
+    """(count, 1, side, side) bool: True where pixels are known; each mask has known and hidden pixels."""
     kinds = torch.stack([draw(count, side, generator) for draw in (pixels, boxes, strokes, half_planes)])
     bounds = torch.tensor(SHARES, device=generator.device).cumsum(0)[:-1]
     kind = torch.bucketize(uniform(count, generator), bounds)
@@ -41,7 +41,7 @@ def strokes(count: int, side: int, generator: torch.Generator) -> Tensor:
     angle = 2 * torch.pi * _numbers(count, STROKES, generator=generator)
     length = side * _numbers(count, STROKES, generator=generator) ** 2
     along = torch.stack([angle.sin(), angle.cos()], -1)
-    radius = 0.7 + 6.8 * _numbers(count, 1, generator=generator) ** 2  # one pen a picture, thin ones more often
+    radius = 0.7 + 6.8 * _numbers(count, 1, generator=generator) ** 2  # one width per image, small ones more often
     offset = _grid(side, generator) - start[..., None, None, :]
     reached = (offset * along[..., None, None, :]).sum(-1).clamp(min=0).minimum(length[..., None, None])
     distance = (offset - reached[..., None] * along[..., None, None, :]).square().sum(-1)
@@ -49,7 +49,7 @@ def strokes(count: int, side: int, generator: torch.Generator) -> Tensor:
 
 
 def half_planes(count: int, side: int, generator: torch.Generator) -> Tensor:
-    """(count, side, side) holes: all that lies on one side of a line."""
+    """(count, side, side) holes: all pixels on one side of a line."""
     angle = 2 * torch.pi * uniform(count, generator)
     normal = torch.stack([angle.sin(), angle.cos()], -1)
     middle = side * (0.25 + 0.5 * _numbers(count, 2, generator=generator))
@@ -57,7 +57,7 @@ def half_planes(count: int, side: int, generator: torch.Generator) -> Tensor:
 
 
 def _first(shapes: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Union of the first 1 to `most` of each image's shapes (count, most, side, side)."""
+    """Union of the first n of each image's shapes (count, most, side, side); n is random, 1 to `most`."""
     keep = 1 + (uniform(len(shapes), generator) * most).long()
     drawn = torch.arange(most, device=generator.device) < keep[:, None]
     return (shapes & drawn[..., None, None]).any(1)

@@ -1,7 +1,7 @@
-"""What a bidirectional consistency model is trained on: each objective is a function of (map, target network, batch).
+"""Training objectives of bidirectional consistency models: functions of (flow map, target flow map, batch).
 
-Levels t and u, images x_0 in [-1, 1], x_t = x_0 + t n. Every objective takes level maps: known pixels are at sigma_min
-and stay there, and the loss counts the hole only.
+Noise levels t and u, images x_0 in [-1, 1], x_t = x_0 + t n. All objectives support level maps: known pixels stay at
+sigma_min, and the loss is over the hole only.
 """
 
 import math
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Losses = dict[str, Tensor]
 
-EMPHASIS = 3.0  # weight of what a teacher teaches: its target has no noise
+EMPHASIS = 3.0  # weight of the loss on a teacher's target, which has no noise
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Batch:
 
     Attributes:
         clean: (B, C, H, W) in [-1, 1].
-        known: (B, 1, H, W) bool, pixels that are given clean; all False where the level is uniform.
-        generator: where levels and noise come from, on the images' device.
-        progress: how much of the training is done, 0 to 1.
-        labels: (B,), the images' classes; None for networks that take none.
-        teacher: whose posterior mean the diagonal regresses where it is trusted; None: the clean image everywhere.
+        known: (B, 1, H, W) bool, the known pixels of each image; all False for an image with one noise level.
+        generator: of noise levels and noise, on the images' device.
+        progress: fraction of the run that is done, 0 to 1.
+        labels: (B,), the images' classes; None for unconditional networks.
+        teacher: its posterior mean is the diagonal's target at its noise levels; None: the clean image everywhere.
     """
 
     clean: Tensor
@@ -45,11 +45,11 @@ class Batch:
 
     @property
     def mapped(self) -> Tensor:
-        """(B,) bool: which images have known pixels."""
+        """(B,) bool: True for images with known pixels."""
         return self.known.flatten(1).any(1)
 
     def noise(self) -> Tensor:
-        """Standard noise like the images."""
+        """Standard normal noise of the images' shape."""
         return torch.empty_like(self.clean).normal_(generator=self.generator)
 
     def __len__(self) -> int:
@@ -61,7 +61,7 @@ class Batch:
 
 
 def draw_known(clean: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """(B, 1, H, W) bool: random masks for a `share` of the images, nothing known in the rest."""
+    """(B, 1, H, W) bool: random masks of known pixels for a `share` of the images, all False for the rest."""
     if share == 0:
         return torch.zeros_like(clean[:, :1], dtype=torch.bool)
     chosen = uniform(len(clean), generator) < share
@@ -79,30 +79,30 @@ def diffusion(
 ) -> Losses:
     """The diagonal: F(c_in x_t, t, t) regresses (t x_0 - sigma_data^2 n) / (sigma_data sqrt(t^2 + sigma_data^2)).
 
-    EDM's target with EDM's weight (arXiv 2206.00364, tab. 1), which makes it a plain mean square. With a teacher its
-    share of the images has levels that it is trusted at, and regresses what its posterior mean asks of F; but holes at
-    sigma_max, and level maps that it does not know, keep the clean images.
+    EDM's target with EDM's weight (arXiv 2206.00364, tab. 1), which makes it a plain mean square. With a teacher, a
+    share of the images is at the teacher's noise levels, and F regresses the target of its posterior mean. Holes at
+    sigma_max, and level maps that the teacher does not support, keep the clean target.
 
     Args:
-        flow: the map to train.
+        flow: the flow map to train.
         target: not used.
         batch: the images.
         mean, deviation: of log t.
-        filled: share of the images with known pixels whose hole is at sigma_max: nothing but noise.
+        filled: share of the images with known pixels whose hole is at sigma_max, pure noise.
     """
     teacher, t = batch.teacher, lognormal(len(batch), mean, deviation, batch.generator)
-    some = slice(0 if teacher is None else round(teacher.share * len(batch)))
+    own = slice(0 if teacher is None else round(teacher.share * len(batch)))  # images at the teacher's noise levels
     if teacher is not None:
-        t[some] = teacher.draw(some.stop, batch.generator)
+        t[own] = teacher.draw(own.stop, batch.generator)
     empty = batch.mapped & (uniform(len(batch), batch.generator) < filled)
     levels = flow.levels(torch.where(empty, flow.sigma_max, t.clamp(flow.sigma_min, flow.sigma_max)), batch.known)
     noise = batch.noise()
     x = batch.clean + levels.pixel * noise
     goal, taught = diffusion_target(flow, batch.clean, noise, levels), torch.zeros_like(empty)
-    if teacher is not None and some.stop:
-        taught[some] = ~empty[some] & (teacher.maps | ~batch.mapped[some])
-        lesson = teacher.target(flow, x[some], levels[some], goal[some], batch.progress)
-        goal[some] = torch.where(taught[some].view(-1, 1, 1, 1), lesson, goal[some])
+    if teacher is not None and own.stop:
+        taught[own] = ~empty[own] & (teacher.maps | ~batch.mapped[own])
+        denoised = teacher.target(flow, x[own], levels[own], goal[own], batch.progress)
+        goal[own] = torch.where(taught[own].view(-1, 1, 1, 1), denoised, goal[own])
     loss = in_hole((flow.F(x, levels, levels, batch.labels) - goal).square(), batch)
     if teacher is None:
         return {"diagonal": loss.mean()}
@@ -110,7 +110,7 @@ def diffusion(
 
 
 def diffusion_target(flow: FlowMap, clean: Tensor, noise: Tensor, t: Levels) -> Tensor:
-    """What F has to give on the diagonal."""
+    """The target of F on the diagonal."""
     variance = t.pixel**2 + flow.sigma_data**2
     return (t.pixel * clean - flow.sigma_data**2 * noise) / (flow.sigma_data * variance.sqrt())
 
@@ -127,16 +127,16 @@ def flow_map(
     mean: float = -0.9,
     deviation: float = 1.8,
 ) -> Losses:
-    """Self-distillation of the two-time map: the diagonal, and f(x, t, u) = f(f(x, t, s), s, u) off it.
+    """Self-distillation of the two-time flow map: `diffusion` on the diagonal, f(x, t, u) = f(f(x, t, s), s, u) off it.
 
     Args:
-        flow: the map to train.
-        target: the right-hand side: the same map with averaged weights.
+        flow: the flow map to train.
+        target: the same flow map with averaged weights, for the right-hand side.
         batch: the images.
         diagonal: share of the batch for the `diffusion` objective.
-        to_min, to_max: share of the other images that go to sigma_min and to sigma_max.
-        from_max: share of them that come from sigma_max, which log t's density hardly reaches.
-        mean, deviation: of log t, and of log u where it goes to neither end.
+        to_min, to_max: shares of the other images with u = sigma_min and u = sigma_max.
+        from_max: share of the other images with t = sigma_max, which the density of log t hardly reaches.
+        mean, deviation: of log t, and of log u elsewhere.
     """
     count = round(diagonal * len(batch))
     off = batch[count:]
@@ -146,9 +146,9 @@ def flow_map(
     t, u, end = draw(), draw(), uniform(len(off), batch.generator)
     t = torch.where(uniform(len(off), batch.generator) < from_max, flow.sigma_max, t)
     u = torch.where(end < to_min, flow.sigma_min, torch.where(end > 1 - to_max, flow.sigma_max, u))
-    at, to = flow.levels(t, off.known), flow.levels(u, off.known)
-    x = off.clean + at.pixel * off.noise()
-    error = flow.F(x, at, to, off.labels) - semigroup_target(target, x, at, to, off.known, off.labels)
+    start, stop = flow.levels(t, off.known), flow.levels(u, off.known)
+    x = off.clean + start.pixel * off.noise()
+    error = flow.F(x, start, stop, off.labels) - semigroup_target(target, x, start, stop, off.known, off.labels)
     terms = diffusion(flow, target, batch[:count]) if count else {}
     return {**terms, "semigroup": in_hole(error.square(), off).mean()}
 
@@ -157,15 +157,15 @@ def flow_map(
 def semigroup_target(
     target: FlowMap, x: Tensor, t: Levels, u: Levels, known: Tensor, labels: Tensor | None = None
 ) -> Tensor:
-    """What F(c_in x, t, u) has to give for f(x, t, u) = f(f(x, t, s), s, u), s midway in arctan(sigma / sigma_data).
+    """The target of F(c_in x, t, u) for f(x, t, u) = f(f(x, t, s), s, u), with s midway in arctan(sigma / sigma_data).
 
-    With z = x / sqrt(t^2 + sigma_data^2) each half is a rotation by the angle a, z_s = cos(a) z + sin(a) F_1, and so is
-    the whole by 2a. Solved for the F of the whole, (F_1 + (F_2 + sin(a) z) / cos(a)) / 2: nothing is divided by a
+    With z = x / sqrt(t^2 + sigma_data^2), each half is a rotation by the angle a, z_s = cos(a) z + sin(a) F_1, and the
+    whole is one by 2a. Solving for F of the whole gives (F_1 + (F_2 + sin(a) z) / cos(a)) / 2, with no division by a
     small distance.
     """
     middle = target.levels(target.sigma((target.angle(t.image) + target.angle(u.image)) / 2), known)
     first = target.F(x, t, middle, labels)
-    second = target.F(target.land(x, first, t, middle), middle, u, labels)
+    second = target.F(target.combine(x, first, t, middle), middle, u, labels)
     a = (target.angle(t.pixel) - target.angle(u.pixel)) / 2
     z = x * (t.pixel**2 + target.sigma_data**2).rsqrt()
     return (first + (second + a.sin() * z) / a.cos()) / 2
@@ -189,62 +189,62 @@ def bct(
 ) -> Losses:
     """Bidirectional consistency training (arXiv 2403.18035, eq. 9 to 11): consistency and the soft constraint.
 
-    Consistency: f(x_t, t, sigma_min) at a level t = t_{n+1} of the iCT discretisation and at the one below, with the
-    same noise, are the same; weight 1 / (t_{n+1} - t_n). Soft: f(f(x_t, t, t'), t', sigma_min) is f(x_t, t, sigma_min)
-    for t' on both sides of t; weight 1 / |t - t'|. Distances are pseudo-Huber, divided by sqrt(d) as in the published
-    code. Gradients flow through f(x_t, t, .) alone: the second half of the soft constraint and the right-hand sides are
-    the target network's, whose weights are the map's own but not trained.
+    Consistency: f(x_t, t, sigma_min) is equal, for the same noise, at two adjacent levels t_{n+1} and t_n of the iCT
+    discretisation; weight 1 / (t_{n+1} - t_n). Soft: f(f(x_t, t, t'), t', sigma_min) equals f(x_t, t, sigma_min) for t'
+    on either side of t; weight 1 / |t - t'|. Distances are pseudo-Huber, divided by sqrt(d) as in the published code.
+    Gradients flow through f(x_t, t, .) only: the second half of the soft constraint and the right-hand sides use the
+    target network, whose weights equal the trained ones but are frozen.
 
     Args:
-        flow: the map to train.
-        target: the map with its weights held (decay 0).
+        flow: the flow map to train.
+        target: the flow map with frozen weights (decay 0).
         batch: the images.
-        first, last: levels of the discretisation at the beginning and the end; it doubles in between, after equal
-            parts of the training (iCT, arXiv 2310.14189, sec. 3.4). The same number: fixed.
-        mean, deviation: of the normal density that log t is drawn by.
+        first, last: number of noise levels of the discretisation at the start and at the end; it doubles after equal
+            parts of the training (iCT, arXiv 2310.14189, sec. 3.4). Equal numbers keep it constant.
+        mean, deviation: of the normal density of log t.
     """
     levels = karras_levels(discretisation(batch.progress, first, last), flow.sigma_min, flow.sigma_max)
     levels = levels.to(batch.clean.device)
     density = interval_probabilities(levels, mean, deviation)
     below = torch.multinomial(density, len(batch), replacement=True, generator=batch.generator)
-    aside = torch.multinomial(
+    elsewhere = torch.multinomial(
         density.expand(len(batch), -1).scatter(1, (below + 1).clamp(max=len(density) - 1)[:, None], 0.0),
         1,
         generator=batch.generator,
     )[:, 0]
-    t, lower, other = (flow.levels(levels[n].float(), batch.known) for n in (below + 1, below, aside))
+    t, lower, other = (flow.levels(levels[n].float(), batch.known) for n in (below + 1, below, elsewhere))
     end = flow.levels(torch.full_like(t.image, flow.sigma_min), batch.known)
     noise, labels = batch.noise(), batch.labels
     x = batch.clean + t.pixel * noise
     denoised = flow.traverse(x, t, end, labels)
     moved = flow.traverse(x, t, other, labels)
-    round_about = target.traverse(moved, other, end, labels)
+    via_other = target.traverse(moved, other, end, labels)
     with torch.no_grad():
         lower_end = target.traverse(batch.clean + lower.pixel * noise, lower, end, labels)
     scale = x[0].numel() ** -0.5
     return {
         "consistency": (scale * pseudo_huber(denoised, lower_end) / (t.image - lower.image)).mean(),
-        "soft": (scale * pseudo_huber(round_about, denoised.detach()) / (t.image - other.image).abs()).mean(),
+        "soft": (scale * pseudo_huber(via_other, denoised.detach()) / (t.image - other.image).abs()).mean(),
     }
 
 
 def discretisation(progress: float, first: int, last: int) -> int:
-    """Number of levels: `first`, doubled after equal parts of the training up to `last`, and one more."""
+    """Number of noise levels: `first`, doubled after equal parts of the training up to `last`, plus one."""
     doublings = math.log2(last / first)
     return min(first * 2 ** math.floor(progress * (doublings + 1)), last) + 1
 
 
 def karras_levels(count: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
-    """(count,) levels from sigma_min up to sigma_max, in float64 (EDM, eq. 5)."""
+    """(count,) noise levels from sigma_min up to sigma_max, in float64 (EDM, eq. 5)."""
     ends = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
     return torch.linspace(*ends, count, dtype=torch.float64) ** rho
 
 
 def interval_probabilities(levels: Tensor, mean: float, deviation: float) -> Tensor:
-    """(N - 1,): what a normal density of the level's logarithm gives each interval between levels (N,)."""
+    """(N - 1,): probability of each interval between noise levels (N,), under a normal density of their logarithm."""
     cumulative = torch.special.erf((levels.log() - mean) / (deviation * math.sqrt(2)))
     return cumulative.diff() / (cumulative[-1] - cumulative[0])
 
 
 OBJECTIVES: dict[str, Callable[..., Losses]] = {"diffusion": diffusion, "bct": bct, "flow-map": flow_map}
-TARGET_DECAY = {"diffusion": 0.0, "bct": 0.0, "flow-map": 0.98}  # of the average that each distils from
+TARGET_DECAY = {"diffusion": 0.0, "bct": 0.0, "flow-map": 0.98}  # EMA decay of the target network

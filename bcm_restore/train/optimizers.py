@@ -1,21 +1,21 @@
-"""AdamW for what is small and Muon for the convolutions in the middle of the network."""
+"""Optimizers: Muon for the inner convolutions, AdamW for all other parameters."""
 
 import torch
 from torch import Tensor, nn
 
-# Quintic Newton-Schulz iteration towards the nearest orthogonal matrix: coefficients of Jordan et al., "Muon", 2024.
+# Quintic Newton-Schulz iteration to the nearest orthogonal matrix: coefficients of Jordan et al., "Muon", 2024.
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised: every direction of a weight matrix moves by the same amount.
+    """Momentum with orthogonalised updates: every direction of a weight matrix moves by the same amount.
 
-    Weights (out, in, h, w) count as matrices (out, in h w).
+    Weights (out, in, h, w) are treated as matrices (out, in h w).
 
     Args:
-        parameters: of two or more dimensions.
-        lr: of a square matrix; a taller one moves more, by the square root of its proportion.
+        parameters: tensors of two or more dimensions.
+        lr: learning rate of a square matrix; multiplied by sqrt(rows / columns) for tall ones.
         momentum: of the average of gradients (Nesterov's form).
     """
 
@@ -24,33 +24,33 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of all parameters that have a gradient."""
+        """Updates all parameters that have a gradient."""
         for group in self.param_groups:
-            for alike in self._by_shape(group["params"]):
-                averages = [self.state[p].setdefault("average", torch.zeros_like(p)) for p in alike]
-                gradients = [p.grad for p in alike if p.grad is not None]
+            for parameters in self._by_shape(group["params"]):
+                averages = [self.state[p].setdefault("average", torch.zeros_like(p)) for p in parameters]
+                gradients = [p.grad for p in parameters if p.grad is not None]
                 torch._foreach_lerp_(averages, gradients, 1 - group["momentum"])
                 moved = torch._foreach_lerp(gradients, averages, group["momentum"])
                 updates = orthogonalise(torch.stack([each.flatten(1) for each in moved]))
                 proportion = max(1.0, updates.shape[1] / updates.shape[2]) ** 0.5
-                steps = [update.view(p.shape) for update, p in zip(updates, alike, strict=True)]
-                torch._foreach_add_(alike, steps, alpha=-group["lr"] * proportion)
+                steps = [update.view(p.shape) for update, p in zip(updates, parameters, strict=True)]
+                torch._foreach_add_(parameters, steps, alpha=-group["lr"] * proportion)
 
     @staticmethod
     def _by_shape(parameters: list[Tensor]) -> list[list[Tensor]]:
-        """Those that have a gradient, by shape: matrices of one shape are multiplied together."""
-        alike: dict[torch.Size, list[Tensor]] = {}
+        """Groups the parameters that have a gradient by shape, to multiply matrices of one shape together."""
+        groups: dict[torch.Size, list[Tensor]] = {}
         for parameter in parameters:
             if parameter.grad is not None:
-                alike.setdefault(parameter.shape, []).append(parameter)
-        return list(alike.values())
+                groups.setdefault(parameter.shape, []).append(parameter)
+        return list(groups.values())
 
 
 def orthogonalise(matrix: Tensor) -> Tensor:
-    """About U V^T of each matrix's (..., M, N) decomposition U S V^T: its singular values become 0.7 to 1.2.
+    """Approximates U V^T of each matrix U S V^T (..., M, N): the singular values become 0.7 to 1.2.
 
-    X <- (a + b X X^T + c (X X^T)^2) X, five times. All polynomials in X X^T commute, so that the iteration runs on that
-    small square matrix, and the long one is multiplied once.
+    X <- (a + b X X^T + c (X X^T)^2) X, five times. Polynomials in X X^T commute, so the iteration runs on that small
+    square matrix, and the long matrix is multiplied once.
     """
     tall = matrix.shape[-2] > matrix.shape[-1]
     x = matrix.mT if tall else matrix
@@ -68,9 +68,9 @@ def orthogonalise(matrix: Tensor) -> Tensor:
 
 
 def make_optimizers(network: nn.Module, muon: float, adamw: float) -> list[torch.optim.Optimizer]:
-    """Muon at rate `muon` for the convolutions but the first and the last, AdamW at rate `adamw` for the rest.
+    """Muon at rate `muon` for all convolutions but the first and the last, AdamW at rate `adamw` for the rest.
 
-    With `muon` 0 all parameters are AdamW's.
+    With `muon` 0, AdamW for all parameters.
     """
     inner = {
         id(parameter)

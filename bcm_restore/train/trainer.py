@@ -1,4 +1,4 @@
-"""The training loop: one device a process, several processes through torchrun."""
+"""The training loop: one device per process; torchrun starts several processes."""
 
 import copy
 import logging
@@ -17,10 +17,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from .. import weights
-from ..canvas import spread
 from ..errors import RestoreError
 from ..files import atomic_path
 from ..model import BCM, choose_dtype
+from ..networks import Network, for_any_size
 from . import checkpoints
 from .config import Config
 from .data import Crops
@@ -30,22 +30,22 @@ from .optimizers import make_optimizers
 from .teachers import make_teacher
 from .validation import validate
 
-SMOOTHING = 0.99  # of the losses that are shown
+SMOOTHING = 0.99  # of the reported losses
 MODEL = "model.safetensors"
-PAYS = 10.0  # minutes of a run on a CPU: shorter ones are not compiled, which would take most of them
+COMPILE_MINUTES = 10.0  # shorter runs on a CPU are not compiled: compilation would take most of the time
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where a run is.
+    """The state of a run.
 
     Attributes:
         step: steps done.
-        seconds: of training, over all parts of the run.
-        progress: how much of it is done, 0 to 1.
+        seconds: training time, summed over resumed runs.
+        progress: fraction of the budget that is spent, 0 to 1.
         losses: running mean of each term.
-        speed: images a second, of all devices.
-        scores: of the validation that was just made; empty otherwise.
+        speed: images per second, on all devices.
+        scores: of a validation at this step; empty otherwise.
     """
 
     step: int
@@ -57,26 +57,26 @@ class Status:
 
 
 class Diverged(RestoreError):  # noqa: N818
-    """The loss or its gradient stopped being a number."""
+    """The loss or its gradient is not finite."""
 
 
 class Trainer:
-    """A network, its averages, its optimizers and its randomness, and how they move on by a step.
+    """Trains a network: keeps its averages, its optimizers and its random state.
 
     Args:
-        config: the run.
-        network: what is trained; averages begin as copies of it.
-        network_config: the arguments that it was built with.
-        crops: where images come from.
-        held_out: (N, 3, H, W) clean pictures to validate on.
-        folder: for the checkpoint and the models.
+        config: the run's configuration.
+        network: the network to train; averages start as copies of it.
+        network_config: its constructor arguments.
+        crops: the training images.
+        held_out: (N, 3, H, W) clean images to validate on.
+        folder: of the checkpoint and the models.
         scalings: sigma_min, sigma_max, sigma_data.
     """
 
     def __init__(
         self,
         config: Config,
-        network: nn.Module,
+        network: Network,
         network_config: dict[str, Any],
         crops: Crops,
         held_out: Tensor,
@@ -101,19 +101,19 @@ class Trainer:
         decay = config.optimizer.target
         self.decay = TARGET_DECAY[config.objective.name] if decay is None else decay
         maps = config.objective.maps > 0
-        self.flow = FlowMap(self._ready(self.network, distributed=True), **scalings, maps=maps)
-        self.held = FlowMap(self._ready(self.target), **scalings, maps=maps)
-        self.teacher = make_teacher(config.teacher, crops.side, self.device, self._ready)
+        self.flow = FlowMap(self._wrap(self.network, distributed=True), **scalings, maps=maps)
+        self.target_flow = FlowMap(self._wrap(self.target), **scalings, maps=maps)
+        self.teacher = make_teacher(config.teacher, crops.side, self.device, self._wrap)
         self.steps, self.seconds = 0, 0.0
         self.losses: dict[str, float] = {}
-        self.stop = False  # set from outside, by a signal: save after this step and raise KeyboardInterrupt
+        self.stop = False  # set by a signal handler: save after this step and raise KeyboardInterrupt
 
     def run(self, report: Callable[[Status], None]) -> None:
-        """Trains until the budget is spent, with checkpoints and validations on the way and at the end.
+        """Trains until the budget is spent, with checkpoints and validations at intervals and at the end.
 
         Raises:
-            Diverged: names the step; the weights of the step before it are in the checkpoint.
-            KeyboardInterrupt: after saving.
+            Diverged: names the step; the checkpoint has the weights from before it.
+            KeyboardInterrupt: after saving a checkpoint.
         """
         started, before, steps_before = time.monotonic(), self.seconds, self.steps
         checkpointed = validated = self.seconds
@@ -139,33 +139,33 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """How much of the budget is spent, 0 to 1."""
+        """The fraction of the budget that is spent, 0 to 1."""
         run = self.config.run
         done = self.seconds / (60 * run.minutes) if run.minutes is not None else self.steps / (run.steps or 1)
         return min(done, 1.0)
 
     def step(self) -> dict[str, float]:
-        """One update of the weights.
+        """Updates the weights once.
 
         Returns:
             The objective's terms.
 
         Raises:
-            Diverged: before anything is changed.
+            Diverged: the loss is not finite; the weights are unchanged.
         """
         run, optimizer, objective = self.config.run, self.config.optimizer, self.config.objective
         self._set_rates()
         clean, labels = self.crops(run.batch, self.generator)
         known = draw_known(clean, objective.maps, self.generator)
         batch = Batch(clean, known, self.generator, self.progress, labels, self.teacher)
-        terms = self.objective(self.flow, self.held, batch, **objective.options)
+        terms = self.objective(self.flow, self.target_flow, batch, **objective.options)
         for each in self.optimizers:
             each.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), optimizer.clip)
         *losses, size = torch.stack([*(term.detach() for term in terms.values()), norm]).tolist()
         if not all(map(math.isfinite, [*losses, size])):
-            raise Diverged(f"step {self.steps + 1}: the loss is not a number any more; lower the rates and --resume")
+            raise Diverged(f"step {self.steps + 1}: the loss is not finite; lower the learning rates and --resume")
         for each in self.optimizers:
             each.step()
         self.steps += 1
@@ -177,24 +177,24 @@ class Trainer:
         return values
 
     def validate(self) -> dict[str, float]:
-        """Scores of the model, on the first process; empty on the others."""
+        """Scores the model in the first process; empty in the others."""
         if self.rank or not len(self.held_out):
             return {}
         return validate(self.model(), self.held_out)
 
     def model(self) -> BCM:
-        """The model as it is now: a copy of the first average of the weights."""
-        network = spread(copy.deepcopy(self.averages[0]))
+        """The current model: a copy of the first average of the weights."""
+        network = for_any_size(copy.deepcopy(self.averages[0]))
         return BCM(network, device=self.device, dtype="fp32", **self.description)
 
     @property
     def description(self) -> dict[str, Any]:
-        """The arguments of `BCM` that belong to these weights."""
+        """The arguments of `BCM` for these weights."""
         diagonal = self.config.objective.name != "bct"
         return {**self.scalings, "diagonal": diagonal, "level_maps": self.config.objective.maps > 0}
 
     def save(self) -> None:
-        """Writes the checkpoint and the models: model.safetensors of the first average, model-RATE of each other."""
+        """Writes the checkpoint and the models: model.safetensors of the first average, model-RATE of the others."""
         generators = self._gather(self.generator.get_state())
         if self.rank:
             return
@@ -215,17 +215,17 @@ class Trainer:
                 weights.save_model(path, average, self.network_config, **self.description)
 
     def resume(self) -> None:
-        """Goes on from the folder's checkpoint, as if there had been no interruption.
+        """Resumes from the folder's checkpoint; the result is that of an uninterrupted run.
 
         Raises:
-            RestoreError: it is missing, damaged, or of another network, optimizer or number of processes.
+            RestoreError: the checkpoint is missing, damaged, or of another network, optimizer or number of processes.
         """
         state = checkpoints.load(self.folder)
         made = len(state.get("generators", ()))
         if made not in (0, self.world):
             raise RestoreError(
-                f"{self.folder / checkpoints.CHECKPOINT}: was made by {made} processes; go on with as many "
-                f"(torchrun --nproc-per-node {made})"
+                f"{self.folder / checkpoints.CHECKPOINT}: comes from a run with {made} processes; "
+                f"resume with as many (torchrun --nproc-per-node {made})"
             )
         try:
             self.network.load_state_dict(state["network"])
@@ -237,12 +237,12 @@ class Trainer:
             self.generator.set_state(state["generators"][self.rank])
         except (KeyError, IndexError, ValueError, RuntimeError) as error:
             raise RestoreError(
-                f"{self.folder / checkpoints.CHECKPOINT}: belongs to another configuration; leave --resume out"
+                f"{self.folder / checkpoints.CHECKPOINT}: belongs to another configuration; omit --resume"
             ) from error
         self.steps, self.seconds, self.losses = state["steps"], state["seconds"], state["losses"]
 
     def _set_rates(self) -> None:
-        """Up in `warmup` steps, level until `hold` of the run, then down to zero in a straight line."""
+        """Sets the learning rates: linear warm-up, constant until `hold` of the run, linear decay to zero."""
         optimizer = self.config.optimizer
         rise = min(1.0, (self.steps + 1) / max(optimizer.warmup, 1))
         fall = min(1.0, (1 - self.progress) / max(1 - optimizer.hold, 1e-9))
@@ -252,17 +252,17 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self) -> None:
-        young = 1 - 1 / (self.steps / 10 + 1)  # averages forget the beginning
+        limit = 1 - 1 / (self.steps / 10 + 1)  # shorter averages early in the run
         own: list[Tensor] = list(self.network.parameters())
         rates = [*self.config.optimizer.ema, self.decay]
         for average, rate in zip([*self.averages, self.target], rates, strict=True):
-            torch._foreach_lerp_([*average.parameters()], own, 1 - min(rate, young))
+            torch._foreach_lerp_([*average.parameters()], own, 1 - min(rate, limit))
 
-    def _ready(self, network: nn.Module, distributed: bool = False, compiled: bool = True) -> Callable[..., Tensor]:
-        """The network's call, compiled where the run compiles, in its precision and synchronised between processes."""
+    def _wrap(self, network: nn.Module, distributed: bool = False, compiled: bool = True) -> Callable[..., Tensor]:
+        """Wraps a network's call: compiled if the run compiles, autocast, synchronised between processes."""
         run: nn.Module = network
         if compiled and self.compiles:
-            logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it misses CUDA on CPU, loudly
+            logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # warns about missing CUDA on CPUs
             run = torch.compile(run)  # type: ignore[assignment]
         if distributed and self.world > 1:
             on = [self.device] if self.device.type == "cuda" else None
@@ -281,15 +281,15 @@ class Trainer:
 
     @property
     def compiles(self) -> bool:
-        """Whether networks are compiled, in the first step, whose time is part of the budget."""
+        """Whether networks are compiled; this happens in the first step and counts towards the budget."""
         run = self.config.run
         if run.compile is not None:
             return run.compile
-        long = run.minutes is None or run.minutes >= PAYS
+        long = run.minutes is None or run.minutes >= COMPILE_MINUTES
         return self.device.type == "cuda" or (long and shutil.which(os.environ.get("CXX", "g++")) is not None)
 
     def _agree(self, seconds: float, stop: bool) -> tuple[float, bool]:
-        """The slowest process's clock and whether any was told to stop: all have to end at the same step."""
+        """The slowest process's clock and whether any has to stop: all processes end at the same step."""
         if self.world == 1:
             return seconds, stop
         mine = torch.tensor([seconds, float(stop)], dtype=torch.float64, device=self.device)
@@ -297,7 +297,7 @@ class Trainer:
         return float(mine[0]), bool(mine[1])
 
     def _gather(self, state: Tensor) -> list[Tensor]:
-        """The states of all processes' generators, on the first."""
+        """Collects the generator states of all processes."""
         if self.world == 1:
             return [state]
         states: list[Any] = [None] * self.world

@@ -1,4 +1,4 @@
-"""How good the model is, on pictures that it was not trained on."""
+"""Scores of a model on held-out pictures."""
 
 import torch
 from torch import Tensor
@@ -11,12 +11,12 @@ BATCH = 8
 
 
 def validate(model: BCM, clean: Tensor) -> dict[str, float]:
-    """Scores of the model on clean pictures (N, 3, H, W) in [-1, 1]; always with the same noise.
+    """Scores a model on clean images (N, 3, H, W) in [-1, 1]; always with the same noise.
 
     Returns:
-        psnr_15, psnr_25, psnr_50: of the posterior mean at these sigmas (of 255), in dB.
+        psnr_15, psnr_25, psnr_50: PSNR of the posterior mean at these sigmas (of 255), in dB.
         round_trip: per-pixel MSE (images in [0, 1]) of inverting from level 0.07 to sigma_max and back, 1 NFE each.
-        hole: PSNR of pixels hidden at random (80 %), from the others, in one evaluation; models with level maps.
+        hole: PSNR of 80 % of the pixels, masked at random, inpainted in one evaluation; models with level maps only.
     """
     batches = clean.split(BATCH)
     scores: dict[str, list[Tensor]] = {}
@@ -38,21 +38,21 @@ def _scores(model: BCM, x: Tensor, noise: Noise) -> dict[str, Tensor]:
     back = model.denoise(inverted, model.sigma_max)
     scores["round_trip"] = ((back - x) / 2).square().mean((1, 2, 3))
     if model.level_maps:
-        known = noise(x)[:, :1] > 0.8416  # 20 % of them
+        known = noise(x)[:, :1] > 0.8416  # 20 % of the pixels
         t = model.sigma_max
         scores["hole"] = psnr(fill(model, torch.where(known, x, x + t * noise(x)), known), x, ~known)
     return scores
 
 
 def fill(model: BCM, x: Tensor, known: Tensor) -> Tensor:
-    """The pixels that are not known, from x at sigma_max, in one evaluation."""
+    """Inpaints the unknown pixels of x, at sigma_max, in one evaluation."""
     if model.diagonal:
         return model.mean(x, model.sigma_max, known)
     return model.traverse(x, model.sigma_max, model.sigma_min, known)
 
 
 def psnr(image: Tensor, clean: Tensor, where: Tensor | None = None) -> Tensor:
-    """(B,) in dB for images in [-1, 1], within `where` (B, 1, H, W) if given."""
+    """PSNR (B,) in dB of images in [-1, 1], within `where` (B, 1, H, W) if given."""
     squares = ((image.clamp(-1, 1) - clean) / 2).square().mean(1, keepdim=True)
     weight = torch.ones_like(squares) if where is None else where.to(squares.dtype)
     return -10 * torch.log10((squares * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3)))

@@ -1,1 +1,1 @@
-"""Tuning: which levels and moves restore clean pictures best that were damaged on purpose; `bcm-restore tune`."""
+"""Tuning of schemes on clean pictures with simulated degradations: `bcm-restore tune`."""

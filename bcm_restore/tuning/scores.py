@@ -1,4 +1,4 @@
-"""What a scheme is judged by: PSNR, SSIM or LPIPS, or a weighted mix of them."""
+"""The score of a scheme: PSNR, SSIM or LPIPS, or a weighted mix of them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,12 +10,12 @@ from .. import metrics
 from ..errors import RestoreError
 from ..simulation.degradations import Example
 
-FINEST = 20 * math.log10(255)  # dB: an RMS error of one step of 255
+MAX_PSNR = 20 * math.log10(255)  # dB: an RMS error of 1 on a scale of 0 to 255
 
 
 def _psnr(result: np.ndarray, example: Example) -> float:
-    # without the limit, one hole in a clear sky that idle schemes leave exact would decide the mean over all pictures
-    return min(metrics.psnr(result, example.clean, example.where), FINEST)
+    # without the cap, one hole in a clear sky that is restored exactly would dominate the mean over all pictures
+    return min(metrics.psnr(result, example.clean, example.where), MAX_PSNR)
 
 
 def _ssim(result: np.ndarray, example: Example) -> float:
@@ -26,30 +26,30 @@ def _lpips(result: np.ndarray, example: Example) -> float:
     return metrics.lpips(result, example.clean)
 
 
-FLAT_LIMIT = 1.0  # steps of 255 that a scheme may leave in flat areas
+FLAT_LIMIT = 1.0  # largest flat error without a penalty
 
 
 def penalty(flat_error: float) -> float:
-    """What a scheme loses for what it draws into flat areas: 0 where flat_error <= 1, else 1000 flat_error.
+    """The penalty for artefacts in flat areas: 0 if flat_error <= 1, else 1000 flat_error.
 
-    No metric spans 1000: a scheme above the limit loses against all below it, and of those above it the one that draws
-    least wins.
+    No metric spans 1000, so a scheme above the limit ranks below all schemes within it, and among schemes above the
+    limit the one with the smallest flat error ranks first.
 
     Args:
-        flat_error: RMS in steps of 0 to 255, from `Evaluator.flat_error`.
+        flat_error: RMS on a scale of 0 to 255, from `Evaluator.flat_error`.
     """
     return 0.0 if flat_error <= FLAT_LIMIT else 1000.0 * flat_error
 
 
 METRICS: dict[str, Callable[[np.ndarray, Example], float]] = {"psnr": _psnr, "ssim": _ssim, "lpips": _lpips}
-LESS_IS_BETTER = {"lpips"}
+LOWER_IS_BETTER = {"lpips"}
 UNITS = {"psnr": " dB"}
 DECIMALS = {"psnr": 2, "ssim": 4, "lpips": 4}
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A weight for each metric that counts; LPIPS, where less is better, is subtracted."""
+    """Weights of metrics; LPIPS, where lower is better, is subtracted."""
 
     weights: tuple[tuple[str, float], ...]
 
@@ -60,11 +60,11 @@ class Metric:
 
     @property
     def names(self) -> list[str]:
-        """The metrics that count."""
+        """The names of the metrics."""
         return [name for name, _ in self.weights]
 
     def measure(self, result: np.ndarray, example: Example) -> dict[str, float]:
-        """The metrics of a picture (H, W, 3) uint8, inside the hole where there is one."""
+        """The metrics of a picture (H, W, 3) uint8, in the hole if there is one."""
         return {name: METRICS[name](result, example) for name in self.names}
 
     def mean(self, rows: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -72,20 +72,20 @@ class Metric:
         return {name: float(np.mean([row[name] for row in rows])) for name in self.names}
 
     def score(self, values: dict[str, float], flat_error: float = 0.0) -> float:
-        """The one number that is made as large as possible: the sum of weight (+-value - penalty(flat_error))."""
+        """The score to maximise: the sum of weight (+-value - penalty(flat_error))."""
         return sum(weight * (sign(name) * values[name] - penalty(flat_error)) for name, weight in self.weights)
 
 
 def sign(name: str) -> int:
-    """1 where more is better, else -1."""
-    return -1 if name in LESS_IS_BETTER else 1
+    """1 if higher is better, else -1."""
+    return -1 if name in LOWER_IS_BETTER else 1
 
 
 def parse_metric(text: str) -> Metric:
-    """Reads "psnr" or "psnr=1,lpips=20".
+    """Parses "psnr" or "psnr=1,lpips=20".
 
     Raises:
-        RestoreError: a name or a weight makes no sense, or what a metric needs is not installed.
+        RestoreError: a name or a weight is invalid, or a metric's requirements are not installed.
     """
     weights: dict[str, float] = {}
     for part in text.split(","):
@@ -94,7 +94,7 @@ def parse_metric(text: str) -> Metric:
             raise RestoreError(f'--metric {text}: write psnr, ssim, lpips, or a mix such as "psnr=1,lpips=20"')
         weights[name] = _weight(text, number) if equals else 1.0
     blank = np.zeros((64, 64, 3), np.uint8)
-    for name in weights:  # what is missing is said before any work
+    for name in weights:  # fails before any work if requirements are missing
         METRICS[name](blank, Example(blank, blank))
     return Metric(tuple(weights.items()))
 

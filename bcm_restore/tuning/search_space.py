@@ -1,13 +1,13 @@
-"""The schemes that are searched: every evaluation is one stage, and the levels go down from stage to stage.
+"""The search space: every network evaluation is one stage, and noise levels decrease from stage to stage.
 
 stage   = start, move, fit
-start   = level s                   what is wrong with the estimate is taken for noise
-        | level s, noise r s        some noise on top: r is 1.2 unless a scheme that was given has another
+start   = level s                   the estimate's error is treated as noise
+        | level s, noise r s        noise is added: r is 1.2 unless a given scheme has another
         | noise s                   only fresh noise
-        | noise s hole              only where pixels are unknown; the known ones are clean until a `level`
+        | noise s hole              only at unknown pixels; the known ones are clean until a `level`
 move    = to 0 | mean
 
-After the first stage `renoise s eta` may stand for `noise s`. A stage of `noise s hole` is also read without its `fit`.
+After the first stage, `renoise s eta` may replace `noise s`. The `fit` after `noise s hole` is optional in input.
 """
 
 import dataclasses
@@ -20,22 +20,22 @@ import numpy as np
 from .. import schemes
 from ..schemes import Level, Move, Scheme
 
-NOISE = 1.2  # a stage that gets noise goes up to so many times its level: as the default schemes of wide holes do
-ETAS = (0.7, 0.3)  # fresh parts of the noise that are tried
-LOWEST = 0.005
+NOISE = 1.2  # noise of a stage relative to its level, as in the default schemes of wide holes
+ETAS = (0.7, 0.3)  # fractions of fresh noise to try
+LOWEST = 0.005  # noise level
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One evaluation and what stands around it.
+    """One network evaluation and the moves around it.
 
     Attributes:
-        level: s, where the estimate counts as being.
+        level: s, the noise level of the estimate.
         start: "level", "noise" or "hole".
-        ratio: r, how many times `level` the noise goes up to; 0: there is none. Only after "level".
+        ratio: r, the noise relative to `level`; 0: none. Only after "level".
         move: "to 0" or "mean".
-        relative: levels are multiples of t0.
-        eta: how much of the noise is fresh; less than 1 is `renoise`.
+        relative: whether levels are multiples of t0.
+        eta: fraction of fresh noise; below 1 for `renoise`.
     """
 
     level: float
@@ -58,7 +58,7 @@ class Stage:
         return f"{level:.3g}" + "t0" * self.relative
 
     def at(self, level: float) -> "Stage":
-        """The stage at another level, of three digits."""
+        """The stage at another level, rounded to three digits."""
         return dataclasses.replace(self, level=float(f"{level:.3g}"))
 
 
@@ -66,7 +66,7 @@ Plan = tuple[Stage, ...]
 
 
 def scheme_of(plan: Plan) -> Scheme:
-    """The scheme that the stages make."""
+    """The scheme of the stages."""
     return schemes.parse(", ".join(map(str, plan)))
 
 
@@ -78,7 +78,7 @@ def plan_of(scheme: Scheme) -> Plan | None:
 
 
 def parts(scheme: Scheme) -> tuple[Scheme, ...]:
-    """The scheme cut after every evaluation and the `fit` that follows it."""
+    """Splits a scheme after every network evaluation and its `fit`."""
     moves, pairs = scheme.moves, enumerate(itertools.pairwise(scheme.moves), 1)
     cuts = [n for n, (a, b) in pairs if b.word != "fit" and (a.nfe or a.word == "fit")]
     return tuple(Scheme(moves[a:b]) for a, b in itertools.pairwise([0, *cuts, len(moves)]))
@@ -107,13 +107,13 @@ def _started(start: Sequence[Move], move: str) -> Stage | None:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Which stages a task and a model allow.
+    """The stages that a task and a model allow.
 
     Attributes:
-        relative: levels are multiples of t0, as the task gives one.
-        means: the model has a posterior mean.
-        holes: the model has level maps, and the task known pixels.
-        highest: the level that none exceeds.
+        relative: whether levels are multiples of t0, for tasks that have one.
+        means: whether the model has a posterior mean.
+        holes: whether the model has level maps and the task known pixels.
+        highest: the highest noise level.
     """
 
     relative: bool = False
@@ -122,17 +122,17 @@ class SearchSpace:
     highest: float = 80.0
 
     def allows(self, plan: Plan) -> bool:
-        """Whether levels lie within the bounds and go down from stage to stage, and there is noise for `renoise`."""
+        """Whether levels are within the bounds and decrease from stage to stage, and `renoise` follows noise."""
         levels = [stage.level for stage in plan]
         tops = [stage.level * max(stage.ratio, 1.0) for stage in plan]
         falling = all(later < earlier for earlier, later in itertools.pairwise(levels))
-        # the first estimate is at t0, and noise only adds up
+        # the first estimate is at t0, and noise can only be added
         adds_up = not (plan[0].relative and plan[0].start != "level" and plan[0].level < 1)
         renoised = all(_can_renoise(stage, plan[:n]) for n, stage in enumerate(plan) if stage.eta < 1)
         return falling and adds_up and renoised and min(levels) >= LOWEST and max(tops) <= self.highest
 
     def flips(self, stage: Stage) -> Iterator[Stage]:
-        """The stage with another move, and with all other kinds of noise: none, fresh, in the hole alone, renoised."""
+        """Variants of a stage: the other move, and all other kinds of noise (none, fresh, in the hole, renoised)."""
 
         def kind(stage: Stage) -> tuple[str, bool, float]:
             return stage.start, bool(stage.ratio), stage.eta
@@ -147,7 +147,7 @@ class SearchSpace:
         yield from (other for other in others if kind(other) != kind(stage))
 
     def starts(self, nfe: int) -> list[Plan]:
-        """Schemes to begin with, whatever the picture."""
+        """Plans to start the search from."""
         moves = ("to 0", "mean") if self.means else ("to 0",)
         levels = _ladder(1.3, 0.3, nfe) if self.relative else _ladder(0.4, 0.06, nfe)
         found = [self._falling(levels, move, ratio) for move in moves for ratio in (0.0, NOISE)]
@@ -158,14 +158,14 @@ class SearchSpace:
         return list(dict.fromkeys(plan for plan in found if self.allows(plan)))
 
     def _falling(self, levels: Sequence[float], move: str, ratio: float) -> Plan:
-        """Stages at these levels; the last has no noise, as little comes after it to take what is left of it away."""
+        """Stages at these levels; the last adds no noise, as no stage after it would remove the rest."""
         last = levels[-1:]
         return tuple(
             Stage(level, ratio=0.0 if level in last else ratio, move=move, relative=self.relative) for level in levels
         )
 
-    def longer(self, plan: Plan, nfe: int) -> Plan:
-        """The plan with stages of ever lower levels at its end, so that there are `nfe`."""
+    def extend(self, plan: Plan, nfe: int) -> Plan:
+        """Extends a plan to `nfe` stages, at lower and lower levels, or truncates it."""
         stages = list(plan[:nfe])
         while len(stages) < nfe:
             stages.append(stages[-1].at(stages[-1].level / 1.6))
@@ -173,11 +173,11 @@ class SearchSpace:
 
 
 def _can_renoise(stage: Stage, before: Plan) -> bool:
-    """Whether noise was removed before, and no pixels count as clean to which `renoise` would bring noise."""
+    """Whether noise was removed before, and `renoise` adds none to pixels that are treated as clean."""
     kept = [earlier.start for earlier in before if earlier.start != "noise"]
     return bool(before) and (stage.start == "level" or kept[-1:] != ["hole"])
 
 
 def _ladder(top: float, bottom: float, count: int) -> list[float]:
-    """Levels from top to bottom in equal ratios, of three digits; the top alone where there is one."""
+    """Levels from top to bottom in equal ratios, rounded to three digits; only the top for a count of 1."""
     return [float(f"{level:.3g}") for level in np.geomspace(top, bottom, count)] if count else []

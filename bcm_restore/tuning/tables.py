@@ -1,4 +1,4 @@
-"""Default schemes as TOML: reading such a file's text and putting new schemes into it."""
+"""Reads default schemes from TOML and merges new schemes into it."""
 
 import re
 import sys
@@ -18,10 +18,10 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def read_table(text: str) -> Table:
-    """The schemes in the text of such a file; none in an empty one.
+    """Parses a file of schemes; empty text has none.
 
     Raises:
-        RestoreError: it is anything else.
+        RestoreError: the text is not a file of schemes.
     """
     try:
         document = tomllib.loads(text)
@@ -33,7 +33,7 @@ def read_table(text: str) -> Table:
         }
     except (tomllib.TOMLDecodeError, AttributeError, TypeError, ValueError) as error:
         reason = str(error) if isinstance(error, (RestoreError, tomllib.TOMLDecodeError)) else "other entries"
-        raise RestoreError(f"it is not a file of schemes ({reason})") from error
+        raise RestoreError(f"not a file of schemes ({reason})") from error
 
 
 def _checked(text: str) -> str:
@@ -42,9 +42,9 @@ def _checked(text: str) -> str:
 
 
 def merged(text: str, model: str, found: dict[str, dict[int, Scheme]]) -> str:
-    """The text with the schemes that were found for a model: case, then NFE.
+    """Merges a model's schemes, by case and NFE, into a text.
 
-    Schemes of other models, cases and NFEs stay as they are, and so does the comment at the beginning.
+    Keeps the schemes of other models, cases and NFEs, and the leading comment.
     """
     table = read_table(text)
     cases = table.setdefault(model, {})
@@ -59,14 +59,14 @@ def merged(text: str, model: str, found: dict[str, dict[int, Scheme]]) -> str:
 
 
 def leading_comment(text: str) -> list[str]:
-    """The comment lines at the beginning, as one block; none where there are none."""
+    """The leading comment lines, as one block, or an empty list."""
     lines = text.splitlines()
     end = next((n for n, line in enumerate(lines) if not line.startswith("#")), len(lines))
     return ["\n".join(lines[:end])] if end else []
 
 
 def _key(name: str) -> str:
-    """A key of TOML: bare where it can be, else quoted; names of files may hold anything."""
+    """A TOML key: bare if possible, else quoted, as file names may contain any character."""
     if _BARE_KEY.fullmatch(name):
         return name
     escaped = "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in name)

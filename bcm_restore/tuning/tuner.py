@@ -1,4 +1,4 @@
-"""A tuner: clean pictures become an evaluator for each case of a task, and every case is searched at every NFE."""
+"""Searches schemes for every case of a task at every NFE, on clean pictures with simulated degradations."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -17,22 +17,22 @@ from .scores import Metric, sign
 from .search import Search, Trial, frontier
 from .search_space import Plan, SearchSpace, plan_of, scheme_of
 
-FLAT_SIDE = 64  # of the flat pictures
+FLAT_SIDE = 64  # of the flat pictures, in pixels
 FLAT_COLOURS = ((0, 0, 0), (128, 128, 128), (255, 255, 255), (30, 60, 200))
-HIGHEST_T0 = 4.0  # levels that are multiples of t0 end there
+HIGHEST_T0 = 4.0  # highest level, as a multiple of t0
 
 OnResult = Callable[[str, int, Trial], None]  # called with case, NFE and the best trial so far
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was found for one case at one NFE.
+    """The search of one case at one NFE.
 
     Attributes:
-        case, nfe: which.
-        search: what was tried.
-        default: the present default scheme's trial; None where there is none.
-        start: the metrics of the first estimates, before any evaluation.
+        case, nfe: the case and the NFE.
+        search: the search with its trials.
+        default: the trial of the current default scheme, if any.
+        start: the metrics of the first estimates, before any network evaluation.
     """
 
     case: str
@@ -46,15 +46,15 @@ class Tuner:
     """Searches the schemes of a task.
 
     Args:
-        task, model: what is tuned.
-        pictures: clean, (H, W, 3) uint8 each.
-        degradations: the variants of the task's damage.
-        metric: what schemes are judged by.
-        seed: of the noise; the damage depends on the picture's place alone.
+        task, model: the task and the model to tune.
+        pictures: clean pictures, (H, W, 3) uint8 each.
+        degradations: the variants of the task's degradation.
+        metric: the metric of the score.
+        seed: of the noise; the degradation depends only on the picture's index.
 
     Attributes:
-        evaluators: one for each case that the degradations make.
-        found: what is known so far, also when `run` was interrupted.
+        evaluators: one for each case of the degradations.
+        found: the searches so far, also after an interruption.
     """
 
     def __init__(
@@ -68,11 +68,11 @@ class Tuner:
     ) -> None:
         self.task, self.model, self.metric = task, model, metric
         prepared, flat = (
-            [self._prepare(p, d, n, seed) for d in degradations.values() for n, p in enumerate(some)]
-            for some in (pictures, flat_pictures())
+            [self._prepare(p, d, n, seed) for d in degradations.values() for n, p in enumerate(each)]
+            for each in (pictures, flat_pictures())
         )
         self.evaluators = {
-            case: Evaluator(task, model, _of(prepared, case), _of(flat, case), metric)
+            case: Evaluator(task, model, _of_case(prepared, case), _of_case(flat, case), metric)
             for case in dict.fromkeys(one.problem.case for one in prepared)
         }
         self.found: list[Found] = []
@@ -82,16 +82,16 @@ class Tuner:
         return prepare(self.task, example, seed + number, self.model.device)
 
     def run(self, nfes: Sequence[int], starts: Sequence[Scheme], seconds: float, on_result: OnResult) -> None:
-        """Searches every case at every NFE, each for an equal part of the time that is left.
+        """Searches every case at every NFE, each with an equal share of the remaining time.
 
         Args:
-            nfes: numbers of evaluations.
-            starts: schemes to begin with besides those known; each counts where its NFE is asked for.
-            seconds: when they are over, no further scheme is tried; the present default always is.
+            nfes: numbers of network evaluations.
+            starts: further schemes to start from, each used at its own NFE.
+            seconds: time budget; the current default is evaluated in any case.
             on_result: called with every improvement.
 
         Raises:
-            RestoreError: the model can't run a start.
+            RestoreError: the model cannot run a start.
         """
         for evaluator in self.evaluators.values():
             for scheme in starts:
@@ -104,7 +104,7 @@ class Tuner:
             self._search(case, nfe, starts, deadline, on_result)
 
     def frontier(self, found: Found) -> list[Trial]:
-        """The trials that no other of the same case and NFE beats in every metric, the best score first."""
+        """The Pareto frontier of a search, the best score first."""
         return frontier(found.search.trials.values(), {name: sign(name) for name in self.metric.names})
 
     def _search(self, case: str, nfe: int, starts: Sequence[Scheme], deadline: float, on_result: OnResult) -> None:
@@ -115,7 +115,7 @@ class Tuner:
         search.run(self._starts(case, nfe, default, starts))
 
     def _default(self, case: str, nfe: int) -> Scheme | None:
-        """The default scheme; None where there is none, or one of another model's that this one can't run."""
+        """The default scheme; None if there is none, or if it is another model's and this one cannot run it."""
         try:
             scheme = self.task.default(nfe, self.model, case)
             self.evaluators[case].check(scheme)
@@ -130,16 +130,16 @@ class Tuner:
         return SearchSpace(relative, self.model.diagonal, holes, HIGHEST_T0 if relative else self.model.sigma_max)
 
     def _starts(self, case: str, nfe: int, default: Scheme | None, given: Sequence[Scheme]) -> list[Scheme]:
-        """The present default, what was given, what lower NFEs or other defaults suggest, and the space's own."""
+        """The current default, given schemes, extensions of lower NFEs or defaults, and the search space's own."""
         space = self._space(self.evaluators[case])
         first = [default] if default else []
         first += [scheme for scheme in given if scheme.nfe == nfe]
         plans: list[Plan] = []
         lower = [found.search.best for found in self.found if found.case == case and found.nfe < nfe]
         if lower and lower[-1] and (plan := plan_of(lower[-1].scheme)):
-            plans.append(space.longer(plan, nfe))
+            plans.append(space.extend(plan, nfe))
         if not default and (nearest := self._nearest_default(case, nfe)) and (plan := plan_of(nearest)):
-            plans.append(space.longer(plan, nfe))
+            plans.append(space.extend(plan, nfe))
         plans += space.starts(nfe)
         return list(dict.fromkeys([*first, *(scheme_of(plan) for plan in plans if space.allows(plan))]))
 
@@ -147,17 +147,17 @@ class Tuner:
         return self._default(case, max((n for n in NFES if n <= nfe), default=1))
 
 
-def _of(prepared: Sequence[Prepared], case: str) -> list[Prepared]:
+def _of_case(prepared: Sequence[Prepared], case: str) -> list[Prepared]:
     return [one for one in prepared if one.problem.case == case]
 
 
 def flat_pictures() -> list[np.ndarray]:
-    """(FLAT_SIDE, FLAT_SIDE, 3) uint8 each: of one colour, where what a bad scheme draws shows most."""
+    """Pictures of one colour, (FLAT_SIDE, FLAT_SIDE, 3) uint8 each, which show artefacts most clearly."""
     return [np.full((FLAT_SIDE, FLAT_SIDE, 3), colour, np.uint8) for colour in FLAT_COLOURS]
 
 
 def centre(picture: np.ndarray, side: int) -> np.ndarray:
-    """The middle of a picture (H, W, 3), `side` or less each way."""
+    """The centre crop of a picture (H, W, 3), at most `side` in each dimension."""
     spans = [
         slice((length - min(length, side)) // 2, (length + min(length, side)) // 2) for length in picture.shape[:2]
     ]

@@ -1,4 +1,4 @@
-"""Model files: those inside the package, in the cache or anywhere else, and how published ones are brought in."""
+"""Model files: in the package, in the cache or elsewhere; downloads and imports of published weights."""
 
 from .files import DEFAULT, PUBLISHED, SMALL, find, load_model, metadata, names, read, save_model
 

@@ -1,4 +1,4 @@
-"""The folder of fetched and imported weights: one file each, and beside it a record of what it must be."""
+"""The cache of downloaded and imported weights: one file each, with a record of its source and checksum."""
 
 import contextlib
 import dataclasses
@@ -20,46 +20,46 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 HOME = "BCM_RESTORE_HOME"
-POLL = 0.2  # seconds between looks at whether another process is done
+POLL = 0.2  # seconds between attempts to acquire a lock
 
-Progress = Callable[[int, int | None], None]  # bytes done, bytes in all where that is known
-Note = Callable[[str], None]  # a line about the work
+Progress = Callable[[int, int | None], None]  # bytes done, total bytes if known
+Note = Callable[[str], None]  # a message for the user
 
 
 def silent(*facts: object) -> None:
-    """Progress and notes that nobody reads."""
+    """Ignores progress and notes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """What is known of a file in the cache: it stands beside the file, as NAME.json."""
+    """The record of a file in the cache, stored beside it as NAME.json."""
 
-    file: str  # its name
-    size: int
+    file: str  # file name
+    size: int  # bytes
     sha256: str
     kind: str  # model, start or metric
-    source: str  # URL or path that it came from
-    source_file: str  # the published file, within an archive or by itself
-    source_sha256: str  # of the published file, before it was converted
+    source: str  # URL or path
+    source_file: str  # name of the published file, which may be in an archive
+    source_sha256: str  # of the published file, before conversion
     licence: str = ""
 
 
 def folder() -> Path:
-    """The cache: below $BCM_RESTORE_HOME, or else the platform's folder for caches."""
+    """The cache: below $BCM_RESTORE_HOME, or else in the platform's cache folder."""
     home = os.environ.get(HOME)
     return (Path(home).expanduser() if home else _platform_folder() / "bcm-restore") / "weights"
 
 
 def names() -> list[str]:
-    """Names of the weights in the cache."""
+    """The names of the weights in the cache."""
     return sorted(path.stem for path in folder().glob("*.json") if find(path.stem))
 
 
 def find(name: str) -> Path | None:
-    """The file of these weights, None where the cache has none.
+    """The file of weights in the cache, or None.
 
     Raises:
-        RestoreError: its record is damaged.
+        RestoreError: the record is damaged.
     """
     record = read(name)
     path = folder() / record.file if record else None
@@ -67,10 +67,10 @@ def find(name: str) -> Path | None:
 
 
 def read(name: str) -> Record | None:
-    """The record of these weights.
+    """Reads the record of weights; None if there is none.
 
     Raises:
-        RestoreError: it is damaged.
+        RestoreError: the record is damaged.
     """
     if not is_name(name):
         return None
@@ -81,77 +81,81 @@ def read(name: str) -> Record | None:
         return None
     except (OSError, ValueError, TypeError) as error:
         raise RestoreError(
-            f"{path}: not a readable record; 'bcm-restore weights remove {name}', then fetch it again"
+            f"{path}: not a readable record; 'bcm-restore weights remove {name}', then download it again"
         ) from error
 
 
 def write(name: str, record: Record) -> None:
-    """Writes the record of these weights.
+    """Writes the record of weights.
 
     Raises:
-        RestoreError: it can't be written.
+        RestoreError: the record cannot be written.
     """
     with atomic_path(record_path(name)) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(record), indent=2) + "\n", encoding="utf-8")
 
 
 def record_path(name: str) -> Path:
-    """Where the record of these weights stands."""
+    """The path of the record of weights."""
     return folder() / f"{name}.json"
 
 
 def is_name(name: str) -> bool:
-    """Whether it can be a name of weights: it is a file's name anywhere, and never a path."""
+    """Whether it is a valid name of weights: a portable file name, not a path."""
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None
 
 
 def verify(name: str, progress: Progress = silent) -> Path:
-    """Compares a file with its record, and returns its path.
+    """Verifies a file against its record and returns its path.
 
     Raises:
-        RestoreError: there is no such file, or it is not what it was.
+        RestoreError: the file is not in the cache, or has changed.
     """
     record, path = read(name), find(name)
     if record is None or path is None:
-        raise RestoreError(f"'{name}' is not in the cache; there are: {', '.join(names()) or 'none'}")
+        raise _missing(name)
     if path.stat().st_size != record.size or digest(path, progress) != record.sha256:
-        raise RestoreError(f"{path}: is damaged, its SHA-256 is not the recorded one; fetch or import '{name}' again")
+        raise RestoreError(f"{path}: damaged, its SHA-256 is not the recorded one; download or import '{name}' again")
     return path
 
 
+def _missing(name: str) -> RestoreError:
+    return RestoreError(f"'{name}' is not in the cache, which has: {', '.join(names()) or 'nothing'}")
+
+
 def remove(name: str) -> list[Path]:
-    """Removes a file, its record, and what is left of broken transfers; returns what was removed.
+    """Removes a file, its record, and partial downloads; returns the removed paths.
 
     Raises:
-        RestoreError: there is nothing of that name, or it is in use.
+        RestoreError: the cache has nothing of that name, or it is in use.
     """
     if not is_name(name) or not folder().is_dir():
-        raise RestoreError(f"'{name}' is not in the cache; there are: {', '.join(names()) or 'none'}")
+        raise _missing(name)
     with locked(name, None):
         _sweep(name)
         suffixes = (".part", ".resume", ".safetensors", ".pt")
         paths = [record_path(name), *(folder() / f"{name}{suffix}" for suffix in suffixes)]
-        with contextlib.suppress(RestoreError):  # a record that is damaged goes as well
+        with contextlib.suppress(RestoreError):  # a damaged record is removed, too
             paths += [path] if (path := find(name)) else []
-        there = [path for path in dict.fromkeys(paths) if path.exists()]
-        if not there:
-            raise RestoreError(f"'{name}' is not in the cache; there are: {', '.join(names()) or 'none'}")
-        for path in reversed(there):  # the record last: what is interrupted can be done again
+        existing = [path for path in dict.fromkeys(paths) if path.exists()]
+        if not existing:
+            raise _missing(name)
+        for path in reversed(existing):  # the record last, so that an interrupted removal can be repeated
             with _explained(path):
                 path.unlink()
-        return there
+        return existing
 
 
 @contextlib.contextmanager
 def locked(name: str, note: Note | None) -> Iterator[None]:
-    """Keeps other processes off these weights.
+    """Locks weights against other processes.
 
     Args:
-        name: the weights'.
-        note: told that another process is at it, before that is waited for; None: don't wait.
+        name: of the weights.
+        note: called before waiting for another process; None: do not wait.
 
     Raises:
-        RestoreError: another process is at it, or the folder can't be written to.
+        RestoreError: another process has the lock, or the folder is not writable.
     """
     from filelock import FileLock
 
@@ -159,11 +163,11 @@ def locked(name: str, note: Note | None) -> Iterator[None]:
     lock = FileLock(path)
     with _explained(folder()):
         folder().mkdir(parents=True, exist_ok=True)
-        if not _taken(lock):
+        if not _acquire(lock):
             if note is None:
-                raise RestoreError(f"another process is fetching '{name}'; wait until it is done")
-            note(f"another process is fetching '{name}'; waiting for it")
-            while not _taken(lock):
+                raise RestoreError(f"another process is downloading '{name}'; wait until it is done")
+            note(f"another process is downloading '{name}'; waiting for it")
+            while not _acquire(lock):
                 time.sleep(POLL)
     try:
         yield
@@ -171,11 +175,11 @@ def locked(name: str, note: Note | None) -> Iterator[None]:
         with contextlib.suppress(OSError), _guard():
             lock.release()
             path.unlink()
-        lock.release()  # if that has failed
+        lock.release()  # if the block above failed
 
 
-def _taken(lock: "BaseFileLock") -> bool:
-    """Takes a lock that nobody has."""
+def _acquire(lock: "BaseFileLock") -> bool:
+    """Acquires a lock if it is free."""
     with _guard():
         try:
             lock.acquire(timeout=0)
@@ -185,10 +189,10 @@ def _taken(lock: "BaseFileLock") -> bool:
 
 
 def _guard() -> "BaseFileLock":
-    """Held for a moment by who takes or drops a lock.
+    """A lock to hold while acquiring or releasing another lock.
 
-    To delete a lock's file is to have two locks, one of them on the deleted file, where others open it meanwhile. The
-    guard keeps them from that; its own file is the one that stays.
+    Without it, a process could open another lock's file just before it is deleted, and lock the deleted file. The
+    guard's own file is never deleted.
     """
     from filelock import FileLock
 
@@ -197,10 +201,10 @@ def _guard() -> "BaseFileLock":
 
 @contextlib.contextmanager
 def workspace(name: str) -> Iterator[Path]:
-    """A folder inside the cache, on the same disk, that vanishes with what is in it; only for who holds the lock.
+    """A temporary folder in the cache, so on the same disk; requires the lock.
 
     Raises:
-        RestoreError: it can't be made.
+        RestoreError: the folder cannot be created.
     """
     _sweep(name)
     with _explained(folder()):
@@ -212,14 +216,14 @@ def workspace(name: str) -> Iterator[Path]:
 
 
 def _sweep(name: str) -> None:
-    """Takes away the workspaces of processes that were killed."""
+    """Removes the workspaces of killed processes."""
     for stale in folder().glob(f".{name}.tmp-*"):
         shutil.rmtree(stale, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """An OSError as one line."""
+    """Converts an OSError to a one-line RestoreError."""
     try:
         yield
     except OSError as error:
@@ -233,4 +237,4 @@ def _platform_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches"
     xdg = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(xdg) if Path(xdg).is_absolute() else Path.home() / ".cache"  # as XDG says of relative paths
+    return Path(xdg) if Path(xdg).is_absolute() else Path.home() / ".cache"  # XDG ignores relative paths

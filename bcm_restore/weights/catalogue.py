@@ -1,4 +1,4 @@
-"""The weights that can be fetched: where, how large, under which licence, and what their SHA-256 must be."""
+"""The catalogue of downloadable weights: URL, size, licence and SHA-256."""
 
 import difflib
 import sys
@@ -18,7 +18,7 @@ KINDS = ("model", "start", "metric")
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One of the catalogue's weights; weights/catalogue.toml says what each field means."""
+    """An entry of the catalogue; weights/catalogue.toml documents the fields."""
 
     name: str
     kind: str
@@ -36,17 +36,17 @@ class Entry:
 
     @property
     def stored_as(self) -> str:
-        """Name of its file in the cache: a model's is its own, a metric's network keeps the publisher's."""
+        """The file name in the cache: by the entry's name, or the publisher's for networks of metrics."""
         if self.kind == "metric" and self.file:
             return self.file
         return self.name + (".safetensors" if self.kind == "model" else ".pt")
 
 
 def entries() -> dict[str, Entry]:
-    """All that can be fetched, by name.
+    """The entries of the catalogue, by name.
 
     Raises:
-        RestoreError: the catalogue can't be read.
+        RestoreError: the catalogue cannot be read.
     """
     path = package_data.folder("weights") / "catalogue.toml"
     try:
@@ -57,10 +57,10 @@ def entries() -> dict[str, Entry]:
 
 
 def get(name: str) -> Entry:
-    """The entry of that name.
+    """The entry of a name.
 
     Raises:
-        RestoreError: there is none; a close name is offered.
+        RestoreError: the name is not known; suggests a similar one.
     """
     known = entries()
     if name not in known:
@@ -69,10 +69,10 @@ def get(name: str) -> Entry:
     return known[name]
 
 
-def match(*clues: str) -> Entry | None:
-    """The entry that one of these names of folders, or else of files, belongs to."""
+def match(*names: str) -> Entry | None:
+    """The entry whose folder, or else file, has one of these names."""
     known = entries().values()
-    found = [entry for entry in known if entry.folder in clues] + [entry for entry in known if entry.file in clues]
+    found = [entry for entry in known if entry.folder in names] + [entry for entry in known if entry.file in names]
     return found[0] if found else None
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints of the published networks as models of this package: read without running what is in them, once."""
+"""Converts checkpoints of the published networks to model files, without running code in them."""
 
 import contextlib
 import re
@@ -14,28 +14,28 @@ from .transfer import Rejected, is_page
 if TYPE_CHECKING:
     from torch import Tensor
 
-# The paper's objective alone: nothing was trained at t = u, nor with levels that differ between pixels.
+# Trained with the paper's objective only: without the diagonal t = u and without level maps.
 PUBLISHED = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5, "diagonal": False, "level_maps": False}
-SECOND = "time_embed_"  # how the tensors begin that a network has for the level to go to
+END_EMBEDDING = "time_embed_"  # prefix of the tensors that embed the end level u
 PRECISIONS = {"fp16": "float16", "fp32": "float32"}
 
 
 class ConsistencyModel(Rejected):
-    """A network that takes no level to go to: an iCT or CM checkpoint."""
+    """A one-directional consistency model: an iCT or CM checkpoint."""
 
 
 def convert(source: Path, target: Path, precision: str | None = None) -> None:
-    """Writes a checkpoint as a model file, with what `load_model` needs to know of it.
+    """Converts a checkpoint to a model file for `load_model`.
 
     Args:
         source: .pt, or .safetensors with or without a description.
         target: the .safetensors file.
-        precision: "fp16" or "fp32"; None: as it is if it is a model of this package's, else "fp16".
+        precision: "fp16" or "fp32"; None: unchanged for models of this package, else "fp16".
 
     Raises:
-        ConsistencyModel: it is one, and no bidirectional model.
-        Rejected: it is not a checkpoint of a network that is known here.
-        RestoreError: the target can't be written.
+        ConsistencyModel: the checkpoint is a consistency model, not a bidirectional one.
+        Rejected: the file is not a checkpoint of a known network.
+        RestoreError: the target cannot be written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -53,16 +53,16 @@ def convert(source: Path, target: Path, precision: str | None = None) -> None:
 def described(
     source: Path, precision: str | None = None, otherwise: str = "fp32"
 ) -> tuple[dict[str, Any], dict[str, "Tensor"]]:
-    """What `read` gives, also for a checkpoint that does not say what it is.
+    """Reads description and tensors like `read`, also from a checkpoint without a description.
 
     Args:
         source: .pt, or .safetensors with or without a description.
-        precision: "fp16" or "fp32"; None: as it is if it is a model of this package's, and else
-        otherwise: the precision of what has no description.
+        precision: "fp16" or "fp32"; None: unchanged for models of this package, else `otherwise`.
+        otherwise: the precision of checkpoints without a description.
 
     Raises:
-        ConsistencyModel: it is one, and no bidirectional model.
-        Rejected: it is not a checkpoint of a network that is known here.
+        ConsistencyModel: the checkpoint is a consistency model, not a bidirectional one.
+        Rejected: the file is not a checkpoint of a known network.
     """
     description, tensors = _read(source)
     if description is None:
@@ -73,38 +73,38 @@ def described(
 
 
 def check_start(path: Path) -> None:
-    """Makes sure that a file is a consistency model's checkpoint, for training to start from.
+    """Checks that a file is a consistency model's checkpoint, for training to start from.
 
     Raises:
-        Rejected: it is not, or not a whole one.
+        Rejected: the file is another checkpoint, or an incomplete one.
     """
     tensors = read_checkpoint(path)
     if not is_consistency_model(tensors):
-        raise Rejected(f"{path}: is not a consistency model's checkpoint; import it as a model")
+        raise Rejected(f"{path}: not a consistency model's checkpoint; import it as a model")
     _infer(tensors, path)
 
 
 def read_checkpoint(path: Path) -> dict[str, "Tensor"]:
-    """The tensors of a .pt file; code in it is not run.
+    """Reads the tensors of a .pt file; code in it is not run.
 
     Raises:
-        Rejected: it is damaged, or holds anything but tensors.
+        Rejected: the file is damaged, or has other contents than tensors.
     """
     import torch
 
     try:
-        with warnings.catch_warnings(), path.open("rb") as file:  # from a path it goes by the suffix
-            warnings.simplefilter("ignore")  # of pickles that it then refuses
+        with warnings.catch_warnings(), path.open("rb") as file:  # given a path, torch goes by the suffix
+            warnings.simplefilter("ignore")  # about pickles that it then rejects
             tensors = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise RestoreError(f"{path}: {(error.strerror or str(error)).lower()}") from error
-    except Exception as error:  # whatever damaged bytes make of it
+    except Exception as error:  # damaged bytes make torch raise anything
         code = re.search(r"GLOBAL (\S+)", str(error))
-        damage = "a web page" if is_page(path) else "no checkpoint, or a damaged one"
-        what = f"code besides tensors ({code[1]})" if code else damage
-        raise Rejected(f"{path}: holds {what}, and was not loaded; fetch it again from where you trust it") from error
+        damage = "a web page" if is_page(path) else "not a checkpoint, or damaged"
+        reason = f"contains code besides tensors ({code[1]})" if code else damage
+        raise Rejected(f"{path}: {reason}, not loaded; download it again from a source that you trust") from error
     if not _are_named(tensors):
-        raise Rejected(f"{path}: holds something else than a network's tensors by name; take the file of its weights")
+        raise Rejected(f"{path}: does not contain a network's tensors by name; use the file of its weights")
     return dict(tensors)
 
 
@@ -119,12 +119,12 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def is_consistency_model(tensors: Mapping[str, "Tensor"]) -> bool:
-    """Whether a network takes the level where it is, and none to go to."""
-    return "time_embed.2.bias" in tensors and not any(name.startswith(SECOND) for name in tensors)
+    """Whether a network embeds the noise level t, but no end level u."""
+    return "time_embed.2.bias" in tensors and not any(name.startswith(END_EMBEDDING) for name in tensors)
 
 
 def _are_named(tensors: object) -> bool:
-    """Whether it is tensors by name."""
+    """Whether it is a mapping of names to tensors."""
     import torch
 
     return isinstance(tensors, Mapping) and all(
@@ -133,7 +133,7 @@ def _are_named(tensors: object) -> bool:
 
 
 def _read(source: Path) -> tuple[dict[str, Any] | None, dict[str, "Tensor"]]:
-    """The description, None where the file has none, and the tensors."""
+    """Reads the description, or None, and the tensors."""
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
@@ -147,7 +147,7 @@ def _read(source: Path) -> tuple[dict[str, Any] | None, dict[str, "Tensor"]]:
         if not described:
             return None, load_file(source)
     except (SafetensorError, OSError) as error:
-        raise Rejected(f"{source}: not a readable .safetensors file ({error}); fetch it again") from error
+        raise Rejected(f"{source}: not a readable .safetensors file ({error}); download it again") from error
     try:
         description, tensors = read(source)
         _check(description["architecture"], description["config"], tensors, source)
@@ -157,20 +157,20 @@ def _read(source: Path) -> tuple[dict[str, Any] | None, dict[str, "Tensor"]]:
 
 
 def _describe(tensors: Mapping[str, "Tensor"], source: Path) -> dict[str, Any]:
-    """The description of a published network, found from its tensors."""
+    """The description of a published network, inferred from its tensors."""
     if is_consistency_model(tensors):
         raise ConsistencyModel(
-            f"{source}: is a consistency model, not a bidirectional one, and can't restore; training can begin with "
-            "it: 'start' in the configuration of 'bcm-restore train' names the file"
+            f"{source}: a consistency model, not a bidirectional one, so it cannot restore; to train from it, give it "
+            "as 'start' in the configuration of 'bcm-restore train'"
         )
     return {"architecture": "AdmUNet", "config": _infer(tensors, source), "model": PUBLISHED}
 
 
 def _infer(tensors: Mapping[str, "Tensor"], source: Path) -> dict[str, Any]:
-    """The arguments of the published network that has these tensors and no others.
+    """Infers the arguments of the published network that has exactly these tensors.
 
     Raises:
-        Rejected: there is none.
+        Rejected: no known network has these tensors.
     """
     from ..networks.adm_unet import infer_config
 
@@ -179,25 +179,25 @@ def _infer(tensors: Mapping[str, "Tensor"], source: Path) -> dict[str, Any]:
         config = infer_config(tensors)
         _check("AdmUNet", config, tensors, source)
     except RestoreError as error:
-        known = str(error).removeprefix(f"{source}: ")
-        raise Rejected(f"{source}: is not a network that is known here: {known}") from error
+        reason = str(error).removeprefix(f"{source}: ")
+        raise Rejected(f"{source}: not a known network: {reason}") from error
     except (IndexError, TypeError, ZeroDivisionError) as error:
-        raise Rejected(f"{source}: is not a network that is known here: its tensors have other shapes") from error
+        raise Rejected(f"{source}: not a known network: its tensors have other shapes") from error
     return config
 
 
 def _check_pairs(tensors: Mapping[str, "Tensor"]) -> None:
-    """Names a weight that is missing beside its bias: the configuration is inferred from weights."""
+    """Rejects a bias without its weight, as the configuration is inferred from weights."""
     for name in tensors:
         weight = name.removesuffix("bias") + "weight"
         if name.endswith(".bias") and weight not in tensors:
-            raise RestoreError(f"tensor '{weight}' is missing; fetch the file again")
+            raise RestoreError(f"tensor '{weight}' is missing; download the file again")
 
 
 def _check(architecture: str, config: dict[str, Any], tensors: Mapping[str, "Tensor"], source: Path) -> None:
-    """Whether the network has these tensors, found before they are stored and without memory for it.
+    """Checks that the network has these tensors, without allocating memory for it.
 
-    A consistency model's need not have those for the level to go to.
+    The embedding of the end level is optional for consistency models.
     """
     import torch
 
@@ -205,21 +205,21 @@ def _check(architecture: str, config: dict[str, Any], tensors: Mapping[str, "Ten
     from .files import fill
 
     with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that nothing is copied
+        warnings.simplefilter("ignore")  # about copies to the meta device
         network = networks.build(architecture, config)
-        lent = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(SECOND)}
-        fill(network, {**(lent if is_consistency_model(tensors) else {}), **tensors}, source)
+        optional = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(END_EMBEDDING)}
+        fill(network, {**(optional if is_consistency_model(tensors) else {}), **tensors}, source)
 
 
 def _as(precision: str, tensor: "Tensor", name: str, source: Path) -> "Tensor":
-    """The tensor in that precision, if it is of real numbers."""
+    """Converts a floating-point tensor to a precision; leaves others unchanged."""
     import torch
 
     if not tensor.is_floating_point():
         return tensor.contiguous()
-    # a copy even where nothing changes: tensors that share their memory can't be stored
+    # always a copy: tensors that share memory cannot be stored
     converted = tensor.to(getattr(torch, PRECISIONS[precision]), copy=True).contiguous()
     if not converted.isfinite().all():
-        way = "--precision fp32 keeps it" if tensor.isfinite().all() else "the file is of no use"
+        way = "use --precision fp32" if tensor.isfinite().all() else "the file is damaged"
         raise Rejected(f"{source}: tensor '{name}' has values that are not finite in {precision}; {way}")
     return converted

@@ -1,4 +1,4 @@
-"""Model files: safetensors whose metadata say all that is needed to load them."""
+"""Model files: self-contained safetensors, with a description of the network in their metadata."""
 
 import difflib
 import hashlib
@@ -12,25 +12,24 @@ import torch
 from torch import Tensor
 
 from .. import networks, package_data
-from ..canvas import spread
 from ..errors import RestoreError
 from ..model import BCM
 
 DEFAULT = "bcm-photo"
 SMALL = "bcm-photo-small"  # trained without level maps
-PUBLISHED = "bcm-imagenet64"  # the paper's
+PUBLISHED = "bcm-imagenet64"  # the paper's model
 
 
 def names() -> list[str]:
-    """Names of the models inside the package."""
+    """The names of the models in the package."""
     return sorted(path.stem for path in package_data.folder("weights").glob("*.safetensors"))
 
 
 def find(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file of a model: one inside the package or in the cache by its name, or any file by its path.
+    """The file of a model: by name in the package or the cache, or by path.
 
     Raises:
-        RestoreError: there is no such model; close names are offered, or how to fetch it.
+        RestoreError: the model is not found; suggests a similar name, or how to download it.
     """
     from . import cache, catalogue
 
@@ -43,7 +42,7 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
         return cached
     if str(name_or_path) in catalogue.entries():
         raise RestoreError(
-            f"model '{name_or_path}' is not in the cache; 'bcm-restore weights download {name_or_path}' fetches it"
+            f"model '{name_or_path}' is not in the cache; run 'bcm-restore weights download {name_or_path}'"
         )
     close = difflib.get_close_matches(str(name_or_path), names(), 1) or names()
     raise RestoreError(f"model '{name_or_path}' is neither a model's name nor a file; did you mean {', '.join(close)}?")
@@ -57,18 +56,18 @@ def load_model(
     tile: int | None = None,
     overlap: int | None = None,
 ) -> BCM:
-    """Loads a model, ready for images of any size.
+    """Loads a model, for images of any size.
 
     Args:
-        name_or_path: a name out of `names()`, or the path of a .safetensors file, or of a published checkpoint (.pt),
-            whose network is found from its tensors; code in it is not run.
-        device: "auto" (CUDA if there is one), "cpu", "cuda", "cuda:1", ...
+        name_or_path: a name of `names()`, or the path of a .safetensors file or of a published checkpoint (.pt), whose
+            network is inferred from its tensors; code in it is not run.
+        device: "auto" (CUDA if available), "cpu", "cuda", "cuda:1", ...
         dtype: "auto" (float32 on CPU, bfloat16 or else float16 on CUDA), "fp32", "bf16", "fp16" or a torch dtype.
-        tile: side of the tiles that large images are cut into; None: as the memory allows.
-        overlap: pixels that neighbouring windows share, for networks of one image size; None: the network's default.
+        tile: side of the tiles of large images; None: chosen by available memory.
+        overlap: overlap of neighbouring windows in pixels, for networks of one image size; None: the network's default.
 
     Raises:
-        RestoreError: there is no such file, it is not a model of this package's, or the overlap does not suit it.
+        RestoreError: the file is not found or not a model, or the overlap is invalid for its network.
     """
     from .convert import described, is_checkpoint
 
@@ -79,7 +78,8 @@ def load_model(
         description, tensors = read(path)
     network = networks.build(description["architecture"], description["config"])
     fill(network, tensors, path)
-    return BCM(spread(network, tile, overlap), name=path.stem, device=device, dtype=dtype, **description["model"])
+    whole = networks.for_any_size(network, tile, overlap)
+    return BCM(whole, name=path.stem, device=device, dtype=dtype, **description["model"])
 
 
 def save_model(
@@ -88,13 +88,13 @@ def save_model(
     config: Mapping[str, Any],
     **model: Any,
 ) -> None:
-    """Writes a network and what `load_model` needs to know of it into one .safetensors file.
+    """Saves a network, with its description for `load_model`, as a .safetensors file.
 
     Args:
         path: the file.
-        network: its parameters are written.
-        config: the arguments that the network was built with.
-        **model: the arguments of `BCM` that belong to these weights: sigma_data, diagonal, level_maps, ...
+        network: the network to save.
+        config: its constructor arguments.
+        **model: the arguments of `BCM` for these weights: sigma_data, diagonal, level_maps, ...
     """
     from safetensors.torch import save
 
@@ -104,12 +104,12 @@ def save_model(
 
 
 def metadata(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """What a model file says of itself: its description, see `read`, and the SHA-256 of that and of its tensors."""
+    """The metadata of a model file: its description, see `read`, and the SHA-256 of description and tensors."""
     return {"bcm_restore": json.dumps({**description, "sha256": _digest(description, tensors)})}
 
 
 def _digest(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of all that makes a model, whatever the order."""
+    """The SHA-256 of a description and tensors, independent of their order."""
     sha256 = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()
@@ -119,10 +119,10 @@ def _digest(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> st
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a model file says of its network, {"architecture", "config", "model"}, and its tensors.
+    """Reads a model file's description, {"architecture", "config", "model"}, and its tensors.
 
     Raises:
-        RestoreError: it is not a model of this package's, or is damaged.
+        RestoreError: the file is not a model of this package, or is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -131,26 +131,28 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             text = (file.metadata() or {}).get("bcm_restore")
             tensors = {} if text is None else {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise RestoreError(f"{path}: not a readable .safetensors file ({error}); fetch it again") from error
+        raise RestoreError(f"{path}: not a readable .safetensors file ({error}); download it again") from error
     if text is None:
-        raise RestoreError(f"{path}: holds tensors but not the description of a bcm-restore model; convert it first")
+        raise RestoreError(
+            f"{path}: has tensors but no description of a bcm-restore model; 'bcm-restore weights import' adds one"
+        )
     try:
         found = json.loads(text)
         description = {key: found[key] for key in ("architecture", "config", "model")}
         sha256 = found.get("sha256")  # files of earlier versions have none
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RestoreError(f"{path}: its description of the model is damaged; fetch the file again") from error
+        raise RestoreError(f"{path}: its description of the model is damaged; download the file again") from error
     if sha256 not in (None, _digest(description, tensors)):
-        raise RestoreError(f"{path}: is damaged: it is not what was written (SHA-256); fetch the file again")
+        raise RestoreError(f"{path}: damaged: its SHA-256 does not match its contents; download the file again")
     return description, tensors
 
 
 def fill(network: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Loads the tensors, naming the first that does not match."""
+    """Loads tensors into a network; the error names the first that does not match."""
     expected = network.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors:
-            raise RestoreError(f"{path}: tensor '{name}' is missing; fetch the file again")
+            raise RestoreError(f"{path}: tensor '{name}' is missing; download the file again")
         if name not in expected:
             raise RestoreError(f"{path}: tensor '{name}' belongs to another network")
         if tensors[name].shape != expected[name].shape:

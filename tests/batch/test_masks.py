@@ -50,7 +50,7 @@ def test_every_touched_pixel_is_filled(cli, photo, save, face, soft, tmp_path):
         ("one", "mask: largest value 1 of 255, taken as marked"),
         ("red", "mask: strokes on a flat background, taken as marked"),
         ("palette", "mask: strokes on a flat background, taken as marked"),
-        ("layer", "mask: what is painted on transparent, taken as marked"),
+        ("layer", "mask: strokes on transparent, taken as marked"),
         ("copy", "mask: strokes on a copy of the picture, taken as marked"),
     ],
 )
@@ -81,7 +81,7 @@ def test_what_is_no_mask_is_refused(cli, photo, save, face, hole, tmp_path):
     assert "itself.png: is the picture itself" in line
     noise = save("masks/noise.png", np.random.default_rng(0).integers(0, 256, (48, 40), np.uint8))
     line = cli.refuses(tmp_path, "inpaint", photo, "--mask", noise)
-    assert "noise.png: can't tell its marks" in line and "a mask is white strokes on black" in line
+    assert "noise.png: cannot find its marks" in line and "a mask is white strokes on black" in line
     erased = save("masks/erased.png", np.dstack([face, 255 - hole]))
     line = cli.refuses(tmp_path, "inpaint", photo, "--mask", erased)
     assert "erased.png" in line and "--mask alpha" in line

@@ -17,7 +17,7 @@ from bcm_restore.batch.planning import Job, Naming
 from bcm_restore.batch.recipes.base import Loaded, Recipe, Result
 from bcm_restore.batch.settings import Settings
 from bcm_restore.batch.worker import Ticket, Worker, work
-from bcm_restore.errors import NoRoom, NothingToRestore, RestoreError
+from bcm_restore.errors import DiskFull, NothingToRestore, RestoreError
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -163,7 +163,7 @@ def test_a_full_disk_ends_the_run_and_leaves_no_output(folder, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(NoRoom, match="the disk is full"):
+    with pytest.raises(DiskFull, match="the disk is full"):
         run(folder, job(folder, "grey"), job(folder, "dark"))
     assert not list((folder / "out").glob("*.p*"))
 

@@ -1,4 +1,4 @@
-"""Contestants of the bench that need no model: classical methods, and what other programs have restored."""
+"""Contestants without a model: classical methods, and results of other programs."""
 
 import pickle
 import zipfile
@@ -16,9 +16,9 @@ from bcm_restore.bench.base import Case, Sample, Shape
 from bcm_restore.bench.contestants.classical import classical
 from bcm_restore.bench.contestants.outputs import outputs, parse
 from bcm_restore.errors import RestoreError
-from bcm_restore.simulation.degradations import Example, compressed, holes, shrunk
+from bcm_restore.simulation.degradations import Example, compressed, downscaled, masked
 
-BOX = Case("inpaint", "box", holes(lambda rng, size: np.ones(size, bool)))
+BOX = Case("inpaint", "box", masked(lambda rng, size: np.ones(size, bool)))
 HALF = Case("inpaint", "half", BOX.degrade)
 SHAPES = [Shape("b", (6, 9)), Shape("a", (6, 9)), Shape("c", (6, 9))]
 
@@ -31,8 +31,8 @@ def sample(name, picture):
     return Sample(name, Example(picture, picture))
 
 
-def refused(function, *arguments):
-    """The one line that a RestoreError says."""
+def error_of(function, *arguments):
+    """The message of the RestoreError that is raised."""
     with pytest.raises(RestoreError) as caught:
         function(*arguments)
     assert len(str(caught.value).splitlines()) == 1
@@ -54,7 +54,7 @@ def damaged(picture):
     """Two holes: one inside, one at the edge."""
     mask = np.zeros(picture.shape[:2], bool)
     mask[8:16, 10:15] = mask[30:34, 36:] = True
-    return holes(lambda rng, size: mask)(picture, np.random.default_rng(0))
+    return masked(lambda rng, size: mask)(picture, np.random.default_rng(0))
 
 
 def test_methods_of_each_task():
@@ -75,7 +75,7 @@ def test_methods_of_each_task():
 
 
 @pytest.mark.parametrize(("name", "flag"), [("Telea", cv2.INPAINT_TELEA), ("Navier-Stokes", cv2.INPAINT_NS)])
-def test_opencv_fills_holes_alone(name, flag, face):
+def test_opencv_fills_only_the_holes(name, flag, face):
     example = damaged(face)
     filled = result(method("inpaint", name), BOX, example)
     hole = example.where
@@ -83,7 +83,7 @@ def test_opencv_fills_holes_alone(name, flag, face):
     channels = [cv2.inpaint(np.ascontiguousarray(example.damaged[..., n]), np.uint8(hole), 3, flag) for n in range(3)]
     assert np.array_equal(filled, np.stack(channels, -1))
     grey = np.full((20, 20, 3), 93, np.uint8)
-    example = holes(lambda rng, size: np.pad(np.ones((6, 6), bool), 7))(grey, np.random.default_rng(0))
+    example = masked(lambda rng, size: np.pad(np.ones((6, 6), bool), 7))(grey, np.random.default_rng(0))
     # OpenCV's Telea spreads a constant only nearly
     np.testing.assert_allclose(result(method("inpaint", name), BOX, example), grey, atol=3 if name == "Telea" else 0)
 
@@ -94,7 +94,7 @@ def test_the_opencv_methods_differ(face):
 
 
 def test_biharmonic_solves_its_equation():
-    """Against a dense solution: the Laplacian of the Laplacian vanishes in the hole."""
+    """Compares with a dense solution: the Laplacian of the Laplacian vanishes in the hole."""
     height, width = 14, 16
     rows, columns = np.mgrid[:height, :width]
     plane = 60 + 4 * rows + 5 * columns + 8 * np.sin(rows) * np.cos(columns)
@@ -112,7 +112,7 @@ def test_biharmonic_solves_its_equation():
     solved = np.linalg.solve(both[np.ix_(hole, hole)], -both[np.ix_(hole, ~hole)] @ known)
     assert solved.min() > known.min()
     assert solved.max() < known.max()
-    example = holes(lambda rng, size: mask)(clean, np.random.default_rng(0))
+    example = masked(lambda rng, size: mask)(clean, np.random.default_rng(0))
     filled = result(method("inpaint", "biharmonic"), BOX, example)
     assert filled.dtype == np.uint8
     assert np.array_equal(filled[~mask], clean[~mask])
@@ -136,17 +136,17 @@ def lanczos(x):
 
 
 @pytest.mark.parametrize(("name", "kernel"), [("bicubic", keys), ("Lanczos", lanczos)])
-def test_enlarging_is_a_convolution(name, kernel, face):
+def test_upsampling_is_a_convolution(name, kernel, face):
     def enlarging(small, scale):
         centres = (np.arange(small * scale) + 0.5) / scale
         weights = kernel(centres[:, None] - np.arange(small) - 0.5)
         return weights / weights.sum(1, keepdims=True)
 
-    example = shrunk(4)(face[:47], np.random.default_rng(0))
+    example = downscaled(4)(face[:47], np.random.default_rng(0))
     height, width = example.damaged.shape[:2]
     assert (height, width) == (11, 10)
     wanted = np.einsum("ih,hwc,jw->ijc", enlarging(height, 4), example.damaged.astype(float), enlarging(width, 4))
-    enlarged = result(method("super-resolve", name), Case("super-resolve", "x4", shrunk(4)), example)
+    enlarged = result(method("super-resolve", name), Case("super-resolve", "x4", downscaled(4)), example)
     assert enlarged.dtype == np.uint8
     assert enlarged.shape == (44, 40, 3)
     np.testing.assert_allclose(enlarged, wanted.clip(0, 255), atol=1.3)  # Pillow rounds after each direction
@@ -165,7 +165,7 @@ def test_cross_fade():
     assert np.array_equal(ends, np.concatenate(list(pair), axis=1))
 
 
-# What a spec says
+# Specs
 
 names = st.text(min_size=1).filter(lambda text: not set(text) & set("@=") and text.isprintable() and text.strip())
 
@@ -180,13 +180,13 @@ def test_specs(name, nfe):
 
 
 @given(st.text())
-def test_other_specs_are_refused_in_one_line(text):
+def test_malformed_specs_raise_a_one_line_error(text):
     assume("=" not in text or not text.split("=")[0].strip())
-    assert "is not of the form NAME=PATH or NAME@NFE=PATH" in refused(parse, text)
+    assert "not of the form NAME=PATH or NAME@NFE=PATH" in error_of(parse, text)
 
 
 @given(st.text(max_size=5), st.text(max_size=5), st.text(alphabet=st.characters(), max_size=9))
-def test_any_text_is_a_spec_or_refused_in_one_line(left, nfe, right):
+def test_any_text_is_a_spec_or_raises_a_one_line_error(left, nfe, right):
     try:
         name, number, path = parse(f"{left}@{nfe}={right}")
     except RestoreError as error:
@@ -199,31 +199,31 @@ def test_any_text_is_a_spec_or_refused_in_one_line(left, nfe, right):
 
 
 @pytest.mark.parametrize("nfe", ["", "0", "-1", "1.5", "four", "4@4", "٤", "+4", " 4", "9" * 5000])
-def test_nfe_has_to_be_a_positive_integer(nfe):
-    message = refused(parse, f"i2sb@{nfe}=.")
+def test_nfe_must_be_a_positive_integer(nfe):
+    message = error_of(parse, f"i2sb@{nfe}=.")
     assert f"the NFE '{nfe}' is not a positive integer; write i2sb@4=." in message
 
 
-def test_path_has_to_be_there(tmp_path):
-    message = refused(outputs, f"i2sb@4={tmp_path}/results", [BOX])
+def test_path_must_exist(tmp_path):
+    message = error_of(outputs, f"i2sb@4={tmp_path}/results", [BOX])
     assert message == (
         f"--outputs i2sb@4={tmp_path}/results: {tmp_path}/results: no such file or directory; check the path"
     )
 
 
-def test_paths_may_have_what_names_may_not(tmp_path, monkeypatch):
+def test_paths_may_contain_separators_and_tilde(tmp_path, monkeypatch):
     folder = tmp_path / "a=b@c d"
     folder.mkdir()
     assert parse(f"x={folder}") == ("x", None, folder)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert parse("x=~/a=b@c d") == ("x", None, folder)
-    assert "check the path" in refused(parse, "x=~no-such-user/a")
+    assert "check the path" in error_of(parse, "x=~no-such-user/a")
 
 
-# Which case results belong to
+# The case of results
 
 
-def test_one_case_takes_the_path_itself(tmp_path, save):
+def test_a_single_case_uses_the_path_itself(tmp_path, save):
     save("a.png", noise(0))
     contestant = outputs(f"other={tmp_path}", [BOX])
     assert contestant.suits(BOX)
@@ -232,10 +232,10 @@ def test_one_case_takes_the_path_itself(tmp_path, save):
     assert np.array_equal(contestant.restore(BOX, sample("a", noise(1))), noise(0))
 
 
-def test_each_case_takes_its_own(tmp_path, save):
+def test_each_case_uses_its_own_results(tmp_path, save):
     save("box/a.png", noise(0))
     torch.save({"arr": torch.zeros(1, 3, 6, 9)}, tmp_path / "half.pt")
-    save("a.png", noise(2))  # beside them, it means nothing
+    save("a.png", noise(2))  # ignored
     text = Case("inpaint", "text", BOX.degrade)
     contestant = outputs(f"other={tmp_path}", [BOX, HALF, text])
     assert [contestant.suits(case) for case in (BOX, HALF, text)] == [True, True, False]
@@ -248,11 +248,11 @@ def test_each_case_takes_its_own(tmp_path, save):
     assert np.array_equal(alone.restore(BOX, sample("a", noise(1))), noise(0))
 
 
-def test_several_cases_need_a_folder_each(tmp_path, save):
+def test_several_cases_need_one_folder_each(tmp_path, save):
     file = save("a.png", noise(0))
     for path in (tmp_path, file):
-        message = refused(outputs, f"other={path}", [BOX, HALF])
-        assert message.endswith("has no folder named after a case; put the results of each into one: box, half")
+        message = error_of(outputs, f"other={path}", [BOX, HALF])
+        assert message.endswith("has no folder named after a case; put each case's results into one: box, half")
 
 
 # Folders of pictures
@@ -282,7 +282,7 @@ def test_names_with_dots(tmp_path, save):
     assert np.array_equal(contestant.restore(BOX, sample("a.b", noise(9))), noise(1))
 
 
-def test_any_kind_of_picture_becomes_rgb(tmp_path, save):
+def test_all_kinds_of_pictures_become_rgb(tmp_path, save):
     rgb, grey = noise(0), noise(1)[..., 0]
     save("alpha.png", np.dstack([rgb, grey]))
     save("grey.png", grey)
@@ -306,20 +306,20 @@ def test_sizes_are_those_of_the_upright_picture(tmp_path, suffix, orientation):
     assert upright.size == ((9, 6) if orientation >= 5 else (6, 9))
     contestant = check(tmp_path, [Shape("a", upright.size)])
     assert np.array_equal(contestant.restore(BOX, sample("a", noise(1))), upright.pixels)
-    message = refused(check, tmp_path, [Shape("a", (7, 7))])
-    assert f"is {upright.size[1]}x{upright.size[0]}, its picture 7x7" in message
+    message = error_of(check, tmp_path, [Shape("a", (7, 7))])
+    assert f"is {upright.size[1]}x{upright.size[0]}, not 7x7" in message
 
 
 def test_sizes_come_from_headers(tmp_path, save):
-    """A picture without its second half is found to be one only when it is restored."""
+    """A truncated picture passes the check and fails in `restore`."""
     whole = save("a.png", noise(0, 60, 90)).read_bytes()
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
     contestant = check(tmp_path, [Shape("a", (60, 90))])
-    message = refused(contestant.restore, BOX, sample("a", noise(0, 60, 90)))
+    message = error_of(contestant.restore, BOX, sample("a", noise(0, 60, 90)))
     assert message.startswith(f"{tmp_path}/a.png: truncated or damaged")
 
 
-def test_png_that_is_turned_after_its_pixels(tmp_path, save):
+def test_a_png_with_exif_after_its_pixels(tmp_path, save):
     data = save("a.png", noise(0)).read_bytes()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -332,52 +332,54 @@ def test_png_that_is_turned_after_its_pixels(tmp_path, save):
     (tmp_path / "a.png").write_bytes(data[:end] + chunk + data[end:])
     assert images.read(tmp_path / "a.png").size == (9, 6)
     contestant = check(tmp_path, [Shape("a", (6, 9))])
-    message = refused(contestant.restore, BOX, sample("a", noise(0)))
-    assert message == f"{tmp_path}/a.png: is turned by EXIF that follows the pixels; save it upright"
+    message = error_of(contestant.restore, BOX, sample("a", noise(0)))
+    assert message == f"{tmp_path}/a.png: is rotated by EXIF that follows the pixels; save it upright"
 
 
-@pytest.mark.parametrize(("there", "said"), [("ac", "'b'"), ("a", "'b' (and 1 more)"), ("c", "'b' (and 1 more)")])
-def test_missing_pictures(tmp_path, save, there, said):
-    for name in there:
+@pytest.mark.parametrize(("found", "missing"), [("ac", "'b'"), ("a", "'b' (and 1 more)"), ("c", "'b' (and 1 more)")])
+def test_missing_pictures(tmp_path, save, found, missing):
+    for name in found:
         save(f"{name}.png", noise(0))
-    message = refused(check, tmp_path, SHAPES, BOX, "other@3")
-    assert message == f"other, NFE 3: {tmp_path}: no result for {said}; name each after its picture"
+    message = error_of(check, tmp_path, SHAPES, BOX, "other@3")
+    assert message == f"other, NFE 3: {tmp_path}: no result for {missing}; name each after its picture"
 
 
 def test_unknown_pictures(tmp_path, save):
     for name in "abcd":
         save(f"{name}.png", noise(0))
-    assert refused(check, tmp_path) == f"other: {tmp_path}: 'd' belongs to no picture; take it away"
+    assert error_of(check, tmp_path) == f"other: {tmp_path}: 'd' belongs to no picture; remove it"
     save("A.png", noise(0))
-    message = refused(check, tmp_path)
-    assert message == f"other: {tmp_path}: 'A' (and 1 more) belongs to no picture; take it away"
+    message = error_of(check, tmp_path)
+    assert message == f"other: {tmp_path}: 'A' (and 1 more) belongs to no picture; remove it"
 
 
 def test_other_sizes(tmp_path, save):
     save("a.png", noise(0, 9, 6))
     save("b.png", noise(0))
     save("c.png", noise(0, 6, 8))
-    message = refused(check, tmp_path)
+    message = error_of(check, tmp_path)
     assert message == (
-        f"other: {tmp_path}: the result for 'a' is 6x9, its picture 9x6 (and 1 more); restore the bench's"
+        f"other: {tmp_path}: the result for 'a' is 6x9, not 9x6 (and 1 more); restore the bench's pictures"
     )
 
 
-def test_two_results_for_a_picture(tmp_path, save):
+def test_two_results_for_one_picture(tmp_path, save):
     for name in ("a.png", "b.png", "c.png", "b.jpg"):
         save(name, noise(0))
-    message = refused(check, tmp_path)
-    assert message == f"other: {tmp_path}/b.png: 'b' has another result, b.jpg; take one of them away"
+    message = error_of(check, tmp_path)
+    assert message == f"other: {tmp_path}/b.png: 'b' has another result, b.jpg; remove one of them"
 
 
-def test_files_that_are_no_pictures(tmp_path):
+def test_files_that_are_not_pictures(tmp_path):
     (tmp_path / "a.png").write_text("hello")
-    assert refused(check, tmp_path, SHAPES[1:2]).startswith(f"other: {tmp_path}/a.png: no picture that can be read")
+    assert error_of(check, tmp_path, SHAPES[1:2]).startswith(f"other: {tmp_path}/a.png: not a readable picture")
     (tmp_path / "a.png").rename(tmp_path / "a.txt")
-    message = refused(check, tmp_path)
-    assert message == f"other: {tmp_path}: holds neither pictures nor recon.pt or recon_*.pt; name the folder that does"
-    message = refused(check, tmp_path / "a.txt")
-    assert message == f"other: {tmp_path}/a.txt: is neither a folder of pictures nor a .pt file; name one"
+    message = error_of(check, tmp_path)
+    assert message == (
+        f"other: {tmp_path}: contains neither pictures nor recon.pt or recon_*.pt; give the folder that does"
+    )
+    message = error_of(check, tmp_path / "a.txt")
+    assert message == f"other: {tmp_path}/a.txt: neither a folder of pictures nor a .pt file; give one"
 
 
 def test_palette(tmp_path, save):
@@ -390,7 +392,7 @@ def test_palette(tmp_path, save):
         for seed, name in enumerate("abc"):
             assert np.array_equal(contestant.restore(BOX, sample(name, noise(9))), noise(seed))
     (tmp_path / "Out_b.png").unlink()
-    message = refused(check, tmp_path, SHAPES, BOX, "palette@1000")
+    message = error_of(check, tmp_path, SHAPES, BOX, "palette@1000")
     assert message == f"palette, NFE 1000: {tmp_path}: no result for 'b'; name each after its picture"
 
 
@@ -398,17 +400,17 @@ def test_palette(tmp_path, save):
 
 
 def stack(*pictures):
-    """What I2SB's sample.py saves: `arr` in [-1, 1] and `label_arr`."""
+    """The contents of I2SB's files: `arr` in [-1, 1] and `label_arr`."""
     arr = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
     return {"arr": arr, "label_arr": torch.arange(len(pictures))}
 
 
 def test_i2sb(tmp_path):
     torch.save(stack(noise(0), noise(1), noise(2)), tmp_path / "recon.pt")
-    torch.save(stack(noise(3)), tmp_path / "recon_0_9.pt")  # I2SB itself takes the whole one where there is one
+    torch.save(stack(noise(3)), tmp_path / "recon_0_9.pt")  # like I2SB, prefer the whole file
     for path in (tmp_path, tmp_path / "recon.pt"):
         contestant = check(path, spec="i2sb@4")
-        for seed, name in enumerate("abc"):  # in the order of names, which is not that of the shapes
+        for seed, name in enumerate("abc"):  # in the order of the names, not of the shapes
             restored = contestant.restore(BOX, sample(name, noise(9)))
             assert restored.dtype == np.uint8
             assert restored.flags.c_contiguous
@@ -416,7 +418,7 @@ def test_i2sb(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["recon_{}.pt", "recon_{}_12.pt"])
-def test_parts_come_in_the_order_of_their_numbers(tmp_path, name):
+def test_parts_are_sorted_by_number(tmp_path, name):
     pictures = [f"{n:02}" for n in range(24)]
     for part in range(12):
         torch.save(stack(noise(2 * part), noise(2 * part + 1)), tmp_path / name.format(part))
@@ -426,23 +428,23 @@ def test_parts_come_in_the_order_of_their_numbers(tmp_path, name):
         assert np.array_equal(contestant.restore(BOX, sample(picture, noise(99))), noise(seed))
 
 
-@pytest.mark.parametrize("there", [["0_3", "2_3"], ["0_2", "0_3", "1_3"], ["1_3", "2_3", "3_3"], ["0", "1_3", "2_3"]])
-def test_parts_of_no_run(tmp_path, there):
-    for part in there:
+@pytest.mark.parametrize("parts", [["0_3", "2_3"], ["0_2", "0_3", "1_3"], ["1_3", "2_3", "3_3"], ["0", "1_3", "2_3"]])
+def test_parts_of_several_runs(tmp_path, parts):
+    for part in parts:
         torch.save(stack(noise(0)), tmp_path / f"recon_{part}.pt")
-    message = refused(check, tmp_path, SHAPES[: len(there)])
-    assert message == f"other: {tmp_path}: its recon_I_N.pt are not the N parts of one run; leave just those there"
+    message = error_of(check, tmp_path, SHAPES[: len(parts)])
+    assert message == f"other: {tmp_path}: its recon_I_N.pt are not the N parts of one run; keep only those"
 
 
-def test_levels_are_rounded_and_clipped(tmp_path):
+def test_values_are_rounded_and_clipped(tmp_path):
     values = torch.tensor([-1.5, -1, -1 + 0.9 / 255, -1 + 1.1 / 255, 0, 1 - 1.1 / 255, 1, 1.5])
     for dtype in (torch.float32, torch.float64):
         torch.save({"arr": values.to(dtype).expand(1, 3, 1, 8)}, tmp_path / "recon.pt")
         restored = check(tmp_path, [Shape("a", (1, 8))]).restore(BOX, sample("a", noise(0, 1, 8)))
-        assert restored[0].tolist() == [[level] * 3 for level in (0, 0, 0, 1, 128, 254, 255, 255)]
+        assert restored[0].tolist() == [[value] * 3 for value in (0, 0, 0, 1, 128, 254, 255, 255)]
 
 
-def test_half_precision_and_the_older_format(tmp_path):
+def test_half_precision_and_the_old_format(tmp_path):
     half = stack(noise(0))["arr"].half()
     torch.save({"arr": half}, tmp_path / "recon.pt", _use_new_zipfile_serialization=False)
     assert not zipfile.is_zipfile(tmp_path / "recon.pt")
@@ -452,7 +454,7 @@ def test_half_precision_and_the_older_format(tmp_path):
 
 
 class Trap:
-    """Makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -470,13 +472,13 @@ def test_code_is_not_run(tmp_path):
 
     for write in (torch.save, plain_pickle):
         write({"arr": stack(noise(0))["arr"] if write is torch.save else 0, "label_arr": Trap(trap)}, file)
-        message = refused(check, tmp_path)
-        assert message.startswith(f"other: {file}: holds code, not just tensors (")
+        message = error_of(check, tmp_path)
+        assert message.startswith(f"other: {file}: contains code, not only tensors (")
         assert "open)" in message
-        assert message.endswith("), and was not loaded; get the file that I2SB's sample.py wrote")
+        assert message.endswith("), not loaded; get the file that I2SB's sample.py wrote")
         assert not trap.exists()
     file.write_bytes(pickle.dumps(Trap(trap)))
-    assert refused(check, tmp_path).startswith(f"other: {file}: ")
+    assert error_of(check, tmp_path).startswith(f"other: {file}: ")
     assert not trap.exists()
 
 
@@ -487,23 +489,22 @@ def test_truncated_files(tmp_path, share, newer):
     torch.save(stack(noise(0), noise(1), noise(2)), file, _use_new_zipfile_serialization=newer)
     data = file.read_bytes()
     file.write_bytes(data[: int(share * len(data))])
-    message = refused(check, tmp_path)
+    message = error_of(check, tmp_path)
     assert message == (
-        f"other: {file}: is not what torch.save writes, or damaged, and was not loaded; "
-        "get the file that I2SB's sample.py wrote"
+        f"other: {file}: not a torch.save file, or damaged, not loaded; get the file that I2SB's sample.py wrote"
     )
 
 
-def test_a_web_page_is_no_stack(tmp_path):
+def test_a_web_page_is_not_a_stack(tmp_path):
     (tmp_path / "recon.pt").write_text("<html>Not found</html>")
-    assert "recon.pt: is not what torch.save writes, or damaged, and was not loaded" in refused(check, tmp_path)
+    assert "recon.pt: not a torch.save file, or damaged, not loaded" in error_of(check, tmp_path)
 
 
 @pytest.mark.parametrize("content", [{"label_arr": torch.zeros(3)}, torch.zeros(3, 3, 6, 9), {"arr": [1]}, [1], None])
-def test_files_without_pictures(tmp_path, content):
+def test_files_without_a_stack(tmp_path, content):
     torch.save(content, tmp_path / "recon.pt")
-    message = refused(check, tmp_path)
-    assert message == f"other: {tmp_path}/recon.pt: holds no tensor 'arr'; get the file that I2SB's sample.py wrote"
+    message = error_of(check, tmp_path)
+    assert message == f"other: {tmp_path}/recon.pt: has no tensor 'arr'; get the file that I2SB's sample.py wrote"
 
 
 @pytest.mark.parametrize(
@@ -520,12 +521,12 @@ def test_files_without_pictures(tmp_path, content):
 )
 def test_other_tensors(tmp_path, arr, kind):
     torch.save({"arr": arr}, tmp_path / "recon.pt")
-    message = refused(check, tmp_path)
-    assert message == f"other: {tmp_path}/recon.pt: its 'arr' is {kind}; pictures are floats (N, 3, H, W)"
+    message = error_of(check, tmp_path)
+    assert message == f"other: {tmp_path}/recon.pt: its 'arr' is {kind}, not floats (N, 3, H, W)"
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "found"),
     [
         (float("nan"), "NaN"),
         (255.0, "values from -1 to 255"),
@@ -533,29 +534,29 @@ def test_other_tensors(tmp_path, arr, kind):
         (-4.5, "values from -4.5 to -1"),
     ],
 )
-def test_values_that_are_no_picture(tmp_path, value, said):
+def test_values_out_of_range(tmp_path, value, found):
     content = {"arr": torch.full((3, 3, 6, 9), -1.0)}
     content["arr"][1, 2, 3, 4] = value
     torch.save(content, tmp_path / "recon.pt")
-    message = refused(check, tmp_path)
-    assert message == (f"other: {tmp_path}/recon.pt: picture 1, counted from 0, holds {said}; I2SB's lie in [-1, 1]")
+    message = error_of(check, tmp_path)
+    assert message == f"other: {tmp_path}/recon.pt: image 1 (counted from 0) has {found}; I2SB's are in [-1, 1]"
 
 
 def test_wrong_counts_and_sizes(tmp_path):
     torch.save(stack(noise(0), noise(1)), tmp_path / "recon_0_1.pt")
-    message = refused(check, tmp_path)
-    assert message == f"other: {tmp_path}: 2 results for 3 pictures; restore just those of the bench"
+    message = error_of(check, tmp_path)
+    assert message == f"other: {tmp_path}: 2 results for 3 pictures; restore only those of the bench"
     torch.save(stack(noise(0), noise(1), noise(2)), tmp_path / "recon_0_1.pt")
-    message = refused(check, tmp_path, [Shape("b", (6, 9)), Shape("a", (6, 6)), Shape("c", (9, 6))])
+    message = error_of(check, tmp_path, [Shape("b", (6, 9)), Shape("a", (6, 6)), Shape("c", (9, 6))])
     assert message == (
-        f"other: {tmp_path}: the result for 'a' is 9x6, its picture 6x6 (and 1 more); restore the bench's"
+        f"other: {tmp_path}: the result for 'a' is 9x6, not 6x6 (and 1 more); restore the bench's pictures"
     )
 
 
-# What is kept of earlier runs
+# Identity
 
 
-def test_identity_tells_results_apart(tmp_path, save):
+def test_identity_depends_on_the_results(tmp_path, save):
     for case in ("box", "half"):
         save(f"{case}/Out_a.png", noise(0))
         save(f"{case}/GT_a.png", noise(1))
@@ -581,7 +582,7 @@ def test_identity_tells_results_apart(tmp_path, save):
     assert identity() == second
 
 
-def test_the_cases_may_not_be_exchanged(tmp_path, save):
+def test_identity_changes_if_cases_are_swapped(tmp_path, save):
     save("box/a.png", noise(0))
     save("half/a.png", noise(1))
     first = outputs(f"x={tmp_path}", [BOX, HALF]).identity()
@@ -596,4 +597,4 @@ def test_files_are_read_once_for_the_identity(tmp_path, save):
     first = contestant.identity()
     file.unlink()
     assert contestant.identity() == first
-    assert "holds neither pictures" in refused(outputs(f"x={tmp_path}", [BOX]).identity)
+    assert "contains neither pictures" in error_of(outputs(f"x={tmp_path}", [BOX]).identity)

@@ -1,4 +1,4 @@
-"""What the bench is made from: masks, cases, clean and damaged pictures, and their export."""
+"""The data of the bench: masks, cases, clean and damaged pictures, and their export."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from bcm_restore.errors import RestoreError
 from bcm_restore.masks import read as read_mask
 from bcm_restore.operators.resize import resampling
 from bcm_restore.simulation import masks
-from bcm_restore.simulation.degradations import shrunk
+from bcm_restore.simulation.degradations import downscaled
 
 INPAINT = ["box", "random-boxes", "freeform-10-20", "freeform-20-30", "random-80", "text", "half"]
 RANDOM = INPAINT[1:6]
@@ -44,13 +44,13 @@ def of(**arrays):
 # Masks
 
 
-def test_masks_have_the_order_of_the_literature():
+def test_masks_have_the_order_of_papers():
     assert list(masks.MASKS) == INPAINT
 
 
 @pytest.mark.parametrize("name", INPAINT)
 @pytest.mark.parametrize("size", [(64, 64), (65, 67), (64, 300), (300, 64)])
-def test_a_mask_depends_on_the_generator_alone_and_leaves_something(name, size):
+def test_a_mask_depends_only_on_the_generator_and_keeps_pixels(name, size):
     mask = masks.MASKS[name](rng(), size)
     assert (mask.shape, mask.dtype) == (size, bool)
     assert 0 < mask.sum() < mask.size
@@ -68,14 +68,14 @@ def test_masks_of_large_pictures(name):
         assert all(quarter.any() for quarter in quarters)
 
 
-def test_box_is_the_middle_of_half_the_sides():
+def test_box_is_centred_with_half_the_sides():
     ys, xs = np.nonzero(masks.box(rng(), (256, 256)))
     assert (ys.min(), ys.max(), xs.min(), xs.max()) == (64, 191, 64, 191)
     assert masks.box(rng(), (256, 256)).sum() == 128 * 128
     assert masks.box(rng(), (101, 66)).sum() == 50 * 33
 
 
-def test_half_is_the_right_one():
+def test_half_is_the_right_half():
     assert np.array_equal(np.nonzero(masks.half(rng(), (64, 101)).all(axis=0))[0], np.arange(50, 101))
 
 
@@ -84,15 +84,15 @@ def test_half_is_the_right_one():
 @example((64, 4000), 0, 10)
 @example((4000, 64), 0, 20)
 @example((1800, 4000), 1, 10)
-def test_brush_strokes_cover_what_their_name_says(size, seed, low):
+def test_freeform_masks_cover_the_share_in_their_name(size, seed, low):
     mask = masks.MASKS[f"freeform-{low}-{low + 10}"](rng(seed), size)
     assert mask.shape == size
     assert low <= 100 * mask.mean() <= low + 10
 
 
 @pytest.mark.parametrize("side", [64, 65, 72, 100, 256, 1000])
-def test_no_segment_of_a_stroke_is_too_much_for_the_range(side):
-    """What `freeform` relies on: the longest and widest segment covers less than 0.1 of a square."""
+def test_no_segment_of_a_stroke_exceeds_the_range(side):
+    """`freeform` relies on this: the longest and widest segment covers less than 0.1 of a square."""
     for angle in np.linspace(0, np.pi / 2, 50):
         canvas = np.zeros((2 * side, 2 * side), np.uint8)
         first, last = (side // 2 + round(0.35 * side * way) for way in (0, np.cos(angle)))
@@ -109,11 +109,11 @@ def test_strokes_stay_within_their_limits():
     lengths = [np.hypot(*np.subtract(start, end)) for start, end, _ in drawn]
     assert 0.3 * 256 < max(lengths) < 0.35 * 256 + 2
     joined = [a[1] == b[0] and a[2] == b[2] for a, b in pairwise(drawn)]
-    assert 4 <= len(drawn) / joined.count(False) <= 12  # segments a stroke
+    assert 4 <= len(drawn) / joined.count(False) <= 12  # segments per stroke
 
 
 @pytest.mark.parametrize("size", [(64, 64), (120, 640), (30, 880)])
-def test_text_of_recorded_benchmarks_is_as_it_was(size):
+def test_text_masks_of_recorded_benchmarks_are_unchanged(size):
     words = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod tempor incididunt ut labore"
     generator, drawn = rng(3), np.zeros(size, np.uint8)
     for y in range(14, size[0], 21):
@@ -122,11 +122,11 @@ def test_text_of_recorded_benchmarks_is_as_it_was(size):
 
 
 @pytest.mark.parametrize("width", [64, 881, 940, 1760, 4000])
-def test_text_goes_across(width):
+def test_text_spans_the_width(width):
     assert masks.text(rng(), (100, width))[:, -60:].any()
 
 
-def test_boxes_and_random_pixels_of_recorded_benchmarks_are_as_they_were():
+def test_boxes_and_random_pixels_of_recorded_benchmarks_are_unchanged():
     boxes = np.zeros((200, 300), bool)
     for y, x in ((109, 210), (11, 211), (79, 137)):
         boxes[y : y + 32, x : x + 32] = True
@@ -134,22 +134,22 @@ def test_boxes_and_random_pixels_of_recorded_benchmarks_are_as_they_were():
     assert np.packbits(masks.random_80(rng(5), (4, 8))).tolist() == [246, 127, 238, 250]
 
 
-def test_a_given_mask_is_resized_by_the_nearest_pixel():
+def test_a_given_mask_is_resized_by_nearest_neighbour():
     mask = np.zeros((2, 4), bool)
     mask[0, 1] = True
-    make = masks.given(mask)
+    make = masks.fixed(mask)
     assert np.array_equal(make(rng(), (2, 4)), mask)
     assert np.array_equal(make(rng(), (6, 12)), np.kron(mask, np.ones((3, 3), bool)))
     dot = np.zeros((64, 64), bool)
     dot[0, 0] = True
     with pytest.raises(RestoreError, match=r"^--mask: marks no pixel at 4x2; make it white where .* black elsewhere$"):
-        masks.given(dot)(rng(), (2, 4))
+        masks.fixed(dot)(rng(), (2, 4))
 
 
 @pytest.mark.parametrize(
     ("mask", "what"), [(np.zeros((3, 5), bool), "no pixel"), (np.ones((3, 5), bool), "every pixel")]
 )
-def test_a_mask_without_use_is_refused_at_once(mask, what):
+def test_an_empty_or_full_mask_raises_an_error(mask, what):
     with pytest.raises(RestoreError, match=f"^--mask: marks {what} at 5x3; "):
         cases("inpaint", mask=mask)
 
@@ -171,7 +171,7 @@ def test_cases_of_each_task():
     assert set(CASES) == set(tasks.names())
 
 
-def test_chosen_cases_keep_the_order():
+def test_selected_cases_keep_the_order():
     assert [case.name for case in cases("inpaint", ["half", "box", "half"])] == ["box", "half"]
     mask = np.eye(8, dtype=bool)
     assert [case.name for case in cases("inpaint", mask=mask)] == [*INPAINT, "mask"]
@@ -184,26 +184,26 @@ def test_chosen_cases_keep_the_order():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("blur",), "--task blur: the bench knows no damage for it; "
-         "it is one of inpaint, jpeg, super-resolve, interpolate"),
+        (("blur",), "--task blur: not a task of the bench; "
+         "choose one of inpaint, jpeg, super-resolve, interpolate"),
         (("jpeg", ["x4"]), "--case x4: jpeg has quality-5, quality-10, quality-20, quality-40"),
         (("jpeg", ["mask"]), "--case mask: jpeg has quality-5, quality-10, quality-20, quality-40"),
         (("inpaint", ["mask"]), "--case mask: give the file with --mask"),
-        (("jpeg", [], np.eye(8, dtype=bool)), "--mask: no case needs one; it is for --task inpaint, or leave it out"),
+        (("jpeg", [], np.eye(8, dtype=bool)), "--mask: no case uses it; it is for --task inpaint, or omit it"),
         (("inpaint", ["box"], np.eye(8, dtype=bool)),
-         '--mask: no case needs one; add --case "mask", or leave it out'),
+         '--mask: no case uses it; add --case "mask", or omit it'),
     ],
 )  # fmt: skip
-def test_unknown_cases_say_what_there_is(arguments, message):
-    with pytest.raises(RestoreError) as refusal:
+def test_errors_of_unknown_cases_list_the_known_ones(arguments, message):
+    with pytest.raises(RestoreError) as error:
         cases(*arguments)
-    assert str(refusal.value) == message
+    assert str(error.value) == message
 
 
 # Clean pictures
 
 
-def test_adm_crop_halves_and_takes_the_middle():
+def test_adm_crop_halves_and_crops_the_centre():
     small = noise(64, 150)
     large = np.repeat(np.repeat(small, 4, axis=0), 4, axis=1)
     assert np.array_equal(adm_crop(large, 64), small[:, 43:107])
@@ -211,7 +211,7 @@ def test_adm_crop_halves_and_takes_the_middle():
 
 @pytest.mark.parametrize(("height", "width", "size"), [(100, 150, 64), (151, 90, 64), (200, 255, 128), (20, 30, 64)])
 def test_adm_crop_scales_the_shorter_side(height, width, size):
-    """The shorter side is below twice the size: only the bicubic filter is left, here that of our own operator."""
+    """The shorter side is below twice the size, so only the bicubic filter is used, here that of our own operator."""
     pixels = 60 + noise(height, width) // 2  # nothing is clipped between the axes
     new = [round(side * size / min(height, width)) for side in (height, width)]
     rows, columns = (resampling(old, side) for old, side in zip((height, width), new, strict=True))
@@ -225,11 +225,11 @@ def test_adm_crop_scales_the_shorter_side(height, width, size):
 
 @given(st.integers(1, 700), st.integers(1, 700), st.sampled_from([64, 256]))
 @settings(deadline=None, max_examples=30)
-def test_adm_crop_is_a_square_whatever_it_is_made_of(height, width, size):
+def test_adm_crop_of_any_size_is_a_square(height, width, size):
     assert adm_crop(np.full((height, width, 3), 7, np.uint8), size).tolist() == np.full((size, size, 3), 7).tolist()
 
 
-def test_pictures_inside_scikit_image():
+def test_pictures_from_scikit_image():
     found = load()
     assert (found.name, found.size) == ("scikit-image", None)
     assert [clean.name for clean in found.clean] == ["astronaut", "chelsea", "coffee", "rocket"]
@@ -239,7 +239,7 @@ def test_pictures_inside_scikit_image():
     assert np.array_equal(cropped.clean[1].read(), adm_crop(skimage.data.chelsea(), 64))
 
 
-def test_pictures_of_every_kind_become_rgb(save, tmp_path):
+def test_all_kinds_of_pictures_become_rgb(save, tmp_path):
     colour = noise(64, 70)
     save("set/d.png", colour)
     save("set/c.png", colour[..., 0])
@@ -266,16 +266,16 @@ def test_orientation_is_applied(save, tmp_path):
     assert np.array_equal(load(tmp_path / "set").clean[0].read(), np.rot90(noise(64, 80), -1))
 
 
-def test_rounding_to_eight_bits_is_to_the_nearest():
+def test_16_bits_are_rounded_to_the_nearest_8_bit_value():
     deep = np.array([[0, 128, 129, 257, 65535]], np.uint16)
     assert rgb(deep)[0, :, 0].tolist() == [0, 0, 1, 1, 255]
 
 
-def test_files_are_read_when_they_are_asked_for(save, tmp_path, monkeypatch):
+def test_files_are_read_on_demand(save, tmp_path, monkeypatch):
     for name in "abc":
         save(f"set/{name}.png", noise(64, 64, ord(name)))
     asked, read = [], images.read
-    monkeypatch.setattr(images, "read", lambda path, **how: asked.append(path.name) or read(path, **how))
+    monkeypatch.setattr(images, "read", lambda path, **options: asked.append(path.name) or read(path, **options))
     suite = Suite(load(tmp_path / "set"), cases("jpeg", ["quality-20"]))
     samples = suite.samples(suite.cases[0])
     assert asked == []
@@ -284,43 +284,42 @@ def test_files_are_read_when_they_are_asked_for(save, tmp_path, monkeypatch):
     assert "b.png" not in asked
 
 
-def test_a_folder_that_is_none(tmp_path, save):
+def test_missing_and_empty_folders_raise_an_error(tmp_path, save):
     file = save("a.png", noise(64, 64))
     (tmp_path / "empty").mkdir()
     for folder, reason in [
-        (tmp_path / "nowhere", "no such file or directory; name a folder of clean pictures"),
-        (file, "not a directory; name a folder of clean pictures"),
-        (tmp_path / "empty", "no pictures in this folder; name one of clean pictures"),
+        (tmp_path / "nowhere", "no such file or directory; give a folder of clean pictures"),
+        (file, "not a directory; give a folder of clean pictures"),
+        (tmp_path / "empty", "no pictures in this folder; give a folder of clean pictures"),
     ]:
-        with pytest.raises(RestoreError) as refusal:
+        with pytest.raises(RestoreError) as error:
             load(folder)
-        assert str(refusal.value) == f"{folder}: {reason}"
+        assert str(error.value) == f"{folder}: {reason}"
 
 
-def test_two_pictures_of_one_name(save, tmp_path):
+def test_two_pictures_with_the_same_name(save, tmp_path):
     save("set/a.png", noise(64, 64))
     save("set/a.k.png", noise(64, 64))
     save("set/a.jpg", noise(64, 64))
-    with pytest.raises(RestoreError) as refusal:
+    with pytest.raises(RestoreError) as error:
         load(tmp_path / "set")
-    assert str(refusal.value) == f"{tmp_path}/set/a.jpg and a.png have one name; rename one of them"
+    assert str(error.value) == f"{tmp_path}/set/a.jpg and a.png have the same name; rename one of them"
 
 
-def test_pictures_that_cannot_be_used_are_named(save, tmp_path):
+def test_unusable_pictures_are_named_in_the_error(save, tmp_path):
     save("set/a.png", noise(64, 64))
     small = save("set/b.png", noise(63, 100))
     suite = Suite(load(tmp_path / "set"), cases("inpaint"))
-    with pytest.raises(RestoreError) as refusal:
+    with pytest.raises(RestoreError) as error:
         suite.shapes(suite.cases[0])
-    assert str(refusal.value) == (
-        f"{small}: 100x63, but each side has to be 64 or more; "
-        "scale all pictures with --size 64 or 256, or leave it out"
+    assert str(error.value) == (
+        f"{small}: 100x63, but each side must be 64 or more; scale all pictures with --size 64 or 256, or remove it"
     )
     assert load(tmp_path / "set", 64).clean[1].read().shape == (64, 64, 3)
     small.write_bytes(b"no picture")
-    with pytest.raises(RestoreError, match=f"^{small}: no picture that can be read"):
+    with pytest.raises(RestoreError, match=f"^{small}: not a readable picture"):
         load(tmp_path / "set", 64).clean[1].read()
-    with pytest.raises(RestoreError, match=r"^--size 63: too small to be damaged in every way; give 64 or more$"):
+    with pytest.raises(RestoreError, match=r"^--size 63: too small for the bench's degradations; give 64 or more$"):
         load(tmp_path / "set", 63)
 
 
@@ -328,7 +327,7 @@ def test_pictures_that_cannot_be_used_are_named(save, tmp_path):
 
 
 @pytest.mark.parametrize("task", list(CASES))
-def test_shapes_are_known_before_the_damage(task):
+def test_shapes_are_those_of_the_samples(task):
     suite = Suite(of(a=noise(65, 90), b=noise(71, 64), c=noise(64, 64)), cases(task))
     for case in suite.cases:
         shapes, samples = suite.shapes(case), list(suite.samples(case))
@@ -342,7 +341,7 @@ def test_shapes_are_known_before_the_damage(task):
 
 
 @pytest.mark.parametrize("name", INPAINT)
-def test_unknown_pixels_are_black_and_all_others_stay(name):
+def test_unknown_pixels_are_black_and_known_pixels_unchanged(name):
     picture = np.maximum(noise(80, 100), 1)
     suite = Suite(of(a=picture), cases("inpaint", [name]))
     made = suite.sample(suite.cases[0], "a").example
@@ -352,7 +351,7 @@ def test_unknown_pixels_are_black_and_all_others_stay(name):
     assert np.array_equal(made.clean, picture)
 
 
-def test_damage_depends_on_seed_case_and_picture_alone():
+def test_degradation_depends_only_on_seed_case_and_picture():
     a, b = noise(64, 64, 1), noise(64, 64, 2)
 
     def mask(case, name, chosen=(), seed=0, **arrays):
@@ -366,11 +365,11 @@ def test_damage_depends_on_seed_case_and_picture_alone():
     assert np.array_equal(alone, list(suite.samples(suite.cases[4]))[1].example.where)
     assert not np.array_equal(alone, mask("random-80", "a", seed=1, a=a))
     assert not np.array_equal(alone, mask("random-80", "b", b=a))
-    # of the seed and the checksums of the names, which no version of Python changes
+    # the generator's seed is the seed and checksums of the names, which do not depend on the version of Python
     words = [0, 0xBF0CB38A, 0xE8B7BE43]  # CRC-32 of "random-80" and "a"
     assert np.array_equal(alone, np.random.default_rng(words).random((64, 64)) >= 0.2)
     free = [mask(name, "a", a=a) for name in ("freeform-10-20", "freeform-20-30")]
-    assert (free[0] & ~free[1]).any()  # not one the beginning of the other
+    assert (free[0] & ~free[1]).any()  # neither starts with the other
 
 
 def test_pictures_are_recorded(save, tmp_path):
@@ -398,7 +397,7 @@ def test_pictures_are_read_once_for_their_records(save, tmp_path, monkeypatch):
     assert [shape.size for case in suite.cases for shape in suite.shapes(case)] == [(64, 64)] * len(INPAINT)
 
 
-def test_pairs_are_each_picture_and_the_next():
+def test_pairs_are_consecutive_pictures():
     a, b, c = noise(64, 80, 1), noise(70, 66, 2), noise(64, 80, 3)
     suite = Suite(of(a=a, b=b, c=c), cases("interpolate"))
     assert suite.names == ["a_to_b", "b_to_c", "c_to_a"]
@@ -413,30 +412,30 @@ def test_pairs_are_each_picture_and_the_next():
     assert [record.name for record in suite.records] == ["a", "b", "c"]
 
 
-def test_one_picture_is_no_pair():
-    with pytest.raises(RestoreError) as refusal:
+def test_interpolation_needs_two_pictures():
+    with pytest.raises(RestoreError) as error:
         Suite(of(only=noise(64, 64)), cases("interpolate"))
-    assert str(refusal.value) == "interpolate goes from one picture to another, and there is only only; give two"
+    assert str(error.value) == "interpolate needs two pictures, and there is only only; give another"
 
 
 # Pooling
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])
-def test_pooling_takes_the_mean(scale):
-    made = shrunk(scale, "box")(noise(64, 83), rng())
+def test_pooling_averages_blocks(scale):
+    made = downscaled(scale, "box")(noise(64, 83), rng())
     blocks = noise(64, 83)[:, : 83 // scale * scale].reshape(64 // scale, scale, -1, scale, 3)
     assert np.array_equal(made.damaged, np.floor(blocks.mean((1, 3)) + 0.5))
     assert made.inputs == {"scale": scale, "kernel": "box"}
 
 
-def test_a_pooled_picture_is_fitted_as_such(face, model):
-    made, task = shrunk(4, "box")(face, rng()), tasks.get("super-resolve")
+def test_a_pooled_picture_is_restored_with_the_box_kernel(face, model):
+    made, task = downscaled(4, "box")(face, rng()), tasks.get("super-resolve")
     results = {
         kernel: task.restore(made.damaged, scale=4, kernel=kernel, nfe=2, model=model) for kernel in ("box", "bicubic")
     }
     errors = {
-        kernel: np.abs(shrunk(4, "box")(result, rng()).damaged.astype(int) - made.damaged).max()
+        kernel: np.abs(downscaled(4, "box")(result, rng()).damaged.astype(int) - made.damaged).max()
         for kernel, result in results.items()
     }
     assert errors["box"] <= 1  # both pictures are rounded
@@ -444,7 +443,7 @@ def test_a_pooled_picture_is_fitted_as_such(face, model):
     assert np.array_equal(task.restore(made.damaged, **made.inputs, nfe=2, model=model), results["box"])
 
 
-def test_the_first_estimate_is_exact_under_its_kernel():
+def test_the_first_estimate_is_consistent_with_its_kernel():
     y = torch.rand(1, 3, 8, 9, generator=torch.Generator().manual_seed(0)) * 2 - 1
     problem = tasks.get("super-resolve").problem(y, scale=2, kernel="box")
     assert torch.allclose(torch.nn.functional.avg_pool2d(problem.x, 2), y, atol=1e-5)
@@ -488,7 +487,7 @@ def test_export_of_holes(tmp_path):
             assert np.array_equal(read_mask(folder / entry["files"]["mask"]["path"]).hole, sample.example.where)
 
 
-def test_export_of_jpeg_holds_the_files_themselves(tmp_path):
+def test_export_of_jpeg_contains_the_jpeg_files(tmp_path):
     suite, manifest = exported(tmp_path, "jpeg", ["quality-10"])
     assert {path for path in contents(tmp_path) if path.endswith("jpg")} == {
         f"quality-10/damaged/{name}.jpg" for name in "ab"
@@ -503,7 +502,7 @@ def test_export_of_jpeg_holds_the_files_themselves(tmp_path):
             assert np.array_equal(ours, its)
 
 
-def test_export_of_small_pictures_says_how_they_were_made(tmp_path):
+def test_export_of_small_pictures_has_scale_and_kernel(tmp_path):
     suite, manifest = exported(tmp_path, "super-resolve", ["x4", "x8-pool"])
     inputs = {name: entries[0]["inputs"] for name, entries in manifest["cases"].items()}
     assert inputs == {"x4": {"scale": 4, "kernel": "bicubic"}, "x8-pool": {"scale": 8, "kernel": "box"}}
@@ -528,18 +527,18 @@ def test_export_of_pairs(tmp_path):
 
 
 @pytest.mark.parametrize("task", list(CASES))
-def test_the_same_suite_exports_the_same_bytes(tmp_path, task):
+def test_export_is_reproducible(tmp_path, task):
     for folder in ("one", "two"):
         exported(tmp_path / folder, task)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def test_a_folder_in_use_is_left_alone(tmp_path):
+def test_a_folder_with_files_is_kept_unless_overwritten(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     before = contents(tmp_path)
-    with pytest.raises(RestoreError) as refusal:
+    with pytest.raises(RestoreError) as error:
         exported(tmp_path, "jpeg")
-    assert str(refusal.value) == f"{tmp_path}: is not empty; name another folder, or --overwrite to write into it"
+    assert str(error.value) == f"{tmp_path}: is not empty; give another folder, or --overwrite to write into it"
     assert contents(tmp_path) == before
     exported(tmp_path, "jpeg", overwrite=True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
@@ -547,7 +546,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
         exported(tmp_path / "notes.txt", "jpeg", overwrite=True)
 
 
-def test_an_export_cut_short_has_no_manifest(tmp_path):
+def test_an_interrupted_export_has_no_manifest(tmp_path):
     exported(tmp_path, "jpeg")
 
     def interrupt(done, total):

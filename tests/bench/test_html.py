@@ -1,4 +1,4 @@
-"""The report's page in a real browser: nothing is missing, hidden, too wide or hard to read."""
+"""The HTML report in a real browser: nothing is missing, hidden, too wide or hard to read."""
 
 import html
 import json
@@ -19,7 +19,7 @@ FLAGS = (
 )  # fmt: skip
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, chromium-browser or google-chrome")
 
-# A browser's own window has a least width; a frame has none.
+# A browser window has a minimum width; a frame has none.
 FRAMES = """<!DOCTYPE html><meta charset="utf-8"><pre></pre>
 <script>
 addEventListener("message", event => document.querySelector("pre").textContent += JSON.stringify(event.data) + "\\n")
@@ -55,14 +55,14 @@ addEventListener("load", () => {
 
 
 def run(page, *flags):
-    """The document after its scripts have run, and what the browser logged of it."""
+    """The document after its scripts have run, and the browser's log."""
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={page.parent / 'profile'}", *flags, page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
 def measure(folder, pages, *flags):
-    """What the browser measures of each page in a frame of some width: {(name, width): measurements}."""
+    """The browser's measurements of each page in a frame of its width, by name."""
     frames = FRAMES
     for name, (source, width) in pages.items():
         script = MEASURE.replace("NAME", json.dumps(name))
@@ -76,9 +76,9 @@ def measure(folder, pages, *flags):
     return found, log
 
 
-def frames(case, who, name):
-    assert who != "clean"
-    return np.tile(reports.picture(case, "clean", name), (1, 2 if who == "damaged" else 9, 1))
+def frames(case, source, name):
+    assert source != "clean"
+    return np.tile(reports.picture(case, "clean", name), (1, 2 if source == "damaged" else 9, 1))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_nothing_is_logged_or_fetched(measured):
         assert [name for name in page["requests"] if not name.startswith("data:")] == []
 
 
-def test_these_checks_can_fail(tmp_path):
+def test_the_measurements_detect_a_bad_page(tmp_path):
     bad = (
         '<html><head></head><body><img src="https://example.org/a.png"><div style="width: 900px">a</div>'
         '<script>console.error("oh no")</script></body></html>'
@@ -120,7 +120,7 @@ def test_these_checks_can_fail(tmp_path):
     assert pages["bad"]["images"][0][1] == 0
 
 
-def test_all_tables_are_there(measured, results):
+def test_all_tables_are_complete(measured, results):
     pages, _ = measured
     for width in (400, 1280):
         tables = pages[f"report-{width}"]["tables"]
@@ -147,7 +147,7 @@ def test_all_pictures_and_figures_have_a_size(measured):
         assert all(min(size) > 8 for size in page["swatches"])
 
 
-def test_pieces_are_enlarged_twice(measured):
+def test_crops_are_enlarged_twice(measured):
     assert {tuple(image[1:]) for image in measured[0]["report-1280"]["images"]} == {(96, 192, 192)}
 
 

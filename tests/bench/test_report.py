@@ -38,7 +38,7 @@ def page(results):
 
 
 class Page(html.parser.HTMLParser):
-    """What a page holds: text, tables as lists of rows of cells, and the attributes of its elements."""
+    """The contents of a page: text, tables as lists of rows of cells, and the attributes of its elements."""
 
     VOID = ("meta", "link", "img", "br")
 
@@ -99,12 +99,12 @@ def markdown_items(text):
 
 
 def pairs(shown):
-    """Each case's two tables."""
+    """The two tables of each case."""
     return list(zip(shown[::2], shown[1::2], strict=True))
 
 
 def check_numbers(shown, results, case):
-    """Every number of a table, read back, is that of the results."""
+    """Checks that every number of a table, read back, is that of the results."""
     header, *rows = shown
     nfes = {contestant["name"]: contestant["nfe"] for contestant in results["contestants"]}
     assert [row[0] for row in rows] == [row["contestant"] for row in case["rows"]]
@@ -129,7 +129,7 @@ def check_numbers(shown, results, case):
 
 
 def check_paired(shown, case):
-    """Differences, intervals and shares, read back, are those of the results; only PSNR and LPIPS are compared."""
+    """Checks differences, intervals and shares against the results; only PSNR and LPIPS are compared."""
     rows = [row for row in case["rows"] if row["versus"]]
     assert [cells[:2] for cells in shown[1:]] == [[row["contestant"], row["versus"]["against"]] for row in rows]
     assert [head[:5] for head in shown[0][2::2]] == ["PSNR ", "LPIPS"]
@@ -174,7 +174,7 @@ def test_page_has_the_numbers_of_the_results(results, page):
         assert json.dumps(contestant["identity"], indent=2, ensure_ascii=False) in page.text
 
 
-def test_the_best_stand_out(results):
+def test_the_best_are_marked(results):
     case = results["cases"][0]
     nfes = [contestant["nfe"] for contestant in results["contestants"]]
     rows = table(results, case["name"]).rows
@@ -187,8 +187,8 @@ def test_the_best_stand_out(results):
         signed = values if metric["better"] == "higher" else -values
         assert [cell.best for cell in cells] == [n == signed.argmax() for n in range(len(cells))]
         for nfe in (4, 8):
-            there = [n for n, other in enumerate(nfes) if other == nfe]
-            assert [cells[n].best_of_nfe for n in there] == [signed[n] == signed[there].max() for n in there]
+            same = [n for n, other in enumerate(nfes) if other == nfe]
+            assert [cells[n].best_of_nfe for n in same] == [signed[n] == signed[same].max() for n in same]
         assert not any(cell.best_of_nfe for cell, nfe in zip(cells, nfes, strict=True) if nfe not in (4, 8))
 
 
@@ -208,7 +208,7 @@ def test_marks_in_markdown_and_page(results, page):
         assert f"<td><b>{cell}</b></td>" in page.source
 
 
-def test_what_reads_the_same_is_equally_good():
+def test_values_that_are_equal_as_text_tie():
     results = reports.make(contestants=FEW[:2])
     for row, psnr in zip(results["cases"][0]["rows"], (25.001, 25.004), strict=True):
         row["mean"]["psnr"] = psnr
@@ -220,7 +220,7 @@ def test_what_reads_the_same_is_equally_good():
 @pytest.mark.parametrize(
     ("low", "high", "sure"), [(0.1, 0.5, True), (-0.5, -0.1, True), (-0.1, 0.5, False), (0.0, 0.5, False)]
 )
-def test_a_difference_stands_out_if_its_interval_excludes_zero(low, high, sure):
+def test_a_difference_is_marked_if_its_interval_excludes_zero(low, high, sure):
     results = reports.make(contestants=FEW)
     paired = {"difference": 0.25, "low": low, "high": high, "win_rate": 0.625}
     results["cases"][0]["rows"][2]["versus"]["psnr"] = paired
@@ -249,7 +249,7 @@ def test_tables_are_aligned_as_plain_text():
     assert blocks[1][1].startswith("| :--------- | :--------- | ")
 
 
-def test_a_case_without_comparison_has_no_such_table():
+def test_a_case_without_comparison_has_no_comparison_table():
     results = reports.make(cases=("box",), contestants=FEW[:2])
     assert versus(results, "box") is None
     assert len(markdown_tables(to_markdown(results))) == 1
@@ -274,24 +274,24 @@ def test_seconds_have_three_digits_and_no_exponent(value, text):
     assert table(results, "box").rows[0][-3] == text
 
 
-def test_a_difference_of_nothing_has_no_minus():
+def test_a_difference_that_rounds_to_zero_has_no_minus():
     results = reports.make(contestants=FEW)
     results["cases"][0]["rows"][2]["versus"]["psnr"] |= {"difference": -0.001, "low": -0.004, "high": 0.004}
     assert versus(results, "box").rows[0][2] == "+0.00 (+0.00 to +0.00)"
 
 
-def test_digits_are_the_same_in_all_cases():
+def test_decimals_are_the_same_in_all_cases():
     results = reports.make(contestants=FEW, missing=())
     for case, fid in zip(results["cases"], (9.5, 11.25), strict=True):
         case["rows"][0]["mean"]["fid"] = fid
     assert [table(results, case["name"]).rows[0][6] for case in results["cases"]] == ["9.50", "11.25"]
 
 
-# What people write
+# Names and texts
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30))
-def test_escaped_text_reads_as_it_is(text):
+def test_escaped_text_is_shown_unchanged(text):
     cells = markdown_tables(f"| a | b |\n| --- | --- |\n| x{escaped(text)}x | y |\n")[0][1]
     assert cells == [f"x{' '.join(text.split())}x", "y"]
 
@@ -307,7 +307,7 @@ def test_names_are_escaped(results, page):
     assert f"{reports.ODD}" in [row[0] for row in markdown_tables(to_markdown(results))[0]]
 
 
-def test_page_needs_no_other_file(page):
+def test_page_is_self_contained(page):
     for _, attributes in page.elements:
         for name in ("src", "href", "xlink:href", "data", "srcset", "action"):
             assert re.match(r"data:|#|$", attributes.get(name, "")), attributes
@@ -315,7 +315,7 @@ def test_page_needs_no_other_file(page):
     assert not {tag for tag, _ in page.elements} & {"script", "iframe", "object", "embed"}
 
 
-def test_ids_are_unique_and_links_lead_to_them(page):
+def test_ids_are_unique_and_links_refer_to_them(page):
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert {a["href"] for a in page.all("a")} == {"#case-1", "#case-2"}
@@ -324,7 +324,7 @@ def test_ids_are_unique_and_links_lead_to_them(page):
     assert used <= {f"#{name}" for name in ids}
 
 
-def test_images_and_figures_say_what_they_show(page):
+def test_images_and_figures_have_text_alternatives(page):
     assert all(attributes["alt"] for attributes in page.all("img"))
     labels = [svg["aria-label"] for svg in page.all("svg") if "aria-label" in svg]
     assert "LPIPS (AlexNet) ↓ against PSNR (dB) ↑, case box; numbers are NFE" in labels
@@ -335,7 +335,7 @@ def test_images_and_figures_say_what_they_show(page):
 # Files
 
 
-def test_writes_both_and_the_same_every_time(tmp_path):
+def test_write_is_reproducible(tmp_path):
     results = reports.make(cases=("box",), contestants=FEW)
     settings = dict(matplotlib.rcParams)
     write(results, tmp_path / "new" / "one", reports.picture)
@@ -348,10 +348,10 @@ def test_writes_both_and_the_same_every_time(tmp_path):
     assert (tmp_path / "two" / "report.md").read_text(encoding="utf-8") == to_markdown(results)
 
 
-def test_a_failure_leaves_the_old_report(tmp_path):
+def test_a_failure_keeps_the_old_report(tmp_path):
     results = reports.make(cases=("box",), contestants=FEW)
 
-    def fails(case, who, name):
+    def fails(case, source, name):
         raise RestoreError("coffee.png: no such file")
 
     (tmp_path / "report.md").write_text("old")
@@ -363,7 +363,7 @@ def test_a_failure_leaves_the_old_report(tmp_path):
         write(results, tmp_path, reports.picture)
 
 
-def test_names_that_are_no_utf8_are_written(tmp_path):
+def test_names_that_are_not_utf8_are_escaped(tmp_path):
     name = b"caf\xe9".decode(errors="surrogateescape")
     results = reports.make(
         cases=(name,), names=(name, "coffee"), contestants=((name, name, 4), ("BCM, NFE 4", "BCM", 4))
@@ -377,7 +377,7 @@ def test_names_that_are_no_utf8_are_written(tmp_path):
 
 
 def marks(svg, colour):
-    """Where markers of a colour are, (x, y) in points."""
+    """The positions of markers of a colour, (x, y) in points."""
     return [
         (float(x), float(y))
         for x, y in re.findall(rf'<use xlink:href="#\w+" x="([\d.]+)" y="([\d.]+)" style="fill: {colour}', svg)
@@ -385,48 +385,48 @@ def marks(svg, colour):
 
 
 def affine(values, pixels):
-    """Slope of the line on which all lie."""
+    """The slope of the line through all points."""
     slope, offset = np.polyfit(values, pixels, 1)
     assert np.abs(slope * np.array(values) + offset - pixels).max() < 0.01
     return slope
 
 
 def drawn(results, case, svg, key):
-    """Contestants, values of the metric and where they are drawn, with the ends of error bars where NFE is known."""
+    """Contestants, values of the metric and their positions, with the ends of error bars if NFE is known."""
     found = []
     for family in ("DDRM", "DPS", "Telea", reports.ODD):
         named = [c["name"] for c in results["contestants"] if c["family"] == family]
-        there = []
+        values = []
         for row in (row for row in case["rows"] if row["contestant"] in named):
             mean, error = row["mean"][key], row["error"][key]
-            there += [(mean + end, row) for end in ((-error, 0, error) if bars(svg) or "NFE" in named[0] else (0,))]
+            values += [(mean + end, row) for end in ((-error, 0, error) if bars(svg) or "NFE" in named[0] else (0,))]
         points = marks(svg, figures.styles(results)[family]["color"])
-        assert len(points) == len(there)
-        there.sort(key=lambda pair: -pair[0])  # larger is higher, where y is smaller
+        assert len(points) == len(values)
+        values.sort(key=lambda pair: -pair[0])  # larger is higher, where y is smaller
         points.sort(key=lambda point: point[1])
-        found += [(row, value, *point) for (value, row), point in zip(there, points, strict=True)]
+        found += [(row, value, *point) for (value, row), point in zip(values, points, strict=True)]
     return zip(*found, strict=True)
 
 
 def bars(svg):
-    """Whether all contestants have error bars: in planes."""
+    """Whether all contestants have error bars, as in planes."""
     return "numbers are NFE" in svg
 
 
-def test_curves_are_drawn_where_the_values_are(results):
+def test_curves_are_at_their_values(results):
     case = results["cases"][0]
     svg = figures.curves(results, case, "psnr")
     rows, values, x, y = drawn(results, case, svg, "psnr")
     assert affine(values, y) < 0
     nfes = {contestant["name"]: contestant["nfe"] for contestant in results["contestants"]}
-    levels = np.array([nfes[row["contestant"]] or 0 for row in rows])
+    evaluations = np.array([nfes[row["contestant"]] or 0 for row in rows])
     x = np.array(x)
-    assert affine(np.log2(levels[levels > 0]), x[levels > 0]) > 0
-    assert x[levels == 0].max() < x[levels > 0].min()
+    assert affine(np.log2(evaluations[evaluations > 0]), x[evaluations > 0]) > 0
+    assert x[evaluations == 0].max() < x[evaluations > 0].min()
     assert svg.count("stroke-dasharray") == 2
 
 
-def test_planes_are_drawn_where_the_values_are(results):
+def test_planes_are_at_their_values(results):
     case = results["cases"][0]
     rows, values, x, y = drawn(results, case, figures.plane(results, case, "lpips_alex"), "lpips_alex")
     assert affine(values, y) < 0
@@ -434,7 +434,7 @@ def test_planes_are_drawn_where_the_values_are(results):
 
 
 @pytest.mark.parametrize("gone", [None, float("nan"), float("inf")])
-def test_what_was_not_measured_is_not_drawn(gone):
+def test_missing_values_are_not_drawn(gone):
     whole = reports.make(missing=("fid",))
     case = whole["cases"][0]
     row = next(row for row in case["rows"] if row["contestant"] == "DDRM, NFE 8")
@@ -449,7 +449,7 @@ def test_what_was_not_measured_is_not_drawn(gone):
     assert figures.plane(whole, case, "fid") is None
 
 
-def test_no_curve_without_any_nfe():
+def test_there_is_no_curve_without_nfe():
     results = reports.make(contestants=(("BCM, NFE 1", "BCM", 1), ("Telea", "Telea", 0)))
     case = results["cases"][0]
     assert figures.curves(results, case, "psnr").count("stroke-dasharray") == 1
@@ -457,10 +457,10 @@ def test_no_curve_without_any_nfe():
     assert figures.curves(results, case, "psnr") is None
 
 
-def test_a_missing_plane_says_how_to_get_it():
+def test_a_missing_plane_is_explained():
     none = Page(to_html(reports.make(cases=("box",), contestants=FEW), reports.picture))
     assert "Not shown: no perceptual metric was measured." in none.text
-    assert none.text.count(reports.LPIPS) == none.text.count(reports.FID) == 2  # there, and at the end
+    assert none.text.count(reports.LPIPS) == none.text.count(reports.FID) == 2  # in the case, and at the end
     some = Page(to_html(reports.make(cases=("box",), contestants=FEW, missing=("lpips_alex",)), reports.picture))
     assert "Not shown" not in some.text
     assert [svg["aria-label"] for svg in some.all("svg") if "numbers are NFE" in svg.get("aria-label", "")] == [
@@ -468,7 +468,7 @@ def test_a_missing_plane_says_how_to_get_it():
     ]
 
 
-def test_names_of_nfes_do_not_touch():
+def test_labels_of_nfes_do_not_overlap():
     contestants = tuple((f"BCM, NFE {nfe}", "BCM", nfe) for nfe in (1, 2, 3, 4, 95, 97, 98, 99, 100, 1000))
     results = reports.make(contestants=contestants)
     svg = figures.curves(results, results["cases"][0], "psnr")
@@ -477,13 +477,13 @@ def test_names_of_nfes_do_not_touch():
     assert min(np.diff([float(x) for x, _ in places])) > 15  # points; letters are 9 high
 
 
-def test_families_are_told_apart():
+def test_families_have_distinct_styles():
     contestants = tuple((f"family {n}", f"family {n}", 4) for n in range(60))
     looks = figures.styles({"contestants": [{"name": a, "family": b, "nfe": c} for a, b, c in contestants]})
     assert len({(look["color"], look["marker"]) for look in looks.values()}) == 60
 
 
-def test_text_of_figures_follows_the_page(page):
+def test_figures_have_the_colour_of_the_page(page):
     assert figures.INK not in page.source
     for svg in re.findall(r"<svg.*?</svg>", page.source, re.DOTALL):
         colours = set(re.findall(r"#[0-9a-f]{6}(?=[;\"])", svg))
@@ -498,32 +498,31 @@ def decoded(uri):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
 
 
-def flat(case, who, name):
-    """Grey 200x160 pictures; only at (30..50, 100..120) contestants differ."""
+def flat(case, source, name):
+    """Grey 200x160 pictures; contestants differ only at (30..50, 100..120)."""
     shown = np.full((200, 160, 3), 90, np.uint8)
-    if who == "clean":
-        shown[170:190, 130:150] = 255  # all are wrong here, in the same way
-    if who.startswith("BCM"):
-        shown[100:120, 30:50] = 100 + 20 * int(who[-1])
+    if source == "clean":
+        shown[170:190, 130:150] = 255  # all contestants are equally wrong here
+    if source.startswith("BCM"):
+        shown[100:120, 30:50] = 100 + 20 * int(source[-1])
     return shown
 
 
-def test_pieces_are_from_where_contestants_differ():
+def test_crops_are_from_where_contestants_differ():
     results = reports.make(cases=("box",), contestants=FEW)
     (shown,) = [grids.grids(results, case, flat) for case in results["cases"]]
     for grid in shown:
-        assert [tile.who for tile in grid.tiles] == ["clean", "damaged", "BCM, NFE 1", "BCM, NFE 4", "Telea"]
+        assert [tile.source for tile in grid.tiles] == ["clean", "damaged", "BCM, NFE 1", "BCM, NFE 4", "Telea"]
         x, y = map(int, re.fullmatch(r"96×96 pixels from \((\d+), (\d+)\)", grid.place).groups())
         assert x <= 30 <= 50 <= x + 96 and y <= 100 <= 120 <= y + 96
         for tile in grid.tiles:
-            assert np.array_equal(tile.pixels, flat("box", tile.who, grid.name)[y : y + 96, x : x + 96])
+            assert np.array_equal(tile.pixels, flat("box", tile.source, grid.name)[y : y + 96, x : x + 96])
 
 
-def test_a_single_contestant_is_shown_where_it_is_wrong():
+def test_a_single_contestant_is_compared_with_the_clean_picture():
     results = reports.make(cases=("box",), contestants=(("BCM, NFE 1", "BCM", 1),))
-    grid = grids.grids(results, results["cases"][0], lambda case, who, name: flat(case, who.replace("BCM", "X"), name))[
-        0
-    ]
+    picture = lambda case, source, name: flat(case, source.replace("BCM", "X"), name)  # noqa: E731
+    grid = grids.grids(results, results["cases"][0], picture)[0]
     x, y = map(int, re.findall(r"\d+", grid.place)[2:])
     assert x <= 130 <= 150 <= x + 96 and y <= 170 <= 190 <= y + 96
 
@@ -555,26 +554,26 @@ def test_the_pictures_that_differ_most_come_first():
     assert [grid.name for grid in grids.grids(results, results["cases"][0], flat)] == ["p1", "p4", "p5"]
 
 
-def test_small_damaged_pictures_are_enlarged_by_nearest():
+def test_small_damaged_pictures_are_enlarged_by_nearest_neighbour():
     clean = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
     results = reports.make("super-resolve", cases=("x4",), contestants=FEW)
     grid = grids.grids(
-        results, results["cases"][0], lambda case, who, name: clean[::4, ::4] if who == "damaged" else clean
+        results, results["cases"][0], lambda case, source, name: clean[::4, ::4] if source == "damaged" else clean
     )[0]
     assert grid.place == "48×64 pixels from (0, 0)"
     assert np.array_equal(grid.tiles[1].pixels, np.repeat(np.repeat(clean[::4, ::4], 4, axis=0), 4, axis=1))
     assert np.array_equal(grid.tiles[0].pixels, clean)
 
 
-def strips(case, who, name):
-    assert who != "clean"
-    return np.full((120, 120 * (2 if who == "damaged" else 16), 3), 77, np.uint8)
+def strips(case, source, name):
+    assert source != "clean"
+    return np.full((120, 120 * (2 if source == "damaged" else 16), 3), 77, np.uint8)
 
 
-def test_interpolations_are_shown_whole():
+def test_interpolations_are_not_cropped():
     results = reports.make("interpolate", cases=("pairs",), contestants=FEW, missing=())
     shown = grids.grids(results, results["cases"][0], strips)
-    assert [tile.who for tile in shown[0].tiles] == ["ends", "BCM, NFE 1", "BCM, NFE 4", "Telea"]
+    assert [tile.source for tile in shown[0].tiles] == ["ends", "BCM, NFE 1", "BCM, NFE 4", "Telea"]
     assert [tile.pixels.shape for tile in shown[0].tiles] == [(60, 120, 3), *[(60, 960, 3)] * 3]
     page = Page(to_html(results, strips))
     assert "Perception and distortion" not in page.text
@@ -582,7 +581,7 @@ def test_interpolations_are_shown_whole():
     assert [(image["width"], image["height"]) for image in page.all("img")][:2] == [("120", "60"), ("960", "60")]
 
 
-def test_pictures_of_the_page_are_those_of_the_grids(results, page):
+def test_the_page_has_the_pictures_of_the_grids(results, page):
     tiles = [
         tile for case in results["cases"] for grid in grids.grids(results, case, reports.picture) for tile in grid.tiles
     ]
@@ -594,8 +593,8 @@ def test_pictures_of_the_page_are_those_of_the_grids(results, page):
         assert (image["width"], image["height"]) == ("192", "192")
 
 
-def noise(case, who, name):
-    return np.random.default_rng(zlib.crc32(f"{case}{who}{name}".encode())).integers(0, 256, (128, 128, 3), np.uint8)
+def noise(case, source, name):
+    return np.random.default_rng(zlib.crc32(f"{case}{source}{name}".encode())).integers(0, 256, (128, 128, 3), np.uint8)
 
 
 def test_large_reports_have_jpegs_then_fewer_pictures(monkeypatch):
@@ -647,7 +646,7 @@ def test_compare_has_every_metric_of_both_and_the_difference():
         assert lines == expected
 
 
-def test_compare_says_what_only_one_has():
+def test_compare_lists_cases_and_contestants_of_only_one():
     a = reports.make(cases=("box", "text"), contestants=FEW)
     b = reports.make(cases=("box", "half", "thick"), contestants=(*FEW[1:], ("DPS", "DPS", 100)))
     lines = compare(a, b).splitlines()
@@ -661,7 +660,7 @@ def test_compare_says_what_only_one_has():
     assert [row[0] for row in markdown_tables(compare(a, b))[0][1::3]] == ["BCM, NFE 4", "Telea"]
 
 
-def test_compare_says_which_contestants_are_not_the_same():
+def test_compare_lists_contestants_with_different_identities():
     a, b = reports.make(contestants=FEW), reports.make(contestants=FEW)
     b["contestants"][1]["identity"] |= {"scheme": "to 0", "model": "other"}
     lines = compare(a, b).splitlines()
@@ -687,7 +686,7 @@ def test_compare_warns_of_other_data(change, warning):
     assert [line for line in compare(a, b).splitlines() if "Warning" in line] == [f"Warning: {warning}"]
 
 
-def test_read_takes_the_file_or_its_folder(tmp_path, results):
+def test_read_accepts_the_file_or_its_folder(tmp_path, results):
     (tmp_path / "results.json").write_text(json.dumps(results), encoding="utf-8")
     assert read(tmp_path) == read(tmp_path / "results.json") == results
 
@@ -695,21 +694,21 @@ def test_read_takes_the_file_or_its_folder(tmp_path, results):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no such file or directory; name a results.json of the bench or its folder"),
-        (b"\xff\xfe", "no readable JSON; name a results.json of the bench or its folder"),
-        (b'{"version": 1', "no readable JSON; name a results.json of the bench or its folder"),
-        (b"[" * 100_000, "no readable JSON; name a results.json of the bench or its folder"),
-        (b"[1]", "no results of the bench; name a results.json of the bench or its folder"),
-        (b'{"name": "x"}', "no results of the bench; name a results.json of the bench or its folder"),
-        (b'{"version": 2}', "results of version 2, and this bcm-restore reads version 1; run the bench again"),
+        (None, "no such file or directory; give a results.json of the bench or its folder"),
+        (b"\xff\xfe", "not readable JSON; give a results.json of the bench or its folder"),
+        (b'{"version": 1', "not readable JSON; give a results.json of the bench or its folder"),
+        (b"[" * 100_000, "not readable JSON; give a results.json of the bench or its folder"),
+        (b"[1]", "not results of the bench; give a results.json of the bench or its folder"),
+        (b'{"name": "x"}', "not results of the bench; give a results.json of the bench or its folder"),
+        (b'{"version": 2}', "results of version 2, but this bcm-restore reads version 1; run the bench again"),
         (
             b'{"version": "a\\nb"}',
-            r"results of version 'a\nb', and this bcm-restore reads version 1; run the bench again",
+            r"results of version 'a\nb', but this bcm-restore reads version 1; run the bench again",
         ),
         (b'{"version": 1, "cases": []}', "parts of the results are missing; run the bench again"),
     ],
 )
-def test_read_refuses_what_is_no_result(tmp_path, content, message):
+def test_read_rejects_other_files(tmp_path, content, message):
     path = tmp_path / "results.json"
     if content is not None:
         path.write_bytes(content)
@@ -724,7 +723,7 @@ def test_read_refuses_what_is_no_result(tmp_path, content, message):
         lambda x: st.lists(x) | st.dictionaries(st.sampled_from(["version", "task", "cases", "metrics"]), x),
     )
 )
-def test_read_never_fails_otherwise(tmp_path_factory, document):
+def test_read_raises_a_restore_error_for_any_json(tmp_path_factory, document):
     path = tmp_path_factory.getbasetemp() / "any.json"
     path.write_text(json.dumps(document))
     with pytest.raises(RestoreError):

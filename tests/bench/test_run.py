@@ -1,4 +1,4 @@
-"""The bench's work: what is done, what is kept, what is noted."""
+"""Running a bench: results, reuse of earlier results, and notes."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from bcm_restore.bench.contestants.ours import FirstEstimate, Ours
 from bcm_restore.bench.measures import Measure, measures
 from bcm_restore.bench.pictures import Suite, load
 from bcm_restore.bench.run import Bench, check
-from bcm_restore.bench.store import Store, slug
+from bcm_restore.bench.store import ResultStore, slug
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import psnr
 from bcm_restore.schemes import parse
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 class Grey(Contestant):
-    """Answers with one grey; counts its work."""
+    """Returns uniform grey and records its calls."""
 
     def __init__(self, value, name="grey", nfe=0, fails_at=""):
         self.value, self.name, self.family, self.nfe, self.fails_at = value, name, name.partition(",")[0], nfe, fails_at
@@ -57,9 +57,9 @@ def suite(tmp_path):
     return Suite(load(folder), cases("inpaint", ["box", "half"]))
 
 
-def execute(suite, contestants, folder, columns=COLUMNS, anew=False):
+def execute(suite, contestants, folder, columns=COLUMNS, restart=False):
     check(suite, contestants)
-    store = Store(folder, anew)
+    store = ResultStore(folder, restart)
     try:
         bench = Bench(suite, contestants, columns, store, CPU)
         outcomes = [bench.run(case, lambda record: None) for case in suite.cases]
@@ -89,15 +89,15 @@ def test_numbers_of_a_report(suite, tmp_path):
     json.dumps(results, allow_nan=False)
 
 
-def test_each_is_compared_with_bcm_of_its_nfe(suite, tmp_path):
-    entered = [Grey(1, "BCM, NFE 1", 1), Grey(2, "BCM, NFE 4", 4), Grey(3, "x, NFE 1", 1), Grey(4, "y", None)]
-    _, _, results = execute(suite, entered, tmp_path / "out")
+def test_each_is_compared_with_bcm_at_its_nfe(suite, tmp_path):
+    contestants = [Grey(1, "BCM, NFE 1", 1), Grey(2, "BCM, NFE 4", 4), Grey(3, "x, NFE 1", 1), Grey(4, "y", None)]
+    _, _, results = execute(suite, contestants, tmp_path / "out")
     rows = results["cases"][0]["rows"]
     against = [row["versus"] and row["versus"]["against"] for row in rows]
     assert against == [None, None, "BCM, NFE 1", "BCM, NFE 4"]
 
 
-def test_what_is_done_is_kept(suite, tmp_path):
+def test_earlier_results_are_reused(suite, tmp_path):
     execute(suite, [Grey(110)], tmp_path / "out")
     again, new = Grey(110), Grey(111, "new")
     _, _, results = execute(suite, [again, new], tmp_path / "out")
@@ -106,12 +106,12 @@ def test_what_is_done_is_kept(suite, tmp_path):
     other = Grey(112)
     execute(suite, [other], tmp_path / "out")
     assert len(other.done) == 4
-    anew = Grey(112)
-    execute(suite, [anew], tmp_path / "out", anew=True)
-    assert len(anew.done) == 4
+    restarted = Grey(112)
+    execute(suite, [restarted], tmp_path / "out", restart=True)
+    assert len(restarted.done) == 4
 
 
-def test_a_run_that_was_stopped_goes_on(suite, tmp_path):
+def test_an_interrupted_run_resumes(suite, tmp_path):
     class Stops(Grey):
         def restore(self, case, sample):
             if len(self.done) == 3:
@@ -131,7 +131,7 @@ def test_a_run_that_was_stopped_goes_on(suite, tmp_path):
     assert none.done == []
 
 
-def test_metrics_that_came_later_are_measured_on_what_is_there(suite, tmp_path):
+def test_new_metrics_are_measured_on_stored_results(suite, tmp_path):
     execute(suite, [Grey(110)], tmp_path / "out")
     later = {**COLUMNS, "largest": Measure("largest", "", "lower", lambda r, e: float(np.abs(r - 1.0 * e.clean).max()))}
     again = Grey(110)
@@ -140,7 +140,7 @@ def test_metrics_that_came_later_are_measured_on_what_is_there(suite, tmp_path):
     assert results["cases"][0]["rows"][0]["mean"]["largest"] == 20
 
 
-def test_what_fails_is_noted_and_left_out(suite, tmp_path):
+def test_failed_samples_are_noted_and_left_out(suite, tmp_path):
     _, outcomes, results = execute(suite, [Grey(110, "BCM, NFE 1", 1), Grey(120, fails_at="a")], tmp_path / "out")
     assert outcomes[0].notes == ["grey, a: no idea"]
     assert results["cases"][0]["notes"] == ["grey, a: no idea"]
@@ -163,16 +163,16 @@ def test_contestants_are_checked_before_any_work(suite, tmp_path):
     assert first.done == []
 
 
-def test_folders_of_others_are_left_alone(suite, tmp_path):
+def test_other_folders_and_folders_in_use_are_rejected(suite, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
-    with pytest.raises(RestoreError, match="mine: holds something else than a bench's results; give another -o"):
-        Store(tmp_path / "mine")
-    first = Store(tmp_path / "out")
+    with pytest.raises(RestoreError, match="mine: contains other files than a bench's results; give another -o"):
+        ResultStore(tmp_path / "mine")
+    first = ResultStore(tmp_path / "out")
     with pytest.raises(RestoreError, match="another bench is writing there"):
-        Store(tmp_path / "out")
+        ResultStore(tmp_path / "out")
     first.close()
-    Store(tmp_path / "out").close()
+    ResultStore(tmp_path / "out").close()
 
 
 def test_slugs():
@@ -184,7 +184,7 @@ def test_slugs():
     assert all(name and len(name) < 70 and "/" not in name and not name.startswith(".") for name in slugs)
 
 
-def test_ours_is_what_the_task_gives(suite, tmp_path, model, portrait):
+def test_ours_is_the_result_of_the_task(suite, tmp_path, model, portrait):
     folder = tmp_path / "faces"
     folder.mkdir()
     Image.fromarray(portrait[:64, :64]).save(folder / "face.png")
@@ -201,7 +201,7 @@ def test_ours_is_what_the_task_gives(suite, tmp_path, model, portrait):
     first = FirstEstimate().restore(faces.cases[0], sample)
     assert np.array_equal(first[~mask], sample.example.clean[~mask])
     assert psnr(first, sample.example.clean) > psnr(sample.example.damaged, sample.example.clean)
-    with pytest.raises(RestoreError, match="BCM, NFE 5: inpaint has no default schemes with that NFE; change --nfe"):
+    with pytest.raises(RestoreError, match="BCM, NFE 5: inpaint has no default schemes at that NFE; change --nfe"):
         Ours("inpaint", model, {}, 5).check(faces.cases[0], [])
 
 
@@ -214,6 +214,6 @@ def test_ours_interpolates_to_a_strip(tmp_path, model, portrait):
     sample = pairs.sample(pairs.cases[0], "a_to_b")
     strip = Ours("interpolate", model, {}, 2).restore(pairs.cases[0], sample)
     assert strip.shape == (64, 9 * 64, 3)
-    found = {name: measure.of(strip, sample.example) for name, measure in measures("interpolate").items()}
+    found = {name: measure.function(strip, sample.example) for name, measure in measures("interpolate").items()}
     assert found["path_length"] > 1
-    assert 15 < found["psnr_ends"] < 60  # as they come back, not the pictures themselves
+    assert 15 < found["psnr_ends"] < 60  # decoded ends, not the pictures themselves

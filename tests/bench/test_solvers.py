@@ -1,4 +1,4 @@
-"""Zero-shot solvers on our network: their NFE, their formulas on normal pixels, their noise, and who is refused."""
+"""Zero-shot solvers with our network: NFE, formulas on normal pixels, noise, and errors."""
 
 import importlib.util
 import math
@@ -13,10 +13,9 @@ from bcm_restore import tasks
 from bcm_restore.bench.base import Case, Sample
 from bcm_restore.bench.contestants import solvers as module
 from bcm_restore.bench.contestants.solvers import SOLVERS, PosteriorMean, physics_of, solvers, spread
-from bcm_restore.canvas import Canvas
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM, Noise
-from bcm_restore.networks import ConvUNet
+from bcm_restore.networks import ConvUNet, TiledNetwork
 from bcm_restore.simulation.degradations import VARIANTS
 
 S = 0.3  # standard deviation of the normal pixels
@@ -80,12 +79,12 @@ def dense(operator, size):
 
 
 def columns(image):
-    """(1, 3, H, W) to one column a channel, for `dense`."""
+    """(1, 3, H, W) to one column per channel, for `dense`."""
     return image[0].flatten(1).T.double()
 
 
 def measured(problem):
-    """Columns of y, zero where nothing was measured."""
+    """The columns of y, zero where it has no measurement."""
     return columns(torch.where(getattr(problem.operator, "known", torch.tensor(True)), problem.y, 0))
 
 
@@ -100,19 +99,19 @@ def global_noise(seed, *like):
 @pytest.mark.parametrize("nfe", [1, 2, 4, 8])
 @pytest.mark.parametrize("name", EACH)
 @pytest.mark.parametrize(("task", "variant"), CASES)
-def test_a_restoration_takes_exactly_its_nfe(exact, portrait, name, nfe, task, variant):
+def test_a_restoration_uses_exactly_its_nfe(exact, portrait, name, nfe, task, variant):
     case, solver = case_of(task, variant), contestant(name, nfe, exact)
     assert solver.suits(case)
     sample = sample_of(case, np.ascontiguousarray(portrait[:72, :96]))
     restored = solver.restore(case, sample)
     assert exact.nfe == nfe == len(exact.network.calls) == solver.nfe
     assert restored.shape == sample.example.clean.shape and restored.dtype == np.uint8
-    told = [t.item() for _, t, _, _ in exact.network.calls]
-    np.testing.assert_allclose(told, spread(*SOLVERS[name].levels[task], nfe), rtol=1e-5)
+    levels = [t.item() for _, t, _, _ in exact.network.calls]
+    np.testing.assert_allclose(levels, spread(*SOLVERS[name].levels[task], nfe), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_known_pixels_are_kept_and_unknown_ones_are_not_looked_at(model, portrait, name):
+def test_known_pixels_are_kept_and_unknown_ones_ignored(model, portrait, name):
     case, solver = case_of("inpaint", "boxes"), contestant(name, 2, model)
     sample = sample_of(case, portrait)
     example = sample.example
@@ -125,7 +124,7 @@ def test_known_pixels_are_kept_and_unknown_ones_are_not_looked_at(model, portrai
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_an_enlarged_picture_scaled_down_is_the_small_one(exact, face, name):
+def test_a_result_downscaled_is_the_small_picture(exact, face, name):
     case = case_of("super-resolve", "x4")
     example = sample_of(case, face).example
     restored = contestant(name, 4, exact).restore(case, Sample("face", example))
@@ -138,7 +137,7 @@ def test_an_enlarged_picture_scaled_down_is_the_small_one(exact, face, name):
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_the_seed_alone_decides_and_global_generators_stay(exact, portrait, name):
+def test_results_depend_on_the_seed_and_global_generators_are_unchanged(exact, portrait, name):
     case = case_of("inpaint", "text")
     sample = sample_of(case, portrait)
     torch.manual_seed(7)
@@ -171,7 +170,7 @@ def test_no_solver_is_far_from_the_first_estimate_on_a_photograph(model, portrai
         assert psnr(contestant(name, 4, model).restore(case, sample)) > before - 0.8
 
 
-def test_what_is_not_linear_suits_none(exact):
+def test_no_solver_suits_nonlinear_degradations(exact):
     for name in SOLVERS:
         if name not in ON_DEEPINV or importlib.util.find_spec("deepinv"):
             solver = contestant(name, 1, exact)
@@ -186,7 +185,7 @@ def gain(t):
     return S**2 / (S**2 + t**2)
 
 
-def test_levels_are_spread_over_the_way():
+def test_levels_are_midpoints_of_logarithmic_intervals():
     assert spread(0.4, 0.1, 1) == pytest.approx([0.2])
     assert spread(0.8, 0.05, 4) == pytest.approx([0.8 * 2**-0.5, 0.8 * 2**-1.5, 0.8 * 2**-2.5, 0.8 * 2**-3.5])
 
@@ -229,7 +228,7 @@ def test_cm4ir_on_normal_pixels(exact, eta):
             mixed = eta * noise(x) - math.sqrt(1 - eta**2) * (x - clean) / t
             x = problem.operator.fit(clean, problem.y) + s * mixed
         result = module.cm4ir(problem, exact, LEVELS, 5, eta=eta)
-        torch.testing.assert_close(result, x, rtol=0, atol=3e-3)  # the smooth fill is solved to about that
+        torch.testing.assert_close(result, x, rtol=0, atol=3e-3)  # about the tolerance of the smooth fill
 
 
 def test_physics_is_the_operator_of_the_task():
@@ -245,7 +244,7 @@ def test_physics_is_the_operator_of_the_task():
             (A * problem.operator.A(physics.A_adjoint(z))).sum(), (A * physics.A_A_adjoint(z)).sum()
         )
         torch.testing.assert_close((physics.A_adjoint(z) * x).sum(), (z * A).sum(), rtol=1e-4, atol=1e-4)
-        # in [0, 1] what is known of the first estimate, which fits y, is y
+        # the first estimate fits y: its measurement, in [0, 1], is y
         torch.testing.assert_close(y, problem.operator.A((problem.x + 1) / 2), rtol=1e-4, atol=1e-5)
 
 
@@ -254,7 +253,7 @@ def test_ddrm_at_one_level_is_the_mean_of_the_estimate_with_noise(exact):
     problem, _ = inpainting()
     result = module.ddrm(problem, exact, [0.4], 5, eta=1.0)
     (n,) = global_noise(5, problem.x)
-    expected = gain(0.4) * (problem.x + 0.4 / math.sqrt(2) * n)  # what deepinv calls sigma is larger than its noise
+    expected = gain(0.4) * (problem.x + 0.4 / math.sqrt(2) * n)  # deepinv's sigma is larger than its noise
     torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -308,12 +307,12 @@ def test_dps_on_normal_pixels(exact, weight):
 # --- gradients through the model
 
 
-def test_gradients_flow_back_to_an_image_that_asks_for_them():
+def test_gradients_flow_back_to_an_image_that_requires_them():
     model = normal_pixels()
     x = torch.randn(1, 3, 4, 4, requires_grad=True)
     model.mean(x, 0.5).sum().backward()
     torch.testing.assert_close(x.grad, torch.full_like(x, gain(0.5)), rtol=1e-4, atol=1e-6)
-    assert model.nfe == 1  # going backward is none
+    assert model.nfe == 1  # backpropagation does not count
     assert not model.mean(x.detach(), 0.5).requires_grad
     with torch.no_grad():
         assert not model.mean(x, 0.5).requires_grad
@@ -325,7 +324,7 @@ def test_the_gradient_of_a_network_is_that_of_finite_differences(tile):
     network = ConvUNet(channels=(8, 8), blocks=(1, 1), middle=1, embedding=16)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    model = BCM(Canvas(network, tile), device="cpu")
+    model = BCM(TiledNetwork(network, tile), device="cpu")
     x, direction = torch.randn(2, 1, 3, 19, 24)
     x.requires_grad_()
     result = model.traverse(x, 0.5, 0.1)
@@ -338,7 +337,7 @@ def test_the_gradient_of_a_network_is_that_of_finite_differences(tile):
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-# --- who takes part
+# --- selection of solvers
 
 
 def test_names_families_and_order(exact):
@@ -348,7 +347,7 @@ def test_names_families_and_order(exact):
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_identity_tells_all_that_a_result_depends_on(exact, name):
+def test_identity_has_everything_that_a_result_depends_on(exact, name):
     identity = contestant(name, 2, exact, seed=3).identity()
     assert identity["solver"] == name and identity["nfe"] == 2 and identity["seed"] == 3
     assert identity["model"] == {"name": "toy"} and identity["parameters"] == SOLVERS[name].parameters
@@ -358,31 +357,27 @@ def test_identity_tells_all_that_a_result_depends_on(exact, name):
     assert all(other.identity() != identity for other in others)
 
 
-def test_an_unknown_solver_is_refused(exact):
+def test_an_unknown_solver_raises_an_error(exact):
     with pytest.raises(RestoreError) as error:
         solvers(["ddnm", "ddpm"], [1], exact, {}, 0)
-    assert str(error.value) == "solver 'ddpm' is not known; there are ddrm, diffpir, dps, ddnm, cm4ir"
+    assert str(error.value) == "solver 'ddpm' is not known; choose one of ddrm, diffpir, dps, ddnm, cm4ir"
 
 
-def test_without_deepinv_its_solvers_are_refused_and_ours_are_not(exact, monkeypatch):
+def test_without_deepinv_only_our_solvers_are_available(exact, monkeypatch):
     monkeypatch.setitem(sys.modules, "deepinv", None)
     for name in ON_DEEPINV:
         with pytest.raises(RestoreError) as error:
             solvers([name], [1], exact, {}, 0)
-        assert (
-            str(error.value)
-            == f'{name} needs the package deepinv; pip install "bcm-restore[bench]", or leave {name} out'
-        )
+        expected = f'{name} needs the package deepinv; pip install "bcm-restore[bench]", or omit {name}'
+        assert str(error.value) == expected
     assert len(solvers(["ddnm", "cm4ir"], [1], exact, {}, 0)) == 2
 
 
-def test_a_model_without_posterior_mean_is_refused_where_it_is_needed():
+def test_solvers_that_need_the_posterior_mean_reject_models_without_it():
     published = normal_pixels(diagonal=False, name="published")
     for name, solver in SOLVERS.items():
         if solver.diagonal:
             with pytest.raises(RestoreError) as error:
                 solvers([name], [1], published, {}, 0)
-            assert (
-                str(error.value) == f"{name} needs the posterior mean, which model 'published' lacks; leave {name} out"
-            )
+            assert str(error.value) == f"{name} needs the posterior mean, which model 'published' lacks; omit {name}"
     assert [solver.family for solver in solvers(["cm4ir"], [1], published, {}, 0)] == ["CM4IR"]

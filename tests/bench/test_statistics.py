@@ -43,7 +43,7 @@ def test_a_single_picture_has_no_interval():
     }
 
 
-def test_nothing_in_common():
+def test_no_pictures_in_common():
     with pytest.raises(ValueError, match="no picture in common"):
         paired({"a": 1.0}, {"b": 1.0}, "higher")
 
@@ -53,7 +53,7 @@ def test_the_interval_is_that_of_all_resamples():
     values = [0.0, 1.0, 5.0]
     means = [sum(drawn) / 3 for drawn in itertools.product(values, repeat=3)]
     found = paired(named(values), named([0.0] * 3), "higher")
-    # 1/27 of the resamples are (0, 0, 0) and as many (5, 5, 5): more than the 2.5 % at either end
+    # 1/27 of the resamples are (0, 0, 0) and 1/27 are (5, 5, 5): more than 2.5 % at either end
     assert (found["low"], found["high"]) == (min(means), max(means))
 
 
@@ -65,14 +65,14 @@ def test_the_interval_is_as_wide_as_the_normal_one_for_many_pictures():
     assert found["high"] == pytest.approx(mean + 1.96 * error, abs=error / 10)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+def test_the_interval_has_its_nominal_coverage():
     rng = np.random.default_rng(0)
     zeros = named(np.zeros(40))
     found = [paired(named(rng.normal(1, 3, 40)), zeros, "higher", seed) for seed in range(100)]
     assert 88 <= sum(each["low"] <= 1 <= each["high"] for each in found) <= 99
 
 
-def test_the_seed_decides():
+def test_the_interval_depends_on_the_seed():
     ours, reference = named(np.random.default_rng(0).normal(size=(30))), named(np.zeros(30))
     assert paired(ours, reference, "higher", 1) == paired(ours, reference, "higher", 1)
     assert paired(ours, reference, "higher", 1) != paired(ours, reference, "higher", 2)
@@ -81,7 +81,7 @@ def test_the_seed_decides():
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=2, max_size=8))
-def test_comparing_the_other_way_round(pairs):
+def test_swapping_the_contestants_negates_the_comparison(pairs):
     ours, reference = (named(side) for side in zip(*pairs, strict=True))
     there, back = paired(ours, reference, "higher"), paired(reference, ours, "higher")
     assert there["difference"] == pytest.approx(-back["difference"], abs=1e-9)

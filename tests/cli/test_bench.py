@@ -129,11 +129,11 @@ def test_compare(cli, folder):
         (["bench", "--task", "jpeg", "--data", "none"], "none"),
         (["bench", "--task", "jpeg", "--data", "home"], "home"),
         ([*SMALL, "--task", "jpeg", "--nfe", "1,x"], "--nfe 1,x"),
-        ([*SMALL, "--task", "jpeg", "--nfe", "5"], "no default schemes with that NFE"),
-        ([*SMALL, "--task", "jpeg", "--outputs", "nothing"], "is not of the form NAME=PATH or NAME@NFE=PATH"),
+        ([*SMALL, "--task", "jpeg", "--nfe", "5"], "no default schemes at that NFE"),
+        ([*SMALL, "--task", "jpeg", "--outputs", "nothing"], "not of the form NAME=PATH or NAME@NFE=PATH"),
         ([*SMALL, "--task", "inpaint", "--solvers", "magic"], "magic"),
         ([*SMALL, "--task", "jpeg", "--solvers", "ddnm"], "DDNM, NFE 1 can do nothing about jpeg; leave it out"),
-        ([*SMALL, "--task", "jpeg", "-o", "clean"], "clean: holds something else than a bench's results"),
+        ([*SMALL, "--task", "jpeg", "-o", "clean"], "clean: contains other files than a bench's results"),
         ([*SMALL, "--task", "jpeg", "--model", "none"], "'none' is neither"),
     ],
 )
@@ -161,5 +161,5 @@ def test_reproduce(cli, folder, monkeypatch):
     out = cli("bench", "reproduce", "mine", "--data", "clean").stdout
     assert "report: bench_mine/report.html" in out
     assert "BCM, NFE 2" in out
-    assert "is not recorded for 'scikit-image'; it is for clean" in cli.refuses(folder, "bench", "reproduce", "mine")
-    assert "no bench 'other' is recorded; there are mine" in cli.refuses(folder, "bench", "reproduce", "other")
+    assert "is not recorded on 'scikit-image', only on clean" in cli.refuses(folder, "bench", "reproduce", "mine")
+    assert "no bench 'other' is recorded; choose one of mine" in cli.refuses(folder, "bench", "reproduce", "other")

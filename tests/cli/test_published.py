@@ -59,8 +59,8 @@ def test_generate_and_reconstruct(cli, photo, tmp_path):
 
 def test_labels_that_are_not_there(cli, photo, mask, tmp_path):
     command = "inpaint", photo, "--mask", mask, *PUBLISHED
-    assert "label 10 is not there; the model's classes are 0 to 9" in cli.refuses(tmp_path, *command, "--label", 10)
-    assert "names are known of ImageNet's classes alone" in cli.refuses(tmp_path, *command, "--label", "tabby")
+    assert "no label 10; the model's classes are 0 to 9" in cli.refuses(tmp_path, *command, "--label", 10)
+    assert "names are known for ImageNet's classes only" in cli.refuses(tmp_path, *command, "--label", "tabby")
 
 
 def test_overlap_reaches_the_windows(cli, save, tmp_path):

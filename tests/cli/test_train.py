@@ -103,21 +103,21 @@ def test_what_cannot_be_read_is_said_and_skipped(cli, config, pictures, tmp_path
         (CONFIG, ["--data", "nowhere"], "nowhere: no such file or folder"),
         (CONFIG, [], "no pictures to train on: give --data FOLDER, or 'sources' in the [data] of"),
         ("start = 'bcm-photo-smal'\n" + CONFIG, ["--data", "pictures"], "did you mean bcm-photo-small"),
-        (CONFIG.replace("[data]", "[data]\nlabels = true"), ["--data", "pictures"], "takes no class labels"),
+        (CONFIG.replace("[data]", "[data]\nlabels = true"), ["--data", "pictures"], "is not class-conditional"),
         (CONFIG.replace("crop = 16", "crop = 18"), ["--data", "pictures"], "a multiple of 8"),
         (CONFIG.replace("[8, 8]", "[8]"), ["--data", "pictures"], "can't be built"),
-        (CONFIG.replace("steps", "stops"), ["--data", "pictures"], "tiny.toml: 'run.stops' is not known"),
+        (CONFIG.replace("steps", "stops"), ["--data", "pictures"], "tiny.toml: 'run.stops' is not a known key"),
         (
             CONFIG + "[teacher]\nkind = 'dncnn'",
             ["--data", "pictures"],
-            "tiny.toml: 'teacher.kind' is 'dncnn'; there are",
+            "tiny.toml: 'teacher.kind' is 'dncnn'; choose one of",
         ),
         (
             CONFIG + "[teacher]\nkind = 'ffdnet'\nsource = 'gone.pth'",
             ["--data", "pictures"],
             "gone.pth: no such file",
         ),
-        (CONFIG, ["--data", "pictures", "--resume"], "leave --resume out"),
+        (CONFIG, ["--data", "pictures", "--resume"], "omit --resume"),
     ],
 )
 def test_what_is_refused(cli, config, pictures, tmp_path, monkeypatch, text, arguments, message):

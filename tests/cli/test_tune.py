@@ -144,7 +144,7 @@ def test_ctrl_c_keeps_what_was_found(tune, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--task", "interpolate"], "interpolate can't be tuned"),
+        (["--task", "interpolate"], "interpolate cannot be tuned"),
         (["--task", "jpg"], "jpeg"),
         (["--variant", "x5"], "--variant x5"),
         (["--nfe", "1,x"], "--nfe"),

@@ -54,7 +54,7 @@ def test_import_path_verify_remove(cli, home, own, tmp_path):
     assert cli("weights", "verify").stdout == "mine: as recorded\n"
     assert "--overwrite" in cli.refuses(tmp_path, "weights", "import", own, "--name", "mine")
     stored.write_bytes(stored.read_bytes()[:-1])
-    assert "mine.safetensors: is damaged" in cli.refuses(tmp_path, "weights", "verify", "mine")
+    assert "mine.safetensors: damaged" in cli.refuses(tmp_path, "weights", "verify", "mine")
     assert "damaged" in json.loads(cli("weights", "verify", "--json", status=2).stdout)["mine"]
     assert cli("weights", "remove", "mine").stdout == "mine: removed\n"
     assert cache.names() == []
@@ -86,7 +86,7 @@ def test_download(cli, home, tmp_path, monkeypatch):
     assert (home / known.file).read_bytes() == data
     result = cli("weights", "download", "inception-fid", "--json")
     assert json.loads(result.stdout) == {"inception-fid": str(home / known.file)}
-    assert "is there already" in result.stderr
+    assert "already in the cache" in result.stderr
 
 
 def test_what_is_refused(cli, tmp_path, own):

@@ -2,9 +2,8 @@
 
 import torch
 
-from bcm_restore.canvas import Canvas
 from bcm_restore.model import BCM
-from bcm_restore.networks import ConvUNet
+from bcm_restore.networks import ConvUNet, TiledNetwork
 
 LEVELS = torch.tensor([0.3]), torch.tensor([0.002])
 
@@ -23,4 +22,4 @@ DEEP = network(channels=(8, 12, 16), blocks=(1, 1, 1), middle=1, embedding=16)
 
 
 def toy(tile=96):
-    return BCM(Canvas(SMALL, tile), device="cpu", level_maps=True, name="toy")
+    return BCM(TiledNetwork(SMALL, tile), device="cpu", level_maps=True, name="toy")

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bcm_restore.model import BCM
-from bcm_restore.networks import ConvUNet
+from bcm_restore.networks import ConvUNet, Network
 from bcm_restore.train.config import make_config
 from bcm_restore.train.data import Crops, Picture, centres
 from bcm_restore.train.levels import FlowMap, Levels
@@ -30,7 +30,7 @@ def gaussian_mean(x, t, s):
     return x * s**2 / (s**2 + t**2)
 
 
-class ExactF(nn.Module):
+class ExactF(Network):
     """F of the exact map and mean for normal pixels, solved for F without differences of close numbers; in float64."""
 
     def __init__(self, s: float) -> None:
@@ -48,7 +48,7 @@ class ExactF(nn.Module):
         return x * torch.where(t == u, diagonal, off)
 
 
-class Around(nn.Module):
+class Around(Network):
     """Another network, keeping what it was asked, with `change` (called with the inputs) added to what it answers."""
 
     def __init__(self, network, change=None) -> None:
@@ -96,7 +96,7 @@ def batch_of(clean, known=None, seed=0, progress=0.0, teacher=None):
     return Batch(clean, known, torch.Generator().manual_seed(seed), progress=progress, teacher=teacher)
 
 
-class Tight(nn.Module):
+class Tight(Network):
     """A network that works on the CPU, and finds no memory on any other device after so many evaluations."""
 
     classes = 0
@@ -125,7 +125,7 @@ class Waves(nn.Module):
         )
 
 
-class Linear(nn.Module):
+class Linear(Network):
     """F = h(t, u) x: all that normal pixels need."""
 
     def __init__(self, width: int = 48) -> None:
@@ -139,7 +139,7 @@ class Linear(nn.Module):
         return x * self.layers(self.waves(t, u)).view(-1, 1, 1, 1)
 
 
-class Mlp(nn.Module):
+class Mlp(Network):
     """A multilayer perceptron of pixels, t and u."""
 
     def __init__(self, channels: int, width: int = 96) -> None:

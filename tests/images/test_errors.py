@@ -1,4 +1,4 @@
-"""Bad files, full disks: one line each, nothing printed, nothing half-written."""
+"""Bad files and full disks: one-line errors, no output, no partial files."""
 
 import errno
 import os
@@ -27,7 +27,7 @@ PICTURE = Picture(PHOTO)
 
 @pytest.fixture(autouse=True)
 def silence(capfd):
-    """Nothing that is tested here may print or warn."""
+    """Fails tests that print or warn."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
@@ -45,13 +45,13 @@ def assert_one_line(path, function, *args, **kwargs):
 # Reading
 
 
-def test_what_is_no_file(tmp_path):
+def test_missing_empty_and_invalid_files(tmp_path):
     assert "no such file" in assert_one_line("a.png", images.read, tmp_path / "a.png")
     assert "folder" in assert_one_line(tmp_path, images.read, tmp_path)
     (tmp_path / "a.png").touch()
     assert "empty" in assert_one_line("a.png", images.read, tmp_path / "a.png")
     (tmp_path / "a.png").write_text("Dear diary,\n" * 100)
-    assert "no picture" in assert_one_line("a.png", images.read, tmp_path / "a.png")
+    assert "not a readable picture" in assert_one_line("a.png", images.read, tmp_path / "a.png")
     assert "no such file" in assert_one_line("b.png", images.read, tmp_path / "a.png" / "b.png")
     if os.name == "posix":
         assert "ordinary" in assert_one_line("null", images.read, "/dev/null")
@@ -101,7 +101,7 @@ def test_tiffs_of_kinds_that_are_not_read_are_not_called_damaged(tmp_path, layou
         assert "of a kind" not in message and ("cut off" in message or "truncated" in message)
 
 
-def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+def test_file_without_read_permission(tmp_path, monkeypatch):
     def refuse(self):
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -163,7 +163,7 @@ def test_truncated_files(tmp_path, suffix):
             message = str(error)
             refused += 1
             assert path.name in message and "\n" not in message
-        else:  # what was cut off did not matter
+        else:  # the missing part did not matter
             np.testing.assert_array_equal(picture.pixels, whole.pixels)
     assert refused >= 8
 
@@ -219,7 +219,7 @@ def test_transparency_is_not_lost_silently(tmp_path, name):
 
 
 @pytest.mark.parametrize(("name", "limit"), [("a.jpg", 65500), ("a.webp", 16383)])
-def test_sizes_that_a_format_cannot_hold(tmp_path, name, limit):
+def test_size_limits_of_formats(tmp_path, name, limit):
     images.write(Picture(np.zeros((1, limit), np.uint8)), tmp_path / name)
     assert images.read(tmp_path / name).size == (1, limit)
     for shape in ((1, limit + 1), (limit + 1, 1)):
@@ -232,7 +232,7 @@ def test_quality_is_checked(tmp_path, quality):
     assert "quality" in assert_one_line("a.jpg", images.write, PICTURE, tmp_path / "a.jpg", quality=quality)
 
 
-def test_missing_folders_are_made(tmp_path):
+def test_missing_folders_are_created(tmp_path):
     images.write(PICTURE, tmp_path / "x" / "y" / "a.png")
     assert [p.name for p in (tmp_path / "x" / "y").iterdir()] == ["a.png"]
 

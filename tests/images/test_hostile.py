@@ -1,4 +1,4 @@
-"""Files that mean harm: each ends in a picture or in one line that names it."""
+"""Malformed and malicious files: each ends in a picture or in one line that names it."""
 
 import functools
 import importlib.util
@@ -35,7 +35,7 @@ def traps():
 
 
 def outcome(path):
-    """The picture, or the one line that refuses it; masks and coefficients end in the same two ways."""
+    """The picture, or the message that refuses it; checks that masks and coefficients end likewise."""
     found = []
     for reader in (images.read, masks.read, images.jpeg_coefficients):
         try:
@@ -83,7 +83,7 @@ def test_traps(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", ["no header", "bad codes", "twelve bits"])
-def test_what_would_crash_the_library_of_coefficients_does_not_get_there(tmp_path, monkeypatch, damage):
+def test_headers_that_would_crash_jpeglib_are_refused_first(tmp_path, monkeypatch, damage):
     def layout(data):
         found = real(data)
         essence = {
@@ -101,8 +101,8 @@ def test_what_would_crash_the_library_of_coefficients_does_not_get_there(tmp_pat
     assert images.jpeg_coefficients(path) is None
 
 
-def test_scans_are_counted_in_the_picture_alone(tmp_path):
-    """Not in what follows it: phones put films there."""
+def test_only_scans_of_the_picture_count(tmp_path):
+    """Not those in the data after it, where phones store videos."""
     path = tmp_path / "a.jpg"
     plain = dict(hostile.seeds())["progressive.jpg"]
     most = jpeg_segments._MOST_SCANNED // (64 * 48)
@@ -110,7 +110,7 @@ def test_scans_are_counted_in_the_picture_alone(tmp_path):
     assert images.read(path).size == (48, 64)
 
 
-def test_a_flat_picture_is_not_too_short_for_its_pixels(tmp_path):
+def test_flat_pictures_are_not_refused_as_too_short(tmp_path):
     for progressive in (False, True):
         for mode in ("L", "RGB"):
             Image.new(mode, (2000, 2000)).save(tmp_path / "a.jpg", progressive=progressive, optimize=True)
@@ -118,7 +118,7 @@ def test_a_flat_picture_is_not_too_short_for_its_pixels(tmp_path):
 
 
 def test_bands_cover_every_row(tmp_path):
-    """A picture of more than one band is read as it was written, and so is its mask."""
+    """Pictures and masks of several bands are read correctly."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (1500, 1001, 4), np.uint8)
     for count in (1, 2, 3, 4):
@@ -142,8 +142,8 @@ def test_deep_pictures_of_several_bands(tmp_path, transparent):
     assert np.array_equal(picture.alpha, deep[..., 3]) if transparent else picture.alpha is None
 
 
-def test_converted_bands_are_those_of_the_whole(tmp_path):
-    """CMYK, floats and transparent colours of a picture of more than one band."""
+def test_bands_are_converted_like_the_whole_picture(tmp_path):
+    """CMYK, floats and transparent colours, in several bands."""
     pixels = np.random.default_rng(0).integers(0, 256, (1500, 1001, 4), np.uint8)
     inks = Image.fromarray(pixels, "CMYK")
     inks.save(tmp_path / "a.tif")
@@ -162,7 +162,7 @@ def test_converted_bands_are_those_of_the_whole(tmp_path):
     assert np.array_equal(images.read(tmp_path / "a.png").alpha == 0, (few == [0, 1, 1]).all(axis=-1))
 
 
-def test_nothing_is_left_behind_where_the_library_of_coefficients_fails(tmp_path, monkeypatch):
+def test_no_temporary_files_remain_when_jpeglib_fails(tmp_path, monkeypatch):
     def fail(**arguments):
         assert Path(arguments["srcfile"]).is_relative_to(scratch)
         raise OSError("reading of DCT failed")
@@ -177,9 +177,9 @@ def test_nothing_is_left_behind_where_the_library_of_coefficients_fails(tmp_path
     assert not list(scratch.iterdir())
 
 
-def test_the_corpus_is_the_same_each_time():
+def test_the_corpus_is_deterministic():
     hostile.seeds()
-    time.sleep(1)  # encoders write their times in seconds
+    time.sleep(1)  # some encoders write the time in seconds
     again = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(again)
     assert again.seeds() == hostile.seeds()
@@ -227,7 +227,7 @@ def test_hostile_names_stay_in_the_output_folder(tmp_path, face):
     lines = stdout.decode().splitlines()
     assert len(lines) == len(visible) and all(line.isprintable() for line in lines)
     errors = stderr.decode().splitlines()
-    assert len(errors) == 3 and all(line.isprintable() for line in errors)  # the error, and the list at the end
+    assert len(errors) == 3 and all(line.isprintable() for line in errors)  # the error, and the final list
     assert errors[0].startswith("error: in/broken\\n\\udcff.png: ")
 
 
@@ -240,7 +240,7 @@ def test_a_leading_dash(tmp_path, face):
 
 @needs_posix
 @pytest.mark.parametrize("kind", ["loop", "device", "folder", "fifo", "newline"])
-def test_what_is_no_picture_is_refused_in_one_line(cli, tmp_path, kind):
+def test_non_pictures_are_refused_in_one_line(cli, tmp_path, kind):
     path = tmp_path / "x.png"
     if kind == "loop":
         path.symlink_to("x.png")
@@ -300,7 +300,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_pixels_count_by_the_memory_that_they_take(tmp_path, name):
+def test_pixels_are_weighted_by_decoding_memory(tmp_path, name):
     path, count = tmp_path / name, COUNTS[name]
     path.write_bytes(dict(hostile.seeds())[name])
     most = round(count * 48 * 64)
@@ -319,7 +319,7 @@ def declaring(width, height, name):
     if name.endswith("jpg"):
         frame = re.search(rb"\xff[\xc0-\xc2]\x00.\x08", file, re.DOTALL)
         struct.pack_into(">HH", file, frame.end(), height, width)
-        return bytes(file) + bytes(width * height // 2048)  # as long as such a file has to be
+        return bytes(file) + bytes(width * height // 2048)  # the least length for this size
     struct.pack_into(">II", file, file.index(b"ispe") + 8, width, height)
     return bytes(file)
 
@@ -333,8 +333,8 @@ def test_pictures_of_100_megapixels_are_not_too_large(name):
             assert image.size == (width, height)
 
 
-def test_components_in_scans_of_their_own_count_as_progressive(tmp_path):
-    """libjpeg keeps the coefficients of all of them at once."""
+def test_components_in_separate_scans_count_as_progressive(tmp_path):
+    """libjpeg holds the coefficients of all of them in memory."""
     grey = dict(hostile.seeds())["grey.jpg"]
     marks = dict(jpeg_segments.segments(grey))
     frame = b"\xff\xc0\0\x11\x08" + marks[0xC0][5:9] + b"\3\1\x11\0\2\x11\0\3\x11\0"
@@ -347,7 +347,7 @@ def test_components_in_scans_of_their_own_count_as_progressive(tmp_path):
         images.read(path, max_pixels=48 * 64)
 
 
-def test_the_default_of_max_pixels_is_that_of_the_library():
+def test_default_max_pixels_is_that_of_images():
     from bcm_restore.cli.options import Reading
 
     assert Reading().most_pixels == images.MAX_PIXELS

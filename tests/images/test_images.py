@@ -1,4 +1,4 @@
-"""Picture files in and out: pixels and what goes with them."""
+"""Reading and writing pictures: pixels and metadata."""
 
 import warnings
 from io import BytesIO
@@ -176,7 +176,7 @@ def test_orientation_of_sixteen_bits_and_alpha(tmp_path, orientation, suffix):
     np.testing.assert_array_equal(upright.alpha >> 8, np.asarray(ImageOps.exif_transpose(shade)))
 
 
-def test_upright_changes_nothing_but_the_tag_in_exif(tmp_path):
+def test_upright_changes_only_the_tag_in_exif(tmp_path):
     original = exif_with(6) + b"maker notes that nobody parses"
     Image.new("RGB", (4, 6)).save(tmp_path / "a.jpg", exif=original)
     changed = images.read(tmp_path / "a.jpg").exif
@@ -230,7 +230,7 @@ def test_large_profile_in_jpeg(tmp_path):
     assert images.read(tmp_path / "a.jpg").icc == profile
 
 
-def test_tiff_tags_that_lay_out_pixels_do_not_travel(tmp_path):
+def test_tiff_layout_tags_are_not_copied(tmp_path):
     Image.new("RGB", (30, 20)).save(tmp_path / "a.tif", description="a boat", compression="tiff_lzw")
     picture = images.read(tmp_path / "a.tif")
     images.write(picture.with_pixels(np.zeros((5, 4, 3), np.uint8)), tmp_path / "b.jpg")
@@ -262,7 +262,7 @@ def test_with_pixels():
         (np.zeros((3, 3), np.uint8), np.zeros((3, 3), np.uint16)),
     ],
 )
-def test_a_picture_is_never_malformed(pixels, alpha):
+def test_malformed_pictures_are_refused(pixels, alpha):
     with pytest.raises(ValueError, match="pixels"):
         Picture(pixels, alpha)
 

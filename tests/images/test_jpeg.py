@@ -1,4 +1,4 @@
-"""Coefficients of JPEG files against a decoder of our own and Pillow's."""
+"""Coefficients of JPEG files, against a reference decoder and Pillow."""
 
 import errno
 from io import BytesIO
@@ -43,7 +43,7 @@ def photo(height=67, width=93):
 
 
 def by_opencv(image, sampling, *options, quality=80):
-    """A JPEG of OpenCV, which knows more samplings than Pillow."""
+    """A JPEG by OpenCV, which has more samplings than Pillow."""
     factor = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{sampling.replace(':', '')}")
     bgr = np.ascontiguousarray(np.asarray(image)[..., ::-1])
     options = [*map(int, options), cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor, cv2.IMWRITE_JPEG_QUALITY, quality]
@@ -80,7 +80,7 @@ def test_coefficients_decode_to_the_picture(tmp_path, sampling, size, progressiv
         if i == 0 or sampling == "4:4:4":
             assert np.abs(samples[:height, :width] - reference[..., i]).max() <= 1
         elif height > 8 and width > 30:
-            # Decoders interpolate chroma between samples: only its averages are the same.
+            # Decoders interpolate chroma: only its averages agree.
             whole = reference[: height // vertical * vertical, : width // horizontal * horizontal, i]
             means = whole.reshape(height // vertical, vertical, width // horizontal, horizontal).mean(axis=(1, 3))
             difference = np.abs(samples[: means.shape[0], : means.shape[1]] - means)
@@ -98,7 +98,7 @@ def test_tables_are_in_natural_order(tmp_path):
 
 
 def test_frequencies_are_not_transposed(tmp_path):
-    stripes = np.tile(np.where(np.arange(32) % 8 < 4, 40, 200).astype(np.uint8), (32, 1))  # change across only
+    stripes = np.tile(np.where(np.arange(32) % 8 < 4, 40, 200).astype(np.uint8), (32, 1))  # vary only horizontally
     Image.fromarray(stripes).save(tmp_path / "a.jpg", quality=90)
     plane = jpeg_coefficients(tmp_path / "a.jpg").planes[0]
     assert np.abs(plane[..., 0, 1:]).max() > 0 and np.abs(plane[..., 1:, :]).max() == 0
@@ -128,7 +128,7 @@ def test_luma_of_any_file(tmp_path_factory, height, width, sampling, progressive
     assert len(coefficients.planes) == (1 if grey else 3)
     luma = decoded(coefficients.planes[0], coefficients.tables[0])[:height, :width]
     difference = np.abs(luma - pillow_ycbcr(path)[..., 0])
-    # The integer transform of libjpeg may be off by one more where coarse tables make values far outside 0 to 255.
+    # libjpeg's integer transform may be off by one more if coarse tables give values far outside 0 to 255.
     assert difference.max() <= 2 and (difference > 1).mean() < 0.01
 
 
@@ -142,7 +142,7 @@ def test_grey_with_odd_factors(tmp_path):
     np.testing.assert_array_equal(plain.planes[0], odd.planes[0])
 
 
-def test_what_stands_around_the_coefficients_does_not_matter(tmp_path):
+def test_other_segments_do_not_affect_coefficients(tmp_path):
     path = tmp_path / "a.jpg"
     photo().save(path, quality=70)
     data, plain = path.read_bytes(), jpeg_coefficients(path)
@@ -162,7 +162,7 @@ def test_what_stands_around_the_coefficients_does_not_matter(tmp_path):
 
 
 @pytest.mark.parametrize("number", [None, errno.ENOSPC])
-def test_when_the_library_fails(tmp_path, monkeypatch, number):
+def test_jpeglib_errors(tmp_path, monkeypatch, number):
     def fail(**arguments):
         raise OSError(number, "No space left on device") if number else OSError("reading of DCT failed")
 
@@ -171,7 +171,7 @@ def test_when_the_library_fails(tmp_path, monkeypatch, number):
     if number is None:
         assert jpeg_coefficients(tmp_path / "a.jpg") is None
     else:
-        with pytest.raises(RestoreError, match=r"a\.jpg.*needs room"):
+        with pytest.raises(RestoreError, match=r"a\.jpg.*needs space"):
             jpeg_coefficients(tmp_path / "a.jpg")
 
 
@@ -199,7 +199,7 @@ def encoded(image, **options):
     return file.getvalue()
 
 
-def test_other_kinds_give_none(tmp_path):
+def test_unsupported_files_return_none(tmp_path):
     path = tmp_path / "a.jpg"
     plain = encoded(photo(), quality=70)
     frame = plain.index(b"\xff\xc0")
@@ -217,7 +217,7 @@ def test_other_kinds_give_none(tmp_path):
         assert jpeg_coefficients(path) is None, name
 
 
-def test_colour_space_is_found_as_libjpeg_does(tmp_path):
+def test_colour_space_follows_libjpegs_rules(tmp_path):
     path = tmp_path / "a.jpg"
     data = encoded(photo(), quality=70)
     jfif = data.index(b"\xff\xe0")
@@ -245,7 +245,7 @@ def test_colour_space_is_found_as_libjpeg_does(tmp_path):
 
 @pytest.mark.parametrize("transform", [0, 2])
 @pytest.mark.parametrize("size", [(40, 48), (37, 45)])
-def test_four_inks(tmp_path, transform, size):
+def test_cmyk(tmp_path, transform, size):
     path = tmp_path / "a.jpg"
     data = bytearray(encoded(photo(*size).convert("CMYK"), quality=60))
     data[data.index(b"Adobe") + 11] = transform
@@ -263,7 +263,7 @@ def test_four_inks(tmp_path, transform, size):
         assert np.abs(cyan - inks.colours[..., 0]).max() <= 1
 
 
-def test_only_inks_are_read_as_inks(tmp_path):
+def test_read_inks_refuses_rgb(tmp_path):
     photo().save(tmp_path / "a.jpg")
     with pytest.raises(RestoreError, match=r"a\.jpg.*not CMYK"):
         read_inks(tmp_path / "a.jpg")

@@ -1,4 +1,4 @@
-"""Kinds of files: palettes, bit depths, layouts and colour spaces as other programs write them."""
+"""Palettes, bit depths, layouts and colour spaces of files by other programs."""
 
 import struct
 import zlib
@@ -79,7 +79,7 @@ def test_one_bit(tmp_path):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_sixteen_bit_png_of_others(tmp_path, mode):
+def test_sixteen_bit_png_of_other_programs(tmp_path, mode):
     picture = random_picture(mode, 7, 5, np.uint16)
     planes = [picture.pixels.reshape(7, 5, -1)] + ([] if picture.alpha is None else [picture.alpha[..., None]])
     kinds = {"grey": 0, "grey alpha": 4, "rgb": 2, "rgb alpha": 6}
@@ -91,7 +91,7 @@ def test_sixteen_bit_png_of_others(tmp_path, mode):
 def test_sixteen_bit_transparent_colour(tmp_path):
     pixels = random_picture("rgb", 7, 5, np.uint16).pixels
     pixels[3, 2] = pixels[0, 0]
-    pixels[1, 1] = pixels[0, 0] ^ 1  # the same in its upper eight bits
+    pixels[1, 1] = pixels[0, 0] ^ 1  # equal in the upper eight bits
     key = (b"tRNS", struct.pack(">HHH", *map(int, pixels[0, 0])))
     (tmp_path / "a.png").write_bytes(png16(pixels, 2, key))
     picture = images.read(tmp_path / "a.png")
@@ -102,7 +102,7 @@ def test_sixteen_bit_transparent_colour(tmp_path):
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("mode", ["grey", "rgb", "rgb alpha"])
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib", "predictor": True}, {"tile": (16, 16)}])
-def test_sixteen_bit_tiff_of_others(tmp_path, byteorder, mode, options, capfd):
+def test_sixteen_bit_tiff_of_other_programs(tmp_path, byteorder, mode, options, capfd):
     picture = random_picture(mode, 40, 50, np.uint16)
     samples = picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
     layout = {"photometric": "minisblack" if mode == "grey" else "rgb"}
@@ -137,7 +137,7 @@ def test_unusual_tiffs(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
-def test_separate_planes_of_sixteen_bits_are_refused_rather_than_misread(tmp_path, compression, capfd):
+def test_sixteen_bit_separate_planes_are_refused(tmp_path, compression, capfd):
     planes = np.random.default_rng(0).integers(0, 65536, (3, 20, 30), np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", planes, photometric="rgb", planarconfig="separate", compression=compression)
     with pytest.raises(RestoreError, match=r"a\.tif.*separate planes"):

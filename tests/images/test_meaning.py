@@ -1,4 +1,4 @@
-"""What a file says of its picture: kept where the output can hold it, and never of the old pixels."""
+"""Metadata: kept if the output format can hold them, and updated for the new pixels."""
 
 import io
 import struct
@@ -31,7 +31,7 @@ def jpeg(colour_of="red"):
 
 
 def exif_of(order="<", thumbnail=None, strips=b"", maker_note=b"", kind=3):
-    """EXIF of a picture of 40x30 with a thumbnail: a JPEG, or bare pixels."""
+    """EXIF of a 40x30 picture with a thumbnail: a JPEG, or raw pixels."""
 
     def directory(entries, following):
         body = struct.pack(order + "H", len(entries))
@@ -84,7 +84,7 @@ def test_no_output_shows_the_old_thumbnail(tmp_path, order, suffix):
         assert b"maker's notes" in bytes(details[0x927C])
 
 
-def test_previews_in_maker_notes_go_too():
+def test_previews_in_maker_notes_are_removed():
     exif = exif_of(maker_note=b"Canon\0" + jpeg() + b"serial number")
     fresh = stale.fresh_exif(exif, (30, 40))
     assert len(fresh) == len(exif)
@@ -109,7 +109,7 @@ def test_sizes_beyond_two_bytes_fit(kind):
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"II*\0", b"MM\0*", b""]))
-def test_any_bytes_may_stand_in_exif(noise, magic):
+def test_arbitrary_exif_bytes_do_no_harm(noise, magic):
     exif = b"Exif\0\0" + magic + noise
     assert len(stale.fresh_exif(exif, (3, 4))) == len(exif)
 
@@ -121,7 +121,7 @@ def test_damaged_exif_with_a_thumbnail_does_no_harm(place, value):
     assert len(stale.fresh_exif(bytes(exif), (3, 4))) == len(exif)
 
 
-def test_xmp_says_the_new_size_and_orientation_and_has_no_thumbnail():
+def test_xmp_has_the_new_size_and_orientation_and_no_thumbnail():
     fresh = stale.fresh_xmp(XMP, 1, (60, 80))
     assert b'tiff:Orientation="1"' in fresh
     assert b'exif:PixelXDimension="80"' in fresh
@@ -139,7 +139,7 @@ def test_resolution_is_kept_without_exif_too(tmp_path, suffix):
     np.testing.assert_allclose(again.dpi, (300, 150), rtol=0, atol=0.02)
 
 
-def test_xmp_that_is_cut_off_or_empty_does_no_harm():
+def test_truncated_or_empty_xmp_does_no_harm():
     for xmp in (b"<xmp:Thumbnails>abc", b"<xmp:Thumbnails", b"<xmp:Thumbnails/>abc", b""):
         fresh = stale.fresh_xmp(xmp, 1, (3, 4))
         assert fresh == (b"abc" if xmp.endswith(b"/>abc") else xmp)
@@ -147,13 +147,13 @@ def test_xmp_that_is_cut_off_or_empty_does_no_harm():
     assert stale.fresh_xmp(two, 1, (3, 4)) == b"abc"
 
 
-def test_metadata_made_to_keep_a_program_busy_are_left_soon():
+def test_malicious_metadata_are_processed_quickly():
     jpegs = exif_of(maker_note=b"\xff\xd8\xff\xe0\x00\x04" * 100_000)
     assert len(stale.fresh_exif(jpegs, (3, 4))) == len(jpegs)
     assert stale.fresh_xmp(b"<xmp:Thumbnails>" * 100_000, 1, (3, 4)).startswith(b"<xmp")
 
 
-# Words
+# Texts
 
 
 @pytest.mark.parametrize("suffix", EXIF_FORMATS)
@@ -201,7 +201,7 @@ def test_exif_in_png_text_is_not_kept_as_text(tmp_path):
     assert images.read(tmp_path / "a.png").text == (("Author", "me"),)
 
 
-def test_what_does_not_fit_into_a_jpeg_segment_stays_out(tmp_path):
+def test_metadata_too_long_for_a_jpeg_segment_are_left_out(tmp_path):
     long = "x" * 70_000
     picture = random_picture(
         "rgb", 4, 5, np.uint8, xmp=XMP + long.encode(), iptc=long.encode(), text=(("Comment", long),)
@@ -228,7 +228,7 @@ def with_chunks(samples, *chunks, deep=True):
 
 
 def seen(picture):
-    """The colours in sRGB, by the picture's profile."""
+    """The colours converted to sRGB by the picture's profile."""
     mode = "RGB" if picture.pixels.ndim == 3 else "L"
     image = Image.fromarray(images.as_depth(picture.pixels, np.uint8))
     profile = ImageCms.ImageCmsProfile(io.BytesIO(picture.icc))
@@ -244,7 +244,7 @@ P3 = (b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 1500
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp"])
 @pytest.mark.parametrize("grey", [False, True])
-def test_linear_light_stays_what_it_is(tmp_path, suffix, grey):
+def test_linear_light_is_preserved(tmp_path, suffix, grey):
     wanted = 0.3 + 0.7 * (photograph()[..., 0] if grey else photograph())
     (tmp_path / "in.png").write_bytes(with_chunks(linear(wanted), GAMMA_1))
     picture = images.read(tmp_path / "in.png")
@@ -252,10 +252,10 @@ def test_linear_light_stays_what_it_is(tmp_path, suffix, grey):
     assert images.read(written(tmp_path, picture, suffix)).icc == picture.icc
 
 
-def test_primaries_stay_what_they_are(tmp_path):
+def test_primaries_are_preserved(tmp_path):
     (tmp_path / "in.png").write_bytes(with_chunks(photograph(), P3))
     profile = ImageCms.ImageCmsProfile(io.BytesIO(images.read(tmp_path / "in.png").icc)).profile
-    # Display P3's, adapted to D50, as its makers publish them
+    # Display P3's published primaries, adapted to D50
     for found, published in (
         (profile.red_colorant, (0.5151, 0.2412, -0.0011)),
         (profile.green_colorant, (0.2919, 0.6922, 0.0419)),
@@ -283,7 +283,7 @@ def test_srgb_and_nonsense_need_no_profile(tmp_path, chunks):
 
 @pytest.mark.parametrize("cicp", [(9, 16, 0, 1), (9, 18, 0, 1), (1, 13, 0, 0), (22, 13, 0, 1)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_colours_without_a_profile_stay_in_png_and_are_refused_elsewhere(tmp_path, cicp, dtype):
+def test_cicp_without_a_profile_is_kept_in_png_and_refused_elsewhere(tmp_path, cicp, dtype):
     (tmp_path / "in.png").write_bytes(with_chunks(photograph(), (b"cICP", bytes(cicp))))
     picture = images.read(tmp_path / "in.png")
     assert picture.cicp == cicp
@@ -299,7 +299,7 @@ def test_colours_without_a_profile_stay_in_png_and_are_refused_elsewhere(tmp_pat
         assert not (tmp_path / f"out{suffix}").exists()
 
 
-def test_cicp_goes_before_a_profile_and_becomes_one_where_it_can(tmp_path):
+def test_cicp_overrides_a_profile_and_becomes_one_if_possible(tmp_path):
     for deep in (True, False):
         data = with_chunks(photograph(), (b"cICP", bytes((12, 13, 0, 1))))
         (tmp_path / "in.png").write_bytes(data)
@@ -323,7 +323,7 @@ def test_the_colour_box_of_avif_is_read(tmp_path):
     assert images.read(tmp_path / "in.avif").icc is None
 
 
-def test_a_profile_of_the_files_own_stays(tmp_path):
+def test_an_embedded_profile_is_kept(tmp_path):
     picture = random_picture("rgb", 4, 5, np.uint8, icc=PROFILE, exif=exif_with(1))
     for suffix in (".png", ".jpg", ".tif", ".webp"):
         assert images.read(written(tmp_path, picture, suffix)).icc == PROFILE

@@ -1,4 +1,4 @@
-"""Pages and frames: found, decoded one by one, and written again."""
+"""Pages and frames: finding, decoding and writing them."""
 
 import io
 
@@ -27,7 +27,7 @@ def read_all(data, name):
 
 
 def animated(name, count=3, duration=40, **options):
-    """An animation by Pillow, with frames of one colour each."""
+    """An animation by Pillow with frames of uniform colour."""
     pictures = [Image.new("RGB", (8, 6), (90 * n, 200, 10)) for n in range(count)]
     file = io.BytesIO()
     pictures[0].save(file, name, save_all=True, append_images=pictures[1:], duration=duration, **options)
@@ -36,7 +36,7 @@ def animated(name, count=3, duration=40, **options):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("mode", KINDS)
-def test_tiff_pages_come_and_go_whatever_their_sizes(dtype, mode):
+def test_tiff_pages_of_unequal_sizes_round_trip(dtype, mode):
     pictures = sheets(dtype=dtype, mode=mode, dpi=(300.0, 300.0))
     data = encode_pages(pictures, "TIFF", None, None)
     pages = pages_of(data, "TIFF", LIMIT)
@@ -44,13 +44,13 @@ def test_tiff_pages_come_and_go_whatever_their_sizes(dtype, mode):
     for page, picture in zip(read_all(data, "TIFF"), pictures, strict=True):
         assert_same(page, picture)
         assert page.dpi == (300, 300)
-    with Image.open(io.BytesIO(data)) as image:  # another program's eyes
+    with Image.open(io.BytesIO(data)) as image:  # independent check
         assert image.n_frames == 3
         image.seek(2)
         assert image.size == (8, 8)
 
 
-def test_each_tiff_page_is_turned_by_its_own_tag():
+def test_each_tiff_page_has_its_own_orientation():
     data = encode_pages(
         [random_picture("rgb", 6, 8, np.uint8, exif=exif_with(tag), orientation=tag) for tag in (1, 6, 3)],
         "TIFF",
@@ -64,7 +64,7 @@ def test_each_tiff_page_is_turned_by_its_own_tag():
     np.testing.assert_array_equal(third.pixels, source[::-1, ::-1])
 
 
-def test_reduced_copies_and_masks_are_no_pages():
+def test_reduced_copies_and_masks_are_not_pages():
     file = io.BytesIO()
     writer = TiffImagePlugin.AppendingTiffWriter(file, True)
     for kind, size in ((0, (16, 12)), (1, (8, 6)), (4, (16, 12)), (2, (16, 12))):
@@ -77,7 +77,7 @@ def test_reduced_copies_and_masks_are_no_pages():
     assert [page.size for page in read_all(file.getvalue(), "TIFF")] == [(12, 16)] * 2
 
 
-def test_lists_of_pages_in_a_circle_end():
+def test_circular_lists_of_pages_end():
     data = bytearray(encode_pages(sheets(2), "TIFF", None, None))
     link = next_link(data, first_directory(data))
     second = int.from_bytes(data[link : link + 4], "little")
@@ -109,7 +109,7 @@ def test_animations_keep_their_frames_and_times(source, target):
             assert target == "AVIF" or image.info["loop"] == 0
 
 
-def test_frames_with_and_without_transparency_and_colour_go_together():
+def test_frames_with_and_without_transparency_and_colour_are_combined():
     mixed = [random_picture(mode, 6, 8, np.uint8) for mode in ("grey", "rgb alpha", "rgb", "grey alpha")]
     data = encode_pages(mixed, "PNG", None, images.Timing((50,) * 4))
     for frame, picture in zip(read_all(data, "PNG"), mixed, strict=True):
@@ -119,7 +119,7 @@ def test_frames_with_and_without_transparency_and_colour_go_together():
         np.testing.assert_array_equal(frame.alpha, alpha)
 
 
-def test_a_picture_apart_from_the_animation_stays_apart():
+def test_a_still_outside_the_animation_is_kept():
     data = animated("PNG", default_image=True, duration=[30, 60])
     pages = pages_of(data, "PNG", LIMIT)
     timing = pages.timing()
@@ -143,13 +143,13 @@ def test_a_picture_apart_from_the_animation_stays_apart():
         (b"no picture", "PNG", ""),
     ],
 )
-def test_what_is_left_out_is_said(data, name, remark):
+def test_left_out_pages_are_reported(data, name, remark):
     pages = pages_of(data, name, LIMIT)
     assert pages.remark == remark
     assert list(pages.files()) == [data]
 
 
-def test_all_pages_together_are_held_to_the_limit():
+def test_the_limit_applies_to_all_pages_together():
     data = animated("GIF")
     assert pages_of(data, "PNG", 3 * 48).kept == 3
     with pytest.raises(RestoreError, match="its 3 pages of 8 x 6 pixels are more than the limit"):
@@ -159,5 +159,5 @@ def test_all_pages_together_are_held_to_the_limit():
 @given(
     st.binary(max_size=60), st.sampled_from([b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08", b"GIF89a", b"\x89PNG\r\n\x1a\n"])
 )
-def test_damaged_files_are_one_page(noise, magic):
+def test_damaged_files_count_as_one_page(noise, magic):
     assert pages_of(magic + noise, "TIFF", LIMIT).kept == 1

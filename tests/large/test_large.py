@@ -12,27 +12,26 @@ import torch
 from helpers.networks import toy
 from PIL import Image
 
-from bcm_restore import canvas, giants, images, rasters, schemes, tasks
+from bcm_restore import images, schemes, spans, tasks
 from bcm_restore.cli.progress import Bar
-from bcm_restore.errors import NoRoom, NothingToRestore, RestoreError
-from bcm_restore.giants import Giant
+from bcm_restore.errors import DiskFull, NothingToRestore, RestoreError
+from bcm_restore.fill import smooth_fill
 from bcm_restore.images import channels
+from bcm_restore.large import BandProblem, DiskImage, MemoryImage, fill, runner
+from bcm_restore.large.fill import fill_hole
 from bcm_restore.model import BCM, Noise
+from bcm_restore.networks import Network, tiled
 from bcm_restore.operators import Mask, Resize
-from bcm_restore.rasters import Raster
-from bcm_restore.tasks import giant_fill
-from bcm_restore.tasks.fill import smooth_fill
-from bcm_restore.tasks.giant_fill import fill_raster
 
 SIZE = 300, 401
 
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(rasters, "BAND_PIXELS", 64 * SIZE[1])
-    monkeypatch.setattr(giants, "PIECE", 16 * 1001)
-    monkeypatch.setattr(giant_fill, "WHOLE", 5000)
-    monkeypatch.setattr(giant_fill, "SIDE", 64)
+    monkeypatch.setattr(spans, "BAND_PIXELS", 64 * SIZE[1])
+    monkeypatch.setattr(runner, "PIECE", 16 * 1001)
+    monkeypatch.setattr(fill, "WHOLE", 5000)
+    monkeypatch.setattr(fill, "SIDE", 64)
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def whole_and_in_parts(task, image, monkeypatch, **options):
     """The restorations of a picture as it is, and as a large one."""
     found = []
     for large in (10**9, 10_000):
-        monkeypatch.setattr(rasters, "LARGE", large)
+        monkeypatch.setattr(spans, "LARGE", large)
         found.append(tasks.get(task).run(image, model=toy(), **options))
     assert found[0].case == found[1].case
     return found[0].image, found[1].image
@@ -66,25 +65,25 @@ def boxed():
 # Files
 
 
-def test_regions_of_a_raster_come_back_as_they_were_written():
+def test_regions_of_a_file_come_back_as_they_were_written():
     x = torch.randn(1, 3, 31, 17)
-    with Raster((31, 17)) as raster:
-        assert not raster.read(slice(None)).any()
-        raster.write(x, slice(None))
+    with DiskImage((31, 17)) as image:
+        assert not image.read(slice(None)).any()
+        image.write(x, slice(None))
         y = torch.randn(1, 3, 8, 5)
-        raster.write(y, slice(4, 12), slice(9, 14))
+        image.write(y, slice(4, 12), slice(9, 14))
         x[:, :, 4:12, 9:14] = y
-        assert torch.equal(raster.read(slice(None)), x)
-        assert torch.equal(raster.read(slice(2, 20), slice(0, 11)), x[:, :, 2:20, :11])
-        raster.write_flat(5, torch.arange(20.0))
+        assert torch.equal(image.read(slice(None)), x)
+        assert torch.equal(image.read(slice(2, 20), slice(0, 11)), x[:, :, 2:20, :11])
+        image.write_flat(5, torch.arange(20.0))
         x.view(-1)[5:25] = torch.arange(20.0)
-        assert torch.equal(raster.read(slice(None)), x)
+        assert torch.equal(image.read(slice(None)), x)
 
 
-def test_a_raster_has_no_name_on_the_disk(tmp_path, monkeypatch):
+def test_a_file_has_no_name_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with Raster((100, 100)) as raster:
-        raster.write(torch.ones(1, 3, 100, 100), slice(None))
+    with DiskImage((100, 100)) as image:
+        image.write(torch.ones(1, 3, 100, 100), slice(None))
         assert not list(tmp_path.iterdir())
 
 
@@ -94,8 +93,8 @@ def full(*arguments):
 
 def test_a_full_disk_is_known_before_the_work_begins(photograph, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    monkeypatch.setattr(rasters, "LARGE", 10_000)
-    with pytest.raises(NoRoom, match=rf"^{tempfile.gettempdir()}: no room for .* disk is full.*TMPDIR") as caught:
+    monkeypatch.setattr(spans, "LARGE", 10_000)
+    with pytest.raises(DiskFull, match=rf"^{tempfile.gettempdir()}: no room for .* disk is full.*TMPDIR") as caught:
         tasks.get("inpaint").run(photograph, mask=lines(), model=toy(), nfe=1)
     assert "\n" not in str(caught.value)
 
@@ -103,7 +102,7 @@ def test_a_full_disk_is_known_before_the_work_begins(photograph, monkeypatch):
 def test_a_folder_that_is_not_there_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(RestoreError, match=r"gone: no room .*no such file or directory.*TMPDIR"):
-        Raster((10, 10))
+        DiskImage((10, 10))
 
 
 @pytest.mark.parametrize("broken", ["read", "write"])
@@ -113,19 +112,19 @@ def test_a_disk_that_fails_at_any_tile_ends_the_run_in_one_line(photograph, brok
     def run(failing):
         calls = []
 
-        def call(raster, *arguments):
+        def call(image, *arguments):
             calls.append(arguments)
-            with raster._room():
+            with image._disk_errors():
                 if len(calls) == failing:
                     raise OSError(errno.EIO, os.strerror(errno.EIO))
-            return whole(raster, *arguments)
+            return whole(image, *arguments)
 
-        monkeypatch.setattr(Raster, broken, call)
+        monkeypatch.setattr(DiskImage, broken, call)
         tasks.get("inpaint").run(photograph, mask=lines(), model=toy(), scheme="level 0.06, mean, fit")
         return len(calls)
 
-    whole = getattr(Raster, broken)
-    monkeypatch.setattr(rasters, "LARGE", 10_000)
+    whole = getattr(DiskImage, broken)
+    monkeypatch.setattr(spans, "LARGE", 10_000)
     calls = run(failing=0)
     for number in range(calls - 20, calls + 1):  # of the evaluation, the fit and the result
         with pytest.raises(RestoreError, match=r"input/output error.*TMPDIR"):
@@ -139,27 +138,24 @@ def test_a_disk_that_fails_at_any_tile_ends_the_run_in_one_line(photograph, brok
 def test_noise_is_that_of_the_whole_picture(size):
     """Also where a few numbers are left over for the last piece."""
     noises = [Noise([7]), Noise([7])]
-    with Raster(size) as raster:
+    with DiskImage(size) as image:
         for _ in range(2):
-            giants.draw(noises[0], raster)
-            assert torch.equal(raster.read(slice(None)), noises[1](torch.empty(1, 3, *size)))
+            runner.draw(noises[0], image)
+            assert torch.equal(image.read(slice(None)), noises[1](torch.empty(1, 3, *size)))
 
 
-class Known(Giant):
+class Known(BandProblem):
     """Half of the pixels of an image, and another first estimate."""
 
     def __init__(self, x, y, known):
-        super().__init__(tuple(x.shape[2:]), t0=0.1)
-        self.x, self.y, self.mask = x, y, Mask(known)
+        super().__init__(MemoryImage(y), t0=0.1)
+        self.x, self.mask = x, Mask(known)
 
-    def begin(self, x):
-        x.write(self.x, slice(None))
+    def estimate(self, rows):
+        return self.x[:, :, rows]
 
     def operator(self, rows):
         return self.mask.crop(rows)
-
-    def measured(self, rows, operator):
-        return self.y[:, :, rows]
 
     def known(self, rows, columns):
         return self.mask.crop(rows, columns).known
@@ -179,7 +175,7 @@ def test_every_move_gives_the_pixels_of_the_whole_picture(text, size):
     expected = schemes.run(scheme, model, x, Mask(known), y, Noise([3]), t0=0.1)
     evaluations, model.nfe = model.nfe, 0
     progress = SimpleNamespace(tile=lambda *step: steps.append(step))
-    found = giants.run(scheme, model, Known(x, y, known), Noise([3]), lambda raster: raster.read(slice(None)), progress)
+    found = runner.run(scheme, model, Known(x, y, known), Noise([3]), lambda image: image.read(slice(None)), progress)
     assert torch.equal(found, expected)
     assert model.nfe == evaluations == scheme.nfe
     assert steps == [(n + 1, len(steps)) for n in range(len(steps))]
@@ -187,7 +183,7 @@ def test_every_move_gives_the_pixels_of_the_whole_picture(text, size):
 
 
 def test_tiles_shrink_where_a_device_has_no_memory_for_them(monkeypatch):
-    class Full(canvas.Stream):
+    class Full(tiled.Stream):
         def __call__(self, x, *arguments):
             if x.shape[2] * x.shape[3] > 50_000:
                 raise torch.OutOfMemoryError("CUDA out of memory")
@@ -195,14 +191,14 @@ def test_tiles_shrink_where_a_device_has_no_memory_for_them(monkeypatch):
 
     def run(model):
         steps = []
-        giant, progress = Known(x, y, known), SimpleNamespace(tile=lambda *step: steps.append(step))
-        return giants.run(scheme, model, giant, Noise([3]), lambda raster: raster.read(slice(None)), progress), steps
+        problem, progress = Known(x, y, known), SimpleNamespace(tile=lambda *step: steps.append(step))
+        return runner.run(scheme, model, problem, Noise([3]), lambda image: image.read(slice(None)), progress), steps
 
     scheme = schemes.parse("noise 0.5, mean, fit, renoise 0.3 0.5, to 0, fit")
     (x, y), known = torch.randn(2, 1, 3, 400, 300), torch.rand(1, 1, 400, 300) < 0.5
     expected, steps = run(toy(tile=None))
     assert steps == [(1, 2), (2, 2)]
-    monkeypatch.setattr(canvas, "Stream", Full)
+    monkeypatch.setattr(tiled, "Stream", Full)
     model = toy(tile=None)
     found, steps = run(model)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
@@ -213,13 +209,13 @@ def test_tiles_shrink_where_a_device_has_no_memory_for_them(monkeypatch):
 
 
 def test_holes_need_known_pixels(photograph, monkeypatch):
-    monkeypatch.setattr(rasters, "LARGE", 10_000)
+    monkeypatch.setattr(spans, "LARGE", 10_000)
     with pytest.raises(RestoreError, match="needs a task with known pixels"):
         tasks.get("super-resolve").run(photograph, scale=2, model=toy(), scheme="noise 0.5 hole, to 0")
 
 
-def test_only_exact_tiles_and_arrays_are_restored_in_parts(photograph, monkeypatch):
-    monkeypatch.setattr(rasters, "LARGE", 10_000)
+def test_only_exact_tiles_and_single_pictures_are_restored_in_parts(photograph, monkeypatch):
+    monkeypatch.setattr(spans, "LARGE", 10_000)
 
     def steps(image, model):
         found = []
@@ -228,11 +224,42 @@ def test_only_exact_tiles_and_arrays_are_restored_in_parts(photograph, monkeypat
         )
         return found
 
-    assert len(steps(photograph, toy())) == 20
-    assert steps(Image.fromarray(photograph), toy()) == steps(photograph, BCM(NET_ALONE, device="cpu")) == [1]
+    planes = torch.from_numpy(photograph).permute(2, 0, 1)
+    for image in (photograph, Image.fromarray(photograph), planes, planes[None]):
+        assert len(steps(image, toy())) == 20
+    assert steps(photograph, BCM(NET_ALONE, device="cpu")) == steps(planes.expand(2, -1, -1, -1), toy()) == [1]
 
 
-class Still(torch.nn.Module):
+@pytest.mark.parametrize("task", ["inpaint", "jpeg", "super-resolve"])
+def test_pictures_of_any_kind_take_the_same_road(task, photograph, tmp_path, monkeypatch):
+    monkeypatch.setattr(spans, "LARGE", 10_000)
+    path = tmp_path / "a.jpg"
+    Image.fromarray(photograph[:200, :160]).save(path, quality=30)
+    array, inputs = np.array(Image.open(path)), {}
+    if task == "inpaint":
+        inputs = {"mask": boxed()[:200, :160]}
+    elif task == "super-resolve":
+        inputs = {"scale": 2}
+
+    def restored(image):
+        return tasks.get(task).restore(image, model=toy(), scheme="level 0.1, to 0, fit", **inputs)
+
+    expected = restored(array)
+    planes = torch.from_numpy(array).permute(2, 0, 1)
+    assert np.array_equal(np.asarray(restored(Image.fromarray(array))), expected)
+    assert np.array_equal(restored(planes).permute(1, 2, 0), expected)
+    assert restored(planes[None]).shape == (1, 3, *expected.shape[:2])
+    grey, halves = array[..., 1], planes.half() / 255
+    assert np.array_equal(np.asarray(restored(Image.fromarray(grey))), restored(grey))
+    assert np.array_equal(restored(torch.from_numpy(grey)[None])[0], restored(grey))
+    assert np.array_equal(restored(halves).permute(1, 2, 0), restored(halves.permute(1, 2, 0).numpy()))
+    assert restored(halves.bfloat16()).dtype == torch.bfloat16
+    clear = Image.fromarray(array)
+    clear.putalpha(Image.fromarray(grey | 1))  # nothing is hidden
+    assert np.array_equal(np.asarray(restored(clear))[..., :3], expected)
+
+
+class Still(Network):
     def forward(self, x, t, u, maps=None):
         return torch.zeros_like(x)
 
@@ -263,7 +290,7 @@ def test_inpaint_is_that_of_the_whole_picture_where_the_hole_is_small(photograph
 
 
 def test_inpaint_refuses_what_it_refuses(photograph, monkeypatch):
-    monkeypatch.setattr(rasters, "LARGE", 10_000)
+    monkeypatch.setattr(spans, "LARGE", 10_000)
     for mask, message in ((None, "needs a mask"), (np.ones((3, 4), bool), "the mask is 4x3 and the image 401x300")):
         with pytest.raises(RestoreError, match=message):
             tasks.get("inpaint").run(photograph, mask=mask, model=toy())
@@ -298,7 +325,7 @@ def test_jpeg_of_the_past_is_that_of_the_whole_picture(photograph, moved, again,
 
 
 def test_jpeg_finds_nothing_to_restore(photograph, monkeypatch):
-    monkeypatch.setattr(rasters, "LARGE", 10_000)
+    monkeypatch.setattr(spans, "LARGE", 10_000)
     with pytest.raises(NothingToRestore, match="no trace of JPEG compression"):
         tasks.get("jpeg").run(photograph, model=toy())
 
@@ -326,11 +353,11 @@ def test_a_band_is_fitted_as_in_the_whole(filter):
 # The smooth fill
 
 
-def filled(image, hole):
-    with Raster(hole.shape) as raster:
-        raster.write(torch.from_numpy(image).permute(2, 0, 1)[None], slice(None))
-        fill_raster(raster, hole)
-        return raster.read(slice(None))[0].permute(1, 2, 0).numpy()
+def filled(pixels, hole):
+    with DiskImage(hole.shape) as image:
+        image.write(torch.from_numpy(pixels).permute(2, 0, 1)[None], slice(None))
+        fill_hole(image, torch.from_numpy(hole)[None, None])
+        return image.read(slice(None))[0].permute(1, 2, 0).numpy()
 
 
 def energy(x):
@@ -384,10 +411,10 @@ def test_deep_pictures_are_encoded_band_by_band(photograph, suffix, alpha, grey,
 
 def test_the_command_line_counts_tiles_and_leaves_known_pixels(cli, save, photograph, tmp_path, monkeypatch):
     seen = set()
-    monkeypatch.setattr(Bar, "part", lambda bar, unit, done, total: seen.add((unit, total)))
+    monkeypatch.setattr(Bar, "progress", lambda bar, unit, done, total: seen.add((unit, total)))
     photo, mask = save("photo.tif", photograph), save("mask.png", lines())
     for large, told in ((10**9, {("NFE", 1)}), (10_000, {("tile", 1)})):
-        monkeypatch.setattr(rasters, "LARGE", large)
+        monkeypatch.setattr(spans, "LARGE", large)
         cli("inpaint", photo, "--mask", mask, "--nfe", 1, "-o", tmp_path / "a.tif", "--overwrite")
         assert seen == told
         seen.clear()
@@ -397,6 +424,6 @@ def test_the_command_line_counts_tiles_and_leaves_known_pixels(cli, save, photog
 
 def test_the_command_line_says_where_there_is_no_room(cli, save, photograph, tmp_path, monkeypatch):
     photo, mask = save("photo.tif", photograph), save("mask.png", lines())
-    monkeypatch.setattr(rasters, "LARGE", 10_000)
+    monkeypatch.setattr(spans, "LARGE", 10_000)
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     assert "TMPDIR" in cli.refuses(tmp_path, "inpaint", photo, "--mask", mask, "--nfe", 1)

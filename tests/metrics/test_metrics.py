@@ -1,4 +1,4 @@
-"""The columns of the bench and the metrics behind them."""
+"""The metrics, and the columns of the bench that use them."""
 
 import hashlib
 import json
@@ -27,8 +27,8 @@ PICTURES = arrays(np.uint8, (3, 5, 3))
 
 
 @pytest.fixture
-def nowhere(tmp_path, monkeypatch):
-    """No weights of any metric: empty folders where they are looked for."""
+def without_weights(tmp_path, monkeypatch):
+    """Empty folders in place of the weights of all metrics."""
     perceptual.load.cache_clear()
     frechet.load.cache_clear()
     monkeypatch.setenv("BCM_RESTORE_HOME", str(tmp_path / "home"))
@@ -72,7 +72,7 @@ def test_luma_of_known_pictures():
     assert metrics.psnr_y(green, black) == pytest.approx(20 * math.log10(255 / 128.553))
 
 
-def test_psnr_of_no_pixel_is_infinite(portrait, noisy):
+def test_psnr_without_pixels_is_infinite(portrait, noisy):
     assert metrics.psnr(noisy, portrait, np.zeros(portrait.shape[:2], bool)) == math.inf
 
 
@@ -82,10 +82,10 @@ def test_psnr_of_no_pixel_is_infinite(portrait, noisy):
 @pytest.mark.parametrize(
     ("net", "network", "name"), [("alex", "AlexNet", "lpips-alex"), ("vgg", "VGG-16", "lpips-vgg")]
 )
-def test_lpips_says_which_weights_it_needs(nowhere, portrait, net, network, name):
+def test_lpips_names_missing_weights(without_weights, portrait, net, network, name):
     pytest.importorskip("lpips")
     entry = catalogue.get(name)
-    folder = nowhere / "hub" / "checkpoints"
+    folder = without_weights / "hub" / "checkpoints"
     ways = f"'bcm-restore weights download {name}' fetches them, or put {entry.url} into {folder}"
     with pytest.raises(RestoreError) as refused:
         metrics.lpips(portrait, portrait, net)
@@ -95,7 +95,7 @@ def test_lpips_says_which_weights_it_needs(nowhere, portrait, net, network, name
     perceptual.backbone(net).write_bytes(b"others")
     with pytest.raises(RestoreError) as refused:
         metrics.lpips(portrait, portrait, net)
-    assert lines_of(refused).startswith(f"{folder / entry.file}: is damaged, or not {network}'s weights")
+    assert lines_of(refused).startswith(f"{folder / entry.file}: is damaged, or does not hold {network}'s weights")
 
 
 BROKEN = "operator torchvision::nms does not exist"
@@ -108,9 +108,9 @@ def forget(monkeypatch, package):
 
 
 @pytest.fixture
-def broken(nowhere, monkeypatch):
+def broken(without_weights, monkeypatch):
     """A torchvision that was built for another torch: packages that need it fail while they are imported."""
-    folder = nowhere / "packages"
+    folder = without_weights / "packages"
     for name in ("lpips", "torch_fidelity"):
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text(f"raise RuntimeError({BROKEN!r})")
@@ -136,7 +136,7 @@ def test_the_other_columns_do_not_need_torchvision(broken):
 
 
 @pytest.mark.parametrize("package", ["lpips", "torchvision"])
-def test_lpips_says_which_package_it_needs(nowhere, portrait, monkeypatch, package):
+def test_lpips_says_which_package_it_needs(without_weights, portrait, monkeypatch, package):
     pytest.importorskip("lpips")
     forget(monkeypatch, "lpips")
     monkeypatch.setitem(sys.modules, package, None)
@@ -145,7 +145,7 @@ def test_lpips_says_which_package_it_needs(nowhere, portrait, monkeypatch, packa
 
 
 def lpips_by_hand(layers, ends, heads, a, b):
-    """Features of unit length after some layers; their squared differences weighted, averaged over pixels, summed."""
+    """Normalised features after some layers; their squared differences, weighted, averaged over pixels and summed."""
     shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
     a, b = ((torch.from_numpy(x / 127.5 - 1).float() - shift).div(scale).permute(2, 0, 1)[None] for x in (a, b))
     total = 0.0
@@ -158,11 +158,11 @@ def lpips_by_hand(layers, ends, heads, a, b):
     return total
 
 
-def test_lpips_with_both_networks(nowhere, portrait, noisy, monkeypatch):
-    """With random weights in the backbones' place, which the rest of LPIPS must then see with."""
+def test_lpips_with_both_networks(without_weights, portrait, noisy, monkeypatch):
+    """With random weights as backbones."""
     package = pytest.importorskip("lpips")
     models = pytest.importorskip("torchvision.models")
-    # of the classifiers, which LPIPS has no use for, nothing is made, written or read
+    # skips the classifiers, which LPIPS does not use
     load = torch.nn.Module.load_state_dict
     monkeypatch.setattr(torch.nn.Module, "load_state_dict", lambda self, state, **_: load(self, state, strict=False))
     monkeypatch.setattr(torch.nn.Linear, "reset_parameters", lambda self: None)
@@ -172,7 +172,7 @@ def test_lpips_with_both_networks(nowhere, portrait, noisy, monkeypatch):
     entries = {}
     for net, layers in made.items():
         entry = catalogue.get(f"lpips-{net}")
-        path = nowhere / "hub" / "checkpoints" / entry.file
+        path = without_weights / "hub" / "checkpoints" / entry.file
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save({f"features.{key}": value for key, value in layers.state_dict().items()}, path)
         entries[entry.name] = replace(entry, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
@@ -194,7 +194,7 @@ def test_lpips_with_both_networks(nowhere, portrait, noisy, monkeypatch):
 
 
 def covariances(a, b):
-    """The Fréchet distance as the papers write it."""
+    """The Fréchet distance by the formula of the papers."""
     first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     root = scipy.linalg.sqrtm(first @ second)
     return ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(first + second - 2 * root).real
@@ -220,13 +220,13 @@ def test_frechet_distance_of_one_feature_by_hand():
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_one_picture_is_no_set(count):
+def test_fid_needs_two_pictures(count):
     with pytest.raises(RestoreError, match=f"two or more pictures, not {count}"):
         frechet.statistics([np.ones(3)] * count)
 
 
 def colours(picture):
-    """A stand-in for the network: the mean colour."""
+    """A stand-in for the network's features: the mean colour."""
     return picture.mean(axis=(0, 1))
 
 
@@ -236,19 +236,19 @@ def sets():
     return [[rng.integers(low, 256, (6, 4 + n, 3)).astype(np.uint8) for n in range(5)] for low in (0, 90)]
 
 
-def test_references_are_looked_at_once(sets, tmp_path):
+def test_references_are_evaluated_once(sets, tmp_path):
     ours, references = sets
     path = tmp_path / "fid" / "kept.npz"
     expected = covariances(np.array(list(map(colours, ours))), np.array(list(map(colours, references))))
     assert frechet.set_distance(colours, ours, references, path) == pytest.approx(expected, rel=1e-6)
     assert [file.name for file in path.parent.iterdir()] == ["kept.npz"]
     assert frechet.set_distance(colours, ours, None, path) == pytest.approx(expected, rel=1e-6)
-    path.write_bytes(path.read_bytes()[:-30])  # damaged: measured and kept anew
+    path.write_bytes(path.read_bytes()[:-30])  # damaged: recomputed and cached again
     assert frechet.set_distance(colours, ours, references, path) == pytest.approx(expected, rel=1e-6)
     assert frechet.set_distance(colours, ours, None, path) == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_cache_that_cannot_be_written_costs_time_alone(sets, tmp_path):
+def test_fid_works_without_a_writable_cache(sets, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     path = tmp_path / "file" / "kept.npz"
     assert frechet.set_distance(colours, sets[0], sets[0], path) == pytest.approx(0, abs=1e-6)
@@ -267,10 +267,10 @@ def test_content_keys(sets):
     assert len(keys) == 5
 
 
-def test_fid_says_which_weights_it_needs(nowhere, sets):
+def test_fid_names_missing_weights(without_weights, sets):
     pytest.importorskip("torch_fidelity")
     entry = catalogue.get("inception-fid")
-    folder = nowhere / "home" / "weights"
+    folder = without_weights / "home" / "weights"
     ways = f"'bcm-restore weights download inception-fid' fetches them, or put {entry.url} into {folder}"
     with pytest.raises(RestoreError) as refused:
         metrics.fid(*sets, "key")
@@ -280,18 +280,19 @@ def test_fid_says_which_weights_it_needs(nowhere, sets):
     with pytest.raises(RestoreError) as refused:
         metrics.fid(*sets, "key")
     assert lines_of(refused) == (
-        f"{folder / entry.file}: is damaged, or not Inception's weights that FID needs; delete it, then {ways}"
+        f"{folder / entry.file}: is damaged, or does not hold Inception's weights, which FID needs; "
+        f"delete it, then {ways}"
     )
 
 
-def test_fid_says_which_package_it_needs(nowhere, sets, monkeypatch):
+def test_fid_names_the_missing_package(without_weights, sets, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
     with pytest.raises(RestoreError, match=r'FID needs the package torch-fidelity; pip install "bcm-restore\[bench\]"'):
         metrics.fid(*sets, "key")
 
 
-def test_fid_is_what_torch_fidelity_computes(nowhere, portrait, noisy, save, monkeypatch):
-    """Random weights in Inception's place: all but the weights is compared with torch-fidelity's own command."""
+def test_fid_is_what_torch_fidelity_computes(without_weights, portrait, noisy, save, monkeypatch):
+    """With random weights, against torch-fidelity's own function."""
     package = pytest.importorskip("torch_fidelity")
     from torch_fidelity import feature_extractor_inceptionv3 as module
 
@@ -303,7 +304,7 @@ def test_fid_is_what_torch_fidelity_computes(nowhere, portrait, noisy, save, mon
         random = extractor("random", ["2048"]).state_dict()
     for name, value in random.items():
         if name.endswith("conv.weight"):
-            value *= 6**0.5  # PyTorch's variance is a sixth of He's: next to nothing would reach the end
+            value *= 6**0.5  # PyTorch's variance is a sixth of He's: activations would vanish
     entry = catalogue.get("inception-fid")
     weights = cache.folder() / entry.file
     weights.parent.mkdir(parents=True)
@@ -316,8 +317,8 @@ def test_fid_is_what_torch_fidelity_computes(nowhere, portrait, noisy, save, mon
         for n, picture in enumerate(each):
             save(f"{name}/{n}.png", picture)
     expected = package.calculate_metrics(
-        input1=str(nowhere / "a"),
-        input2=str(nowhere / "b"),
+        input1=str(without_weights / "a"),
+        input2=str(without_weights / "b"),
         fid=True,
         cuda=False,
         cache=False,
@@ -337,7 +338,7 @@ def test_fid_is_what_torch_fidelity_computes(nowhere, portrait, noisy, save, mon
 LPIPS_FID = ["lpips_alex", "lpips_vgg", "fid"]
 
 
-def test_columns_of_the_tasks(nowhere):
+def test_columns_of_the_tasks(without_weights):
     assert list(measures("inpaint")) == ["psnr", "psnr_y", "psnr_hole", "ssim", *LPIPS_FID]
     for task in ("jpeg", "super-resolve", "another"):
         assert list(measures(task)) == ["psnr", "psnr_y", "ssim", *LPIPS_FID]
@@ -350,14 +351,14 @@ def test_columns_of_the_tasks(nowhere):
     assert lower == [*LPIPS_FID, "path_length"]
 
 
-def test_what_is_missing_is_found_out_at_the_start(nowhere):
+def test_missing_weights_are_reported_at_the_start(without_weights):
     columns = measures("jpeg")
     assert columns["psnr"].missing is columns["psnr_y"].missing is columns["ssim"].missing is None
     for name, weights in zip(LPIPS_FID, ("lpips-alex", "lpips-vgg", "inception-fid"), strict=True):
         assert f"bcm-restore weights download {weights}" in columns[name].missing
 
 
-def test_nothing_is_missing_where_all_loads(monkeypatch):
+def test_nothing_is_missing_if_all_networks_load(monkeypatch):
     loaded = []
     monkeypatch.setattr(perceptual, "load", loaded.append)
     monkeypatch.setattr(frechet, "load", lambda: loaded.append("inception"))
@@ -365,7 +366,7 @@ def test_nothing_is_missing_where_all_loads(monkeypatch):
     assert loaded == ["alex", "vgg", "inception"]
 
 
-def test_values_of_pictures(nowhere, portrait, noisy, monkeypatch):
+def test_values_of_pictures(without_weights, portrait, noisy, monkeypatch):
     hole = np.zeros(portrait.shape[:2], bool)
     hole[10:40, 20:50] = True
     result = np.where(hole[..., None], noisy, portrait)
@@ -374,7 +375,7 @@ def test_values_of_pictures(nowhere, portrait, noisy, monkeypatch):
         metrics, "lpips", lambda picture, reference, net: (picture is result, reference is portrait, net)
     )
     columns = measures("inpaint")
-    values = {name: measure.of(result, example) for name, measure in columns.items() if measure.of}
+    values = {name: measure.function(result, example) for name, measure in columns.items() if measure.function}
     assert values["psnr"] == pytest.approx(skimage.metrics.peak_signal_noise_ratio(portrait, result))
     inside = skimage.metrics.peak_signal_noise_ratio(portrait[10:40, 20:50], noisy[10:40, 20:50])
     assert values["psnr_hole"] == pytest.approx(inside)
@@ -384,14 +385,14 @@ def test_values_of_pictures(nowhere, portrait, noisy, monkeypatch):
     )
     assert values["lpips_alex"] == (True, True, "alex")
     assert values["lpips_vgg"] == (True, True, "vgg")
-    assert columns["fid"].of is None
+    assert columns["fid"].function is None
 
 
-def test_equal_pictures_have_finite_values(nowhere, portrait):
+def test_equal_pictures_have_finite_values(without_weights, portrait):
     nothing = np.zeros(portrait.shape[:2], bool)
     example = Example(portrait, portrait, {}, nothing)
     columns = measures("inpaint")
-    values = {name: columns[name].of(portrait, example) for name in ("psnr", "psnr_y", "psnr_hole", "ssim")}
+    values = {name: columns[name].function(portrait, example) for name in ("psnr", "psnr_y", "psnr_hole", "ssim")}
     assert values == {"psnr": 100, "psnr_y": 100, "psnr_hole": 100, "ssim": pytest.approx(1)}
     json.dumps(values, allow_nan=False)
 
@@ -407,8 +408,8 @@ def test_notes_about_few_pictures():
 
 
 def walk(*frames):
-    """A result of these frames, and the example of the first and the last level of grey, 0 and 200."""
-    ends = np.stack([np.full((4, 6, 3), level, np.uint8) for level in (0, 200)])
+    """A result of these frames, and the example with grey ends of values 0 and 200."""
+    ends = np.stack([np.full((4, 6, 3), value, np.uint8) for value in (0, 200)])
     strip = np.concatenate([np.broadcast_to(np.uint8(frame), (4, 6, 3)) for frame in frames], axis=1)
     return strip, Example(ends, strip, {"frames": len(frames)})
 
@@ -425,7 +426,7 @@ def test_detours_are_longer():
     assert path_length(*walk(*sideways)) == pytest.approx(sum(step) / 200)
 
 
-def test_from_a_picture_to_itself_there_is_no_path():
+def test_equal_pictures_have_no_path():
     strip, example = walk(0, 0)
     same = replace(example, damaged=example.damaged[[0, 0]])
     with pytest.raises(RestoreError, match="the two pictures are equal"):

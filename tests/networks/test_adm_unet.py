@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM
-from bcm_restore.networks import AdmUNet, ConvUNet, build
+from bcm_restore.networks import AdmUNet, ConvUNet, Network, build
 from bcm_restore.networks.adm_unet import Attention, Residual, infer_config
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
@@ -88,7 +88,7 @@ def test_the_published_outputs_are_reproduced(published, memory_format):
 def test_the_published_map_is_reproduced(published):
     network, io = published
 
-    class Labelled(torch.nn.Module):
+    class Labelled(Network):
         def forward(self, x, t, u, maps):
             return network(x, t, u, maps, io["y"])
 

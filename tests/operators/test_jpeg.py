@@ -1,4 +1,4 @@
-"""JPEG as an operator: against files that Pillow wrote, their coefficients as jpeglib reads them, and the originals."""
+"""The JPEG operator, against files by Pillow, their coefficients by jpeglib, and the originals."""
 
 import doctest
 import importlib
@@ -30,7 +30,7 @@ from bcm_restore.operators.dct import (
 # --- the parts of JPEG
 
 
-def test_colours_there_and_back():
+def test_colour_transform_round_trip():
     assert np.abs(RGB_TO_YCC @ YCC_TO_RGB - np.eye(3)).max() < 1e-15
     np.testing.assert_allclose(YCC_TO_RGB[:, 0], 1, atol=1e-15)
     np.testing.assert_allclose(YCC_TO_RGB[1, 1:], [-0.344136, -0.714136], atol=1e-6)
@@ -81,7 +81,7 @@ def test_A_is_the_encoder(kind, size, tmp_path):
         operator = Jpeg(compressed(image, tmp_path, quality, kind)[0])
         for ours, files in zip(operator.A(to_tensor(image)), operator.y, strict=True):
             assert ours.dtype == torch.int16 and ours.shape == files.shape
-            # The encoder rounds Y, Cb and Cr to integers first; steps of 1 and 2 see that.
+            # The encoder first rounds Y, Cb and Cr to integers, which matters for steps of 1 and 2.
             assert (ours == files).float().mean() >= agreement
             assert (ours - files).abs().max() <= (1 if quality < 95 else 2)
 
@@ -89,12 +89,12 @@ def test_A_is_the_encoder(kind, size, tmp_path):
 @pytest.mark.parametrize("size", [ALIGNED, ODD])
 @pytest.mark.parametrize("kind", ["4:4:4", "grey"])
 def test_pinv_is_the_decoder(kind, size, tmp_path):
-    image = picture(*size, kind).point(lambda value: 80 + value // 3)  # far from black and white: nothing is clipped
+    image = picture(*size, kind).point(lambda value: 80 + value // 3)  # avoids clipping
     for quality in (10, 50, 90):
         coefficients, decoded = compressed(image, tmp_path, quality, kind)
         operator = Jpeg(coefficients)
         error = (operator.pinv(operator.y) - decoded).abs().max() * 127.5
-        # Pillow rounds Y, Cb and Cr, and then RGB: 1/2 for grey, else up to 1/2 + 1.772/2 + 1/2.
+        # Pillow rounds Y, Cb and Cr, then RGB: errors of 1/2 for grey, else up to 1/2 + 1.772/2 + 1/2.
         assert error < (0.6 if kind == "grey" else 1.9)
 
 
@@ -106,7 +106,7 @@ def test_pinv_compresses_to_the_file(kind, tmp_path):
 
 
 def whole_blocks(operator, y):
-    """The coefficients of the blocks that lie inside the image."""
+    """The coefficients of the blocks inside the image."""
     height, width = operator.size
     return [
         k[:, : height // (8 * c.factor[0]), : width // (8 * c.factor[1])]
@@ -122,7 +122,7 @@ def test_fit_is_a_projection(kind, size, tmp_path):
         x = guess(to_tensor(picture(*size, kind)))
         before, fitted = x.clone(), operator.fit(x, operator.y)
         assert torch.equal(x, before)
-        assert (fitted - x).abs().max() > 0.01  # there was something to do
+        assert (fitted - x).abs().max() > 0.01  # the correction is not trivial
         wanted = whole_blocks(operator, operator.y)
         assert all(map(torch.equal, whole_blocks(operator, operator.A(fitted)), wanted))
         assert size == ODD or all(map(torch.equal, wanted, operator.y))
@@ -144,7 +144,7 @@ def test_fit_moves_no_further_than_the_interval(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_fits_is_not_touched(kind, tmp_path):
+def test_consistent_pixels_are_unchanged(kind, tmp_path):
     operator = Jpeg(compressed(picture(*ALIGNED, kind), tmp_path, 20, kind)[0])
     x = operator.pinv(operator.y)
     assert torch.equal(operator.fit(x, operator.y), x)
@@ -165,11 +165,11 @@ def test_fit_improves_any_picture(kind, size, tmp_path):
         assert psnr(fitted, x) > psnr(decoded, x) - 0.02
         gain = psnr(operator.fit(rough, operator.y), x) - psnr(rough, x)
         assert gain > (0.4 if quality >= 50 and min(size) >= 8 else -1e-3)
-        assert psnr(operator.fit(x, operator.y), x) > 60  # the original is in the set, or next to it
+        assert psnr(operator.fit(x, operator.y), x) > 60  # the original is in the set, or close to it
 
 
 def test_fit_of_cropped_files_keeps_the_picture(tmp_path):
-    """Lossless cropping leaves real pixels outside: no repeated border there."""
+    """Lossless cropping leaves real pixels outside the image, not repeated borders."""
     for size in [(100, 75), (97, 130)]:
         larger = picture(size[0] + 20, size[1] + 20, "grey")
         coefficients, decoded = compressed(larger, tmp_path, 50, "grey")
@@ -224,7 +224,7 @@ def test_padded_planes_batches_and_other_coefficients(tmp_path):
     assert double.dtype == torch.float64 and torch.allclose(double.float(), one_file[:1], atol=1e-6)
 
 
-def test_what_is_refused(tmp_path):
+def test_invalid_arguments_are_refused(tmp_path):
     coefficients, _ = compressed(picture(*ALIGNED), tmp_path, 50, "4:2:0")
     planes, tables, sampling = coefficients.planes, coefficients.tables, coefficients.sampling
     with pytest.raises(RestoreError, match="convert it to grey or RGB"):
@@ -243,8 +243,8 @@ def test_what_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("colour", ["RGB", "YCCK"])
-def test_other_colours(colour, tmp_path):
-    """As they are, and as the negative that YCCK is made of."""
+def test_rgb_and_ycck(colour, tmp_path):
+    """RGB without transform, and the negative in YCCK."""
     path, image = tmp_path / "a.jpg", picture(*ALIGNED)
     if colour == "RGB":
         image.save(path, quality=30, keep_rgb=True)
@@ -277,7 +277,7 @@ def test_level_is_the_error_of_the_decoded_picture(name, tmp_path):
 
 @pytest.mark.parametrize("strip", [8, 64, 1000])
 @pytest.mark.parametrize("kind", KINDS)
-def test_strips_do_not_show(kind, strip, tmp_path, monkeypatch):
+def test_results_do_not_depend_on_strips(kind, strip, tmp_path, monkeypatch):
     operator = Jpeg(compressed(picture(*ODD, kind), tmp_path, 50, kind)[0])
     x = guess(to_tensor(picture(*ODD, kind)))
     expected = operator.fit(x, operator.y), operator.pinv(operator.y), *operator.A(x)
@@ -290,6 +290,6 @@ def test_strips_do_not_show(kind, strip, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("module", ["dct", "jpeg", "jpeg_search"])
-def test_examples(module):
+def test_docstring_examples(module):
     results = doctest.testmod(importlib.import_module(f"bcm_restore.operators.{module}"))
     assert results.attempted > 0 and results.failed == 0

@@ -1,4 +1,4 @@
-"""JPEGs that were saved twice: the first compression found under the second."""
+"""JPEGs that were saved twice: finding the first compression."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ SIZE = (192, 208)
 
 
 def twice(folder, first, second, corner=(0, 0), kind="4:4:4"):
-    """The coefficients of a file that was saved at two qualities, cropped in between, its pixels and the original's."""
+    """Coefficients and pixels of a file saved at two qualities, cropped in between, and the original's pixels."""
     original = picture(*SIZE)
     once = reread(original, first, "4:2:0")
     pixels = Image.fromarray(((once[0].permute(1, 2, 0) + 1) * 127.5).round().byte().numpy())
@@ -23,7 +23,7 @@ def twice(folder, first, second, corner=(0, 0), kind="4:4:4"):
 
 @pytest.mark.parametrize("kind", ["4:4:4", "4:2:0"])
 @pytest.mark.parametrize(("first", "second"), [(10, 90), (15, 95), (30, 75), (60, 75), (75, 90), (15, 50)])
-def test_on_the_same_blocks(first, second, kind, tmp_path):
+def test_same_block_grid(first, second, kind, tmp_path):
     coefficients, decoded, original = twice(tmp_path, first, second, kind=kind)
     history = find_earlier(coefficients, decoded)
     assert abs(history.quality - first) <= 1 and history.corner == (0, 0) and history.later == second
@@ -36,7 +36,7 @@ def test_on_the_same_blocks(first, second, kind, tmp_path):
 
 
 @pytest.mark.parametrize(("first", "second"), [(10, 90), (15, 95), (30, 75), (75, 90)])
-def test_on_other_blocks(first, second, tmp_path):
+def test_other_block_grid(first, second, tmp_path):
     coefficients, decoded, original = twice(tmp_path, first, second, corner=(3, 5))
     history = find_earlier(coefficients, decoded)
     assert abs(history.quality - first) <= 1
@@ -48,13 +48,13 @@ def test_on_other_blocks(first, second, tmp_path):
 
 @pytest.mark.parametrize("quality", [5, 10, 25, 50, 75, 85, 90, 95, 100])
 @pytest.mark.parametrize("kind", ["4:4:4", "4:2:0", "grey"])
-def test_what_was_saved_once_has_no_earlier(quality, kind, tmp_path):
+def test_files_saved_once_have_no_earlier_compression(quality, kind, tmp_path):
     coefficients, decoded = compressed(picture(*SIZE, kind), tmp_path, quality, kind)
     assert find_earlier(coefficients, decoded) is None
 
 
 @pytest.mark.parametrize(("first", "second"), [(95, 15), (90, 75), (50, 50)])
-def test_a_finer_one_does_not_matter(first, second, tmp_path):
+def test_finer_earlier_compressions_are_ignored(first, second, tmp_path):
     coefficients, decoded, _ = twice(tmp_path, first, second)
     assert find_earlier(coefficients, decoded) is None
 
@@ -68,19 +68,19 @@ def test_drawings(tmp_path):
         assert find_earlier(coefficients, decoded) is None
 
 
-def test_a_quality_that_is_given(tmp_path):
+def test_given_quality(tmp_path):
     coefficients, decoded = compressed(picture(*SIZE), tmp_path, 90)
     history = find_earlier(coefficients, decoded, 20)
     assert history.quality == 20 and history.corner == (0, 0)
     operator = operator_of(history, decoded, coefficients)
     assert torch.equal(operator.components[0].table, standard_tables(20)[0].float())
-    assert find_earlier(coefficients, decoded, 90) is None  # that is the file's own
+    assert find_earlier(coefficients, decoded, 90) is None  # the file's own quality
     coefficients, decoded, _ = twice(tmp_path, 20, 90, corner=(2, 1))
     history = find_earlier(coefficients, decoded, 20)
     assert (history.corner[0] % 8, history.corner[1] % 8) == (6, 7)
 
 
-def test_without_a_file(tmp_path):
+def test_from_pixels_alone(tmp_path):
     _, decoded, _ = twice(tmp_path, 15, 90, corner=(3, 5))
     history = find_first(decoded)
     assert history.quality == 15 and history.later == 90

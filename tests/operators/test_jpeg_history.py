@@ -1,4 +1,4 @@
-"""Pixels that were a JPEG once: quality, sampling and coefficients found again."""
+"""Pixels decoded from a JPEG: recovering quality, sampling and coefficients."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_quality_of_overexposed_pictures(quality):
     assert estimate_quality(reread(bright, quality, "4:2:0")) == quality
 
 
-def test_no_quality_where_there_was_no_jpeg():
+def test_no_quality_without_jpeg():
     ramp = torch.linspace(-0.9, 0.9, 128).expand(3, 128, 128)[None]
     noise = torch.randint(1, 255, (1, 3, 128, 128)) / 127.5 - 1
     checks = (torch.arange(128)[:, None] // 16 + torch.arange(128) // 16).remainder(2).float().mul(0.5).expand_as(ramp)
@@ -46,8 +46,8 @@ def test_no_quality_where_there_was_no_jpeg():
         assert estimate_quality(to_tensor(image)) is None, name
     decoded = reread(picture(256, 256), 50, "4:4:4")
     assert estimate_quality(decoded) == 50
-    assert estimate_quality(reread(picture(256, 256), 99)) is None  # as good as no JPEG
-    assert quality_of_parts([decoded[..., 3:, 5:]]) is None  # no longer the blocks of the file
+    assert estimate_quality(reread(picture(256, 256), 99)) is None  # too fine to be detected
+    assert quality_of_parts([decoded[..., 3:, 5:]]) is None  # shifted block grid
     half = torch.nn.functional.avg_pool2d(decoded, 2)
     assert estimate_quality((half * 127.5).round() / 127.5) is None
     with pytest.raises(RestoreError, match="one at a time"):
@@ -60,12 +60,12 @@ def test_sampling_is_found(kind, size):
     for quality in (10, 50, 75, 90):
         assert find_sampling(reread(picture(*size), quality, kind), quality) == SAMPLINGS[kind]
     assert find_sampling(to_tensor(picture(*size)), 50) is None
-    assert find_sampling(reread(picture(*size, "grey"), 50, "grey"), 50) is None  # no colour: all fit the same
+    assert find_sampling(reread(picture(*size, "grey"), 50, "grey"), 50) is None  # no colour: all fit equally well
 
 
 @pytest.mark.parametrize("size", [(61, 45), (64, 48), (2, 1), (5, 6)])
-def test_chroma_before_it_was_smoothed(size):
-    """Against the interpolation written out: libjpeg's fancy upsampling."""
+def test_chroma_before_upsampling(size):
+    """Against an explicit implementation of libjpeg's fancy upsampling."""
     height, width = size
     samples = torch.randn(2, -(-height // 2), -(-width // 2), dtype=torch.float64)
     pixels = samples

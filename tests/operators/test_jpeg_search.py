@@ -1,4 +1,4 @@
-"""JPEG compression found again after the pixels were cropped, turned, framed, reduced to a palette."""
+"""Finding the JPEG compression of pixels that were cropped, rotated, framed or reduced to a palette."""
 
 import io
 
@@ -20,7 +20,7 @@ SIZE = (200, 208)
 
 
 def pixels(x):
-    """A PIL image of (1, 3, H, W)."""
+    """Converts (1, 3, H, W) to a PIL image."""
     return Image.fromarray(((x[0].permute(1, 2, 0) + 1) * 127.5).round().byte().numpy())
 
 
@@ -35,11 +35,11 @@ def test_crops_at_any_offset(top, left, quality):
         assert (history.corner[0] + top) % 16 == (history.corner[1] + left) % 16 == 0
 
 
-@pytest.mark.parametrize("turn", list(Image.Transpose))
+@pytest.mark.parametrize("transpose", list(Image.Transpose))
 @pytest.mark.parametrize("quality", [15, 75])
-def test_turns_of_any_kind(turn, quality):
-    turned = to_tensor(pixels(reread(picture(*SIZE), quality)).transpose(turn))
-    assert estimate_quality(turned) == quality
+def test_rotations_and_flips(transpose, quality):
+    rotated = to_tensor(pixels(reread(picture(*SIZE), quality)).transpose(transpose))
+    assert estimate_quality(rotated) == quality
 
 
 def test_borders():
@@ -86,7 +86,7 @@ def test_clean_pictures_have_no_history():
         assert find_history(torch.zeros(1, 3, *size)) is None
 
 
-def test_a_quality_that_is_given():
+def test_given_quality():
     clean = to_tensor(picture(64, 64))
     history = find_history(clean, 30)
     assert history.quality == 30 and history.corner == (0, 0)
@@ -94,7 +94,7 @@ def test_a_quality_that_is_given():
     assert find_history(moved, 30).corner == (5, 3)
 
 
-def test_the_operator_of_moved_blocks():
+def test_operator_of_a_shifted_grid():
     original = to_tensor(picture(*SIZE))[..., 3:, 5:]
     decoded = reread(picture(*SIZE), 30)[..., 3:, 5:]
     operator = operator_of(find_history(decoded), decoded)
@@ -104,9 +104,9 @@ def test_the_operator_of_moved_blocks():
     assert all(map(torch.equal, operator.A(fitted), operator.y))
     assert psnr(fitted, original) > psnr(rough, original) + 0.5
     assert torch.equal(fitted[..., :5, :], rough[..., :5, :]) and torch.equal(fitted[..., :3], rough[..., :3])
-    assert psnr(operator.fit(original, operator.y), original) > 55  # it is in the set, or next to it
+    assert psnr(operator.fit(original, operator.y), original) > 55  # the original is in the set, or close to it
     decoder = operator.pinv(operator.y)
     assert decoder.shape == decoded.shape
     assert psnr(decoder[..., 8:-8, 8:-8], decoded[..., 8:-8, 8:-8]) > 35
     aligned = Jpeg.from_pixels(decoded, 30)
-    assert psnr(aligned.fit(original, aligned.y), original) < 50  # the wrong blocks
+    assert psnr(aligned.fit(original, aligned.y), original) < 50  # the wrong block grid

@@ -1,4 +1,4 @@
-"""Masks, resizing and foreign operators: against dense matrices, numpy's pseudo-inverse and Pillow."""
+"""Masks, resizing and external operators, against dense matrices, numpy's pseudo-inverse and Pillow."""
 
 import doctest
 import importlib
@@ -25,7 +25,7 @@ def random_image(*shape, seed=0, dtype=torch.float32):
 
 
 def dense(function, shape):
-    """The matrix of a linear function of (1, *shape), from the images of the basis."""
+    """The matrix of a linear function on (1, *shape), from its values on the basis."""
     basis = torch.eye(int(np.prod(shape)), dtype=torch.float64)
     return torch.stack([function(image.view(1, *shape)).flatten() for image in basis], dim=1).numpy()
 
@@ -56,7 +56,7 @@ def test_mask_against_dense():
 def test_mask_keeps_known_pixels_bit_for_bit():
     known = random_image(2, 1, 9, 7) > 0
     x, y = random_image(2, 3, 9, 7, seed=1), random_image(2, 3, 9, 7, seed=2)
-    y[~known.expand_as(y)] = torch.nan  # what y holds elsewhere does not matter
+    y[~known.expand_as(y)] = torch.nan  # y is ignored elsewhere
     before, fitted = x.clone(), Mask(known).fit(x, y)
     where = known.expand_as(x)
     assert torch.equal(fitted[where], y[where]) and torch.equal(fitted[~where], x[~where])
@@ -70,7 +70,7 @@ def test_one_mask_for_a_batch():
     assert torch.equal(Mask(known).A(x), x * known)
 
 
-def test_limits_hold_where_pixels_are_unknown():
+def test_limits_clamp_unknown_pixels():
     known = torch.tensor([[[[True, False, False]]]])
     x, y = random_image(1, 3, 1, 3) * 5, random_image(1, 3, 1, 3, seed=1) * 5
     low, high = torch.full((1, 3, 1, 1), -0.5), torch.full((1, 3, 1, 1), 0.25)
@@ -80,7 +80,7 @@ def test_limits_hold_where_pixels_are_unknown():
 
 
 @pytest.mark.parametrize("known", [torch.ones(1, 1, 4, 4), torch.ones(4, 4, dtype=torch.bool)])
-def test_mask_refuses_what_is_no_mask(known):
+def test_mask_refuses_invalid_masks(known):
     with pytest.raises(RestoreError, match="bool of shape"):
         Mask(known)
 
@@ -193,7 +193,7 @@ def test_resize_refuses_other_images():
         operator.pinv(torch.zeros(1, 3, 8, 8))
 
 
-def test_a_large_picture_takes_no_time():
+def test_large_pictures_are_fast():
     x, start = torch.zeros(1, 3, 2000, 3000), time.perf_counter()
     operator = Resize((2000, 3000), scale=4)
     operator.fit(x, torch.zeros(1, 3, 500, 750))
@@ -204,7 +204,7 @@ def test_a_large_picture_takes_no_time():
 
 
 class Physics:
-    """What deepinv's physics look like: a blur that is one matrix along the rows."""
+    """Mimics deepinv's physics: a blur by one matrix along the rows."""
 
     matrix = torch.tensor([[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
 
@@ -224,14 +224,14 @@ def test_deepinv_physics_are_operators():
     assert torch.allclose(fitted - x, operator.pinv(y - operator.A(x)), atol=1e-6)
 
 
-def test_operators_stay_as_they_are():
+def test_operators_are_not_wrapped():
     mask = Mask(torch.ones(1, 1, 2, 2, dtype=torch.bool))
     assert as_operator(mask) is mask
-    with pytest.raises(RestoreError, match="str is no operator"):
+    with pytest.raises(RestoreError, match="str is not an operator"):
         as_operator("blur")
 
 
-@pytest.mark.parametrize("module", ["base", "mask", "banded", "resize", "chain", "noise"])
-def test_examples(module):
+@pytest.mark.parametrize("module", ["base", "mask", "banded", "resize", "chain", "noise_level"])
+def test_docstring_examples(module):
     results = doctest.testmod(importlib.import_module(f"bcm_restore.operators.{module}"))
     assert results.attempted > 0 and results.failed == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from bcm_restore import rasters, tasks
+from bcm_restore import spans, tasks
 from bcm_restore.errors import RestoreError
 from bcm_restore.tasks.holes import as_hole
 from bcm_restore.tasks.transparency import fill_hidden, without_hidden
@@ -88,7 +88,7 @@ def test_a_mask_for_each_image_of_a_batch():
         (np.zeros((40, 32)), "the mask is 32x40 and the image 40x32"),
         (np.zeros((30, 30, 3), np.uint8), "the mask is 30x30 and the image 40x32"),
         (np.ones((32, 40)), "covers the whole image"),
-        (np.random.default_rng(0).integers(0, 256, (32, 40)), "the mask: can't tell its marks"),
+        (np.random.default_rng(0).integers(0, 256, (32, 40)), "the mask: cannot find its marks"),
     ],
 )
 def test_what_is_no_mask(mask, message):
@@ -185,7 +185,7 @@ def test_filling_what_is_hidden(picture, monkeypatch):
     assert np.array_equal(filled[alpha > 0], picture[alpha > 0])
     assert np.array_equal(filled, fill_hidden(np.where(HOLE[..., None], 0, picture).astype(np.uint8), alpha))
     assert np.abs(filled.astype(int) - picture)[HOLE].mean() < 30
-    monkeypatch.setattr(rasters, "BAND_PIXELS", 100)
+    monkeypatch.setattr(spans, "BAND_PIXELS", 100)
     assert np.array_equal(filled, fill_hidden(picture, alpha))
     grey = picture[..., 0].astype(np.uint16) * 257
     assert np.array_equal(fill_hidden(grey, alpha.astype(np.uint16) * 257)[~HOLE], grey[~HOLE])

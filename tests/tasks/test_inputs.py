@@ -138,7 +138,7 @@ def test_floats_are_also_looked_at_between_two_pictures_and_in_large_ones(quick,
     bad = np.full((24, 32), 3.0)
     with pytest.raises(RestoreError, match="from 3 to 3"):
         tasks.get("interpolate").restore((bad, bad), model=quick)
-    monkeypatch.setattr("bcm_restore.rasters.LARGE", 100)
+    monkeypatch.setattr("bcm_restore.spans.LARGE", 100)
     with pytest.raises(RestoreError, match="from 3 to 3"):
         tasks.get("super-resolve").restore(bad, scale=2, model=quick)
 
@@ -282,7 +282,7 @@ def test_tasks_of_other_packages_take_what_they_like(quick, portrait):
             return super().problem(image, scale=inputs["times"])
 
     task = Fade()
-    task.giant = lambda image, **inputs: None
+    task.is_large = lambda size, **inputs: False
     made = task.restore(portrait[:16, :16], times=2, scheme="level 0.1, to 0, fit", model=quick)
     assert made.shape == (32, 32, 3)
 

@@ -14,15 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bcm_restore import images, load_model, rasters, tasks
+from bcm_restore import images, load_model, spans, tasks
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import psnr
-from bcm_restore.operators import Chain, Jpeg, Noisy, Points, Resize, estimate_noise
-from bcm_restore.operators.dct import LEVELS
-from bcm_restore.operators.points import looks_sampled
+from bcm_restore.operators import Chain, Jpeg, NoiseLevel, Noisy, Points, Resize, estimate_noise, known_noise
+from bcm_restore.operators.dct import HALF_RANGE
+from bcm_restore.operators.points import downscaling_kernel
 from bcm_restore.tasks.arrays import to_tensor
+from bcm_restore.tasks.small import Denoising
 
 SR = tasks.get("super-resolve")
+KERNELS = "nearest", "box", "bicubic"
 PHOTOS = [skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee(), skimage.data.rocket()]
 
 
@@ -93,6 +95,16 @@ def test_points_are_fitted_wherever_they_were_taken(scale):
     torch.testing.assert_close(fitted[1:, :, middle::scale, middle::scale], y[1:])
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_the_mean_of_points_is_in_the_middle_of_cells(scale):
+    """A ramp that is sampled at either place, and read as if it were sampled in the middle."""
+    operator = Points((4 * scale, 4 * scale), scale)
+    ramp = torch.arange(4.0 * scale).expand(1, 3, 4 * scale, -1)
+    halves = torch.cat([ramp - 0, ramp - scale // 2])  # zero at the first sample
+    middle = (scale - 1) / 2
+    torch.testing.assert_close(operator.mean(halves), ramp - middle)
+
+
 # What is found out
 
 
@@ -100,10 +112,42 @@ def test_points_are_fitted_wherever_they_were_taken(scale):
 @pytest.mark.parametrize("photo", PHOTOS)
 def test_noise_is_estimated(photo, scale):
     for how in ("bicubic", "lanczos"):
-        assert estimate_noise(to_tensor(shrunk(photo, scale, how))[0]) == 0
+        assert estimate_noise(to_tensor(shrunk(photo, scale, how))[0]).sigma == 0
     for sigma in (4, 10, 25):
-        found = estimate_noise(to_tensor(noisy(shrunk(photo, scale), sigma))[0]) * LEVELS
+        found = estimate_noise(to_tensor(noisy(shrunk(photo, scale), sigma))[0]).sigma * HALF_RANGE
         assert found == pytest.approx(sigma, rel=0.25)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("photo", PHOTOS)
+def test_noise_that_the_channels_share_is_estimated(photo, colour):
+    clean = shrunk(photo, 2)
+    clean = clean if colour else np.repeat(clean.mean(2, keepdims=True).round(), 3, 2)
+    assert estimate_noise(to_tensor(clean.astype(np.uint8))[0]).sigma == 0
+    for sigma in (5, 10, 25):
+        n = np.random.default_rng(0).standard_normal((*clean.shape[:2], 1))
+        found = estimate_noise(to_tensor((clean + sigma * n).round().clip(0, 255).astype(np.uint8))[0])
+        assert found.shared
+        assert found.per_channel * HALF_RANGE == pytest.approx(sigma, rel=0.3)
+        assert found.sigma == pytest.approx(3**0.5 * found.per_channel)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_given_noise_is_shared_where_the_picture_says_so(fringe, shared):
+    n = np.random.default_rng(0).standard_normal((128, 128, 1 if shared else 3))
+    image = to_tensor((fringe + 10 * n).round().clip(0, 255).astype(np.uint8))[0]
+    assert known_noise(image, 10 / HALF_RANGE) == NoiseLevel((3**0.5 if shared else 1) * 10 / HALF_RANGE, shared)
+
+
+def test_shared_noise_is_completed_to_independent_noise():
+    """The estimate has the same noise in all directions of colour; `fit` restores the chroma."""
+    grey = torch.zeros(1, 3, 256, 256)
+    y = grey + 0.1 * torch.randn(1, 1, 256, 256, generator=torch.Generator().manual_seed(0))
+    problem = Denoising().problem(y, noise=NoiseLevel(0.1 * 3**0.5, True))
+    pixels = problem.x[0].flatten(1)
+    torch.testing.assert_close(pixels @ pixels.T / pixels.shape[1], 0.03 * torch.eye(3), rtol=0, atol=5e-4)
+    assert problem.t0 == pytest.approx(0.1 * 3**0.5)
+    torch.testing.assert_close(problem.operator.fit(problem.x, y), y, rtol=0, atol=1e-6)
 
 
 def test_unfiltered_pictures_are_recognised():
@@ -111,15 +155,17 @@ def test_unfiltered_pictures_are_recognised():
         how: [to_tensor(shrunk(photo, scale, how))[0] for photo in PHOTOS for scale in (2, 4)]
         for how in ("bicubic", "lanczos", "nearest", "opencv")
     }
-    assert not any(map(looks_sampled, small["bicubic"] + small["lanczos"]))
-    assert sum(map(looks_sampled, small["nearest"])) >= 7
-    assert sum(map(looks_sampled, small["opencv"])) >= 7
+    found = {how: [downscaling_kernel(one) for one in some] for how, some in small.items()}
+    assert {*found["bicubic"], *found["lanczos"]} == {"bicubic"}
+    for how in ("nearest", "opencv"):
+        assert found[how].count("nearest") >= 5
+        assert found[how].count("bicubic") <= 1
 
 
 def test_noise_is_not_taken_for_a_missing_filter():
     for photo in PHOTOS:
         small = to_tensor(noisy(shrunk(photo, 4), 10))[0]
-        assert not looks_sampled(small, estimate_noise(small))
+        assert downscaling_kernel(small, estimate_noise(small).sigma) != "nearest"
 
 
 @settings(deadline=None, max_examples=30)
@@ -127,10 +173,10 @@ def test_noise_is_not_taken_for_a_missing_filter():
 def test_of_tiny_flat_and_random_pictures_something_finite_is_said(height, width, flat, seed):
     x = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     x = x.mean((2, 3), keepdim=True).expand_as(x) if flat else x
-    sigma = estimate_noise(x)
+    sigma = estimate_noise(x).sigma
     assert np.isfinite(sigma)
     assert sigma == 0 or not flat
-    assert looks_sampled(x, sigma) in (False, True)
+    assert downscaling_kernel(x, sigma) in KERNELS
 
 
 # Enlarging them
@@ -142,6 +188,26 @@ def test_noise_costs_nothing_against_bicubic(fringe, quick, sigma):
     made = SR.run(small, scale=2, model=quick, nfe=4)
     assert psnr(made.image, fringe) > psnr(enlarged(small, 2), fringe) + 0.5
     assert made.remark.startswith("noise of standard deviation") == (sigma >= 5)
+
+
+@pytest.mark.parametrize("sigma", [5, 10])
+def test_grey_noise_costs_nothing_against_bicubic(quick, sigma):
+    clean = np.asarray(Image.fromarray(PHOTOS[1]).convert("L").crop((0, 0, 256, 256)))
+    small = noisy(shrunk(clean, 2), sigma)
+    made = SR.run(small, scale=2, model=quick, nfe=4)
+    assert made.remark.startswith("noise of standard deviation")
+    assert psnr(made.image, clean) > psnr(enlarged(small, 2), clean)
+
+
+@pytest.mark.parametrize("kind", ["RGB", "L"])
+def test_pixels_that_were_a_jpeg_are_restored_as_such(fringe, quick, kind):
+    clean = Image.fromarray(fringe).convert(kind)
+    file = io.BytesIO()
+    clean.resize((64, 64), Image.Resampling.BICUBIC).save(file, "JPEG", quality=30)
+    small = np.asarray(Image.open(file))
+    made = SR.run(small, scale=2, model=quick, nfe=4)
+    assert made.remark == "a JPEG once (was quality 30), restored as such first"
+    assert psnr(made.image, np.asarray(clean)) > psnr(enlarged(small, 2), np.asarray(clean))
 
 
 @pytest.mark.parametrize("quality", [30, 60, 90])
@@ -179,7 +245,7 @@ def test_clean_pictures_stay_what_they_were(fringe, quick):
 def test_noise_that_is_given_is_taken(fringe, quick):
     small = shrunk(fringe, 4)
     made = SR.run(small, scale=4, model=quick, nfe=1, noise=12)
-    assert made.remark == "given noise of standard deviation 12 of 255, taken out first"
+    assert made.remark == "given noise of standard deviation 12 of 255, removed first"
     assert made.image.astype(float).std() < SR.restore(small, scale=4, model=quick, nfe=1).astype(float).std()
     for wrong in (-1, float("nan"), 300):
         with pytest.raises(RestoreError, match=r"noise .*: give its standard deviation"):
@@ -231,16 +297,16 @@ def test_large_pictures_are_restored_first_as_well(damage, monkeypatch, tmp_path
         clean = noisy(clean, 10)
     found = []
     for large in (10**9, 10_000):
-        monkeypatch.setattr(rasters, "LARGE", large)
+        monkeypatch.setattr(spans, "LARGE", large)
         found.append(SR.run(clean, model=toy(), **inputs))
     assert found[0].remark == found[1].remark != ""
     assert np.abs(found[0].image.astype(int) - found[1].image).max() <= 1
 
 
 def test_a_large_unfiltered_picture_is_said_to_be_one(monkeypatch):
-    monkeypatch.setattr(rasters, "LARGE", 10_000)
+    monkeypatch.setattr(spans, "LARGE", 10_000)
     made = SR.run(shrunk(PHOTOS[0], 4, "nearest"), scale=2, model=toy(), scheme="level 0.02, to 0, fit")
-    assert made.remark == "sampled without a filter (nearest), but too large to be taken so"
+    assert made.remark == "downscaled without a filter (nearest), but too large to be restored so"
 
 
 # The command
@@ -252,7 +318,7 @@ def test_the_command_says_what_it_found(cli, save, fringe):
     how = "super-resolve", photo, "--nfe", 1, "--model", "bcm-photo-small"
     said = cli(*how).stdout
     assert "; noise of standard deviation" in said
-    assert "of 255, taken out first)" in said
+    assert "of 255, removed first)" in said
     result = cli(
         "super-resolve", photo, "--nfe", 1, "--model", "bcm-photo-small", "--noise", 0, "--overwrite", "--json"
     )

@@ -16,6 +16,7 @@ from bcm_restore import images, schemes, tasks, weights
 from bcm_restore.errors import RestoreError, RestoreWarning
 from bcm_restore.metrics import psnr
 from bcm_restore.model import BCM
+from bcm_restore.networks import Network
 from bcm_restore.tasks import base
 from bcm_restore.tasks.inpaint import SeamlessMask
 from bcm_restore.tasks.interpolate import slerp, split
@@ -77,7 +78,7 @@ def test_models_that_never_saw_the_diagonal_get_schemes_that_they_can_run(name):
 
 def still(diagonal=False, **options):
     """A model that moves nothing."""
-    network = torch.nn.Module()
+    network = Network()
     return BCM(network, device="cpu", diagonal=diagonal, **options)
 
 
@@ -334,7 +335,7 @@ def test_the_same_seed_gives_the_same_pixels_and_another_gives_others(portrait, 
     assert not np.array_equal(a, c)
 
 
-class Counting(torch.nn.Module):
+class Counting(Network):
     """F = x / 2 where levels are uniform; counts its calls and the images in them."""
 
     def __init__(self):

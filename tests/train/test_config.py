@@ -13,14 +13,14 @@ from bcm_restore.train.config import Config, make_config, read_config
 from bcm_restore.train.objectives import OBJECTIVES
 
 RECIPES = Path(__file__).parents[2] / "benchmarks" / "recipes"
-LEAST = {"network": {}, "run": {"steps": 5}}
+MINIMAL = {"network": {}, "run": {"steps": 5}}
 SECTIONS = ("data", "objective", "teacher", "optimizer", "run")
 
 
 def with_value(key, value):
-    """The least document with one value changed, `key` being "table.key"."""
+    """The minimal document with one value set; `key` is "table.key"."""
     table, _, name = key.partition(".")
-    document = {k: dict(v) for k, v in LEAST.items()}
+    document = {k: dict(v) for k, v in MINIMAL.items()}
     if not name:
         return document | {table: value}
     document.setdefault(table, {})[name] = value
@@ -28,7 +28,7 @@ def with_value(key, value):
 
 
 def toml(document):
-    """The document as TOML; JSON's numbers, texts, lists and truths are TOML's."""
+    """Formats the document as TOML; numbers, strings, lists and booleans are the same in JSON."""
     lines = [f"{key} = {json.dumps(value)}" for key, value in document.items() if not isinstance(value, dict)]
     for name, table in document.items():
         if isinstance(table, dict):
@@ -36,8 +36,8 @@ def toml(document):
     return "\n".join(lines)
 
 
-def test_what_is_left_out_has_the_defaults_that_the_classes_say():
-    config = make_config(LEAST)
+def test_missing_keys_have_the_defaults():
+    config = make_config(MINIMAL)
     assert config.run.steps == 5 and config.run.minutes is None
     assert config.network == {} and config.start is None
     for name in ("data", "optimizer", "objective", "teacher"):
@@ -123,8 +123,8 @@ documents = st.tuples(
 ).map(lambda parts: parts[2] | parts[0] | {"run": parts[0]["run"] | parts[1]})
 
 
-def with_a_teacher_that_can_be(document):
-    """The document, its teacher having what it needs and an objective that it can teach."""
+def with_valid_teacher(document):
+    """The document, with a complete teacher and an objective that can have one."""
     teacher, kind = dict(document["teacher"]), document["teacher"].get("kind", "none")
     if kind == "none":
         teacher.pop("source", None)
@@ -137,8 +137,8 @@ def with_a_teacher_that_can_be(document):
 
 
 @settings(deadline=None, max_examples=100)
-@given(documents.map(with_a_teacher_that_can_be))
-def test_every_value_of_a_document_arrives(tmp_path_factory, document):
+@given(documents.map(with_valid_teacher))
+def test_every_value_of_a_document_is_read(tmp_path_factory, document):
     path = tmp_path_factory.mktemp("config") / "run.toml"
     path.write_text(toml(document), encoding="utf-8")
     config = read_config(path)
@@ -153,7 +153,7 @@ def test_every_value_of_a_document_arrives(tmp_path_factory, document):
             assert getattr(getattr(config, key), left_out) == getattr(getattr(Config(), key), left_out)
 
 
-def test_every_key_has_been_given_a_value_in_the_test_above():
+def test_the_test_above_covers_every_key():
     for name, table in tables.items():
         known = {f.name for f in dataclasses.fields(getattr(Config(), name))} - {"options", "steps", "minutes"}
         assert known == set(table)
@@ -162,48 +162,56 @@ def test_every_key_has_been_given_a_value_in_the_test_above():
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("sources", [], "'sources' is not known; there are: data, network, objective, optimizer, run, start, teacher"),
-        ("run.step", 5, "'run.step' is not known; there are: batch, checkpoint, compile, minutes"),
+        (
+            "sources",
+            [],
+            "'sources' is not a known key; known keys: data, network, objective, optimizer, run, start, teacher",
+        ),
+        ("run.step", 5, "'run.step' is not a known key; known keys: batch, checkpoint, compile, minutes"),
         ("data", 5, r"'data' is a table; write \[data\]"),
         ("objective", "bct", r"'objective' is a table; write \[objective\]"),
-        ("start", 5, "'start' is 5; give it a text"),
-        ("network", "ConvUNet", "'network' is 'ConvUNet'; give it a table"),
-        ("data.crop", 64.0, "'data.crop' is 64.0; give it a whole number"),
-        ("data.crop", True, "'data.crop' is True; give it a whole number"),
-        ("data.labels", 1, "'data.labels' is 1; give it true or false"),
-        ("data.sources", "photos", "'data.sources' is 'photos'; give it a list"),
-        ("data.sources", ["photos", 5], "'data.sources' is 5; give it a text"),
-        ("data.half", "some", "'data.half' is 'some'; give it a number"),
-        ("data.half", False, "'data.half' is False; give it a number"),
-        ("data.half", 1.01, "'data.half' is 1.01; it has to be between 0 and 1"),
-        ("optimizer.ema", 0.99, "'optimizer.ema' is 0.99; give it a list"),
-        ("optimizer.ema", ["0.99"], "'optimizer.ema' is '0.99'; give it a number"),
+        ("start", 5, "'start' is 5; expected a string"),
+        ("network", "ConvUNet", "'network' is 'ConvUNet'; expected a table"),
+        ("data.crop", 64.0, "'data.crop' is 64.0; expected an integer"),
+        ("data.crop", True, "'data.crop' is True; expected an integer"),
+        ("data.labels", 1, "'data.labels' is 1; expected true or false"),
+        ("data.sources", "photos", "'data.sources' is 'photos'; expected a list"),
+        ("data.sources", ["photos", 5], "'data.sources' is 5; expected a string"),
+        ("data.half", "some", "'data.half' is 'some'; expected a number"),
+        ("data.half", False, "'data.half' is False; expected a number"),
+        ("data.half", 1.01, "'data.half' is 1.01; it must be between 0 and 1"),
+        ("optimizer.ema", 0.99, "'optimizer.ema' is 0.99; expected a list"),
+        ("optimizer.ema", ["0.99"], "'optimizer.ema' is '0.99'; expected a number"),
         ("optimizer.ema", [], "'optimizer.ema' and 'optimizer.target' are decays"),
         ("optimizer.ema", [0.9, 1.0], "'optimizer.ema' and 'optimizer.target' are decays"),
         ("optimizer.ema", [0.9, 0.9], r"'optimizer.ema' is \[0.9, 0.9\]; give each decay once"),
-        ("objective.diagonal", -0.1, "'objective.diagonal' is -0.1; it has to be between 0 and 1"),
+        ("objective.diagonal", -0.1, "'objective.diagonal' is -0.1; it must be between 0 and 1"),
         ("optimizer.target", -0.1, "'optimizer.ema' and 'optimizer.target' are decays"),
-        ("optimizer.hold", -0.5, "'optimizer.hold' is -0.5; it has to be between 0 and 1"),
-        ("objective.maps", 2, "'objective.maps' is 2; it has to be between 0 and 1"),
-        ("objective.maps", float("nan"), "'objective.maps' is nan; it has to be between 0 and 1"),
-        ("objective.name", "ddpm", "'objective.name' is 'ddpm'; there are diffusion, bct, flow-map"),
-        ("objective.first", 10, "'objective.first' is not an option of flow-map; there are: diagonal, to_min"),
+        ("optimizer.hold", -0.5, "'optimizer.hold' is -0.5; it must be between 0 and 1"),
+        ("objective.maps", 2, "'objective.maps' is 2; it must be between 0 and 1"),
+        ("objective.maps", float("nan"), "'objective.maps' is nan; it must be between 0 and 1"),
+        ("objective.name", "ddpm", "'objective.name' is 'ddpm'; choose one of diffusion, bct, flow-map"),
+        ("objective.first", 10, "'objective.first' is not an option of flow-map; its options: diagonal, to_min"),
         ("objective.options", {}, "'objective.options' is not an option of flow-map"),
-        ("run.steps", 0, "'run.steps' is 0; it has to be above 0"),
-        ("data.held_out", -1, "'data.held_out' is -1; it has to be at least 0"),
-        ("optimizer.muon", -0.1, "'optimizer.muon' is -0.1; it has to be at least 0"),
-        ("optimizer.adamw", float("nan"), "'optimizer.adamw' is nan; it has to be at least 0"),
-        ("optimizer.warmup", -5, "'optimizer.warmup' is -5; it has to be at least 0"),
-        ("optimizer.clip", 0, "'optimizer.clip' is 0; it has to be above 0"),
-        ("objective.diagonal", "half", "'objective.diagonal' is 'half'; give it a number"),
+        ("run.steps", 0, "'run.steps' is 0; it must be above 0"),
+        ("data.held_out", -1, "'data.held_out' is -1; it must be at least 0"),
+        ("optimizer.muon", -0.1, "'optimizer.muon' is -0.1; it must be at least 0"),
+        ("optimizer.adamw", float("nan"), "'optimizer.adamw' is nan; it must be at least 0"),
+        ("optimizer.warmup", -5, "'optimizer.warmup' is -5; it must be at least 0"),
+        ("optimizer.clip", 0, "'optimizer.clip' is 0; it must be above 0"),
+        ("objective.diagonal", "half", "'objective.diagonal' is 'half'; expected a number"),
         ("teacher", "ffdnet", r"'teacher' is a table; write \[teacher\]"),
-        ("teacher.name", "ffdnet", "'teacher.name' is not known; there are: kind, levels, share, source, weight$"),
-        ("teacher.kind", "bm3d", "'teacher.kind' is 'bm3d'; there are none, ffdnet, model, deepinv$"),
-        ("teacher.kind", True, "'teacher.kind' is True; give it a text$"),
-        ("teacher.source", "DRUNet", "'teacher.source' needs a 'teacher.kind'; there are ffdnet, model, deepinv$"),
+        (
+            "teacher.name",
+            "ffdnet",
+            "'teacher.name' is not a known key; known keys: kind, levels, share, source, weight$",
+        ),
+        ("teacher.kind", "bm3d", "'teacher.kind' is 'bm3d'; choose one of none, ffdnet, model, deepinv$"),
+        ("teacher.kind", True, "'teacher.kind' is True; expected a string$"),
+        ("teacher.source", "DRUNet", "'teacher.source' needs a 'teacher.kind'; choose one of ffdnet, model, deepinv$"),
         ("teacher.kind", "model", "'teacher.kind' is 'model'; give its name or file as 'teacher.source'$"),
         ("teacher.kind", "deepinv", "'teacher.kind' is 'deepinv'; give the denoiser's class \\(DRUNet\\) as 'teacher"),
-        ("teacher.levels", 0.05, "'teacher.levels' is 0.05; give it a list$"),
+        ("teacher.levels", 0.05, "'teacher.levels' is 0.05; expected a list$"),
         ("teacher.levels", [0.05], r"'teacher.levels' is \[0.05\]; give the lowest and the highest, above 0$"),
         ("teacher.levels", [0, 1], r"'teacher.levels' is \[0.0, 1.0\]; give the lowest and the highest, above 0$"),
         ("teacher.levels", [1, 0.1], r"'teacher.levels' is \[1.0, 0.1\]; give the lowest and the highest, above 0$"),
@@ -214,37 +222,37 @@ def test_every_key_has_been_given_a_value_in_the_test_above():
         ("teacher.weight", [1, 1.1], r"'teacher.weight' is \[1.0, 1.1\]; give two numbers between 0 and 1$"),
         ("teacher.weight", [float("nan"), 1], r"'teacher.weight' is \[nan, 1.0\]; give two numbers between 0 and 1$"),
         ("teacher.weight", [-0.1, 0], r"'teacher.weight' is \[-0.1, 0.0\]; give two numbers between 0 and 1$"),
-        ("teacher.share", 1.5, "'teacher.share' is 1.5; it has to be between 0 and 1$"),
-        ("run.batch", -1, "'run.batch' is -1; it has to be above 0"),
-        ("data.crop", 0, "'data.crop' is 0; it has to be above 0"),
-        ("run.precision", "fp16", "'run.precision' is 'fp16'; there are auto, fp32 and bf16"),
+        ("teacher.share", 1.5, "'teacher.share' is 1.5; it must be between 0 and 1$"),
+        ("run.batch", -1, "'run.batch' is -1; it must be above 0"),
+        ("data.crop", 0, "'data.crop' is 0; it must be above 0"),
+        ("run.precision", "fp16", "'run.precision' is 'fp16'; choose auto, fp32 or bf16"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name(key, value, message):
+def test_invalid_keys_and_values_are_named_in_the_error(key, value, message):
     with pytest.raises(RestoreError, match=f"^{message}"):
         make_config(with_value(key, value))
 
 
-def test_there_is_nothing_to_teach_without_a_diagonal():
-    document = LEAST | {"teacher": {"kind": "ffdnet"}}
+def test_a_teacher_needs_an_objective_with_a_diagonal():
+    document = MINIMAL | {"teacher": {"kind": "ffdnet"}}
     assert make_config(document | {"objective": {"name": "diffusion"}}).teacher.kind == "ffdnet"
-    with pytest.raises(RestoreError, match=r"^the objective bct has no diagonal to teach; leave \[teacher\] out$"):
+    with pytest.raises(RestoreError, match=r"^the objective bct has no diagonal to teach; omit \[teacher\]$"):
         make_config(document | {"objective": {"name": "bct"}})
 
 
 @pytest.mark.parametrize("run", [{}, {"steps": 5, "minutes": 1.0}])
-def test_there_is_one_budget(run):
+def test_exactly_one_budget_is_required(run):
     with pytest.raises(RestoreError, match=r"^give either 'run\.minutes' or 'run\.steps'$"):
         make_config({"network": {}, "run": run})
 
 
 @pytest.mark.parametrize("minutes", [0, -1.0, float("nan")])
-def test_time_is_above_zero(minutes):
-    with pytest.raises(RestoreError, match=r"^'run\.minutes' is .*; it has to be above 0$"):
+def test_minutes_must_be_positive(minutes):
+    with pytest.raises(RestoreError, match=r"^'run\.minutes' is .*; it must be above 0$"):
         make_config({"network": {}, "run": {"minutes": minutes}})
 
 
-def test_there_are_first_weights_or_a_network():
+def test_a_start_or_a_network_is_required():
     with pytest.raises(RestoreError, match=r"^give a \[network\], or a model or checkpoint to 'start' from$"):
         make_config({"run": {"steps": 5}})
 
@@ -253,17 +261,17 @@ def test_there_are_first_weights_or_a_network():
 def test_an_objectives_options_are_its_keyword_parameters(name):
     known = module.options(name)
     assert {"mean", "deviation"} <= set(known) and "batch" not in known
-    config = make_config(LEAST | {"objective": {"name": name, "mean": -2.0}})
+    config = make_config(MINIMAL | {"objective": {"name": name, "mean": -2.0}})
     assert config.objective.options == {"mean": -2.0}
 
 
-def test_a_file_that_cant_be_read_is_refused_by_name(tmp_path):
+def test_an_unreadable_file_is_named_in_the_error(tmp_path):
     path = tmp_path / "run.toml"
     for content, message in (
         (None, "no such file or directory$"),
         (b"steps = = 5", r"not a TOML file \(.*line 1"),
         (b"a = '\xff'", "not a TOML file"),
-        (b"[run]\nstep = 5", r"'run\.step' is not known"),
+        (b"[run]\nstep = 5", r"'run\.step' is not a known key"),
     ):
         if content is not None:
             path.write_bytes(content)
@@ -282,7 +290,7 @@ def test_a_file_that_cant_be_read_is_refused_by_name(tmp_path):
     ),
     st.sampled_from([f"{name}.{key}" for name, table in tables.items() for key in table] + [*SECTIONS, "start"]),
 )
-def test_any_value_is_taken_or_refused_and_nothing_else(value, key):
+def test_any_value_is_accepted_or_raises_a_restore_error(value, key):
     try:
         make_config(with_value(key, value))
     except RestoreError as error:
@@ -290,7 +298,7 @@ def test_any_value_is_taken_or_refused_and_nothing_else(value, key):
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*/*.toml")), ids=lambda path: path.stem)
-def test_the_recipes_of_the_shipped_models_can_be_read(path):
+def test_the_recipes_of_the_packaged_models_can_be_read(path):
     config = read_config(path)
     assert config.teacher.kind != "none"
     if config.network:

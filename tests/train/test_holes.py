@@ -17,7 +17,7 @@ def seeded(seed=0):
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 20), st.integers(2, 40), st.integers(0, 2**31))
-def test_every_mask_keeps_some_pixels_and_hides_some(count, side, seed):
+def test_every_mask_has_known_and_hidden_pixels(count, side, seed):
     known = random_known(count, side, seeded(seed))
     assert known.shape == (count, 1, side, side)
     assert known.dtype == torch.bool
@@ -27,13 +27,13 @@ def test_every_mask_keeps_some_pixels_and_hides_some(count, side, seed):
 
 @settings(deadline=None, max_examples=30)
 @given(st.sampled_from([pixels, boxes, strokes, half_planes]), st.integers(1, 9), st.integers(1, 33))
-def test_each_kind_has_the_shape_that_is_asked_for_and_the_same_state_gives_the_same(kind, count, side):
+def test_each_kind_has_the_given_shape_and_depends_on_the_generator_state(kind, count, side):
     hole = kind(count, side, seeded(3))
     assert hole.shape == (count, side, side) and hole.dtype == torch.bool
     assert torch.equal(hole, kind(count, side, seeded(3)))
 
 
-def test_the_same_state_gives_the_same_masks_and_the_state_moves_on():
+def test_masks_depend_on_the_generator_state_and_advance_it():
     generator = seeded(1)
     first, second = random_known(8, 24, generator), random_known(8, 24, generator)
     assert torch.equal(first, random_known(8, 24, seeded(1)))
@@ -52,7 +52,7 @@ def test_independent_pixels_are_hidden_in_shares_from_30_to_95_percent():
 
 @pytest.mark.parametrize("kind", range(4))
 def test_masks_of_one_kind_are_that_kind(kind, monkeypatch):
-    """The drawn masks are the kinds' own, but for two corners that keep one known and one hidden pixel."""
+    """Masks are those of the kind, but for one known and one hidden pixel at two corners."""
     names = ["pixels", "boxes", "strokes", "half_planes"]
     for n, name in enumerate(names):
         filled = torch.full((50, 16, 16), n == kind)
@@ -66,7 +66,7 @@ def test_masks_of_one_kind_are_that_kind(kind, monkeypatch):
 
 @pytest.fixture
 def one_shape(monkeypatch):
-    """Lets only the first shape of each picture be drawn."""
+    """Keeps only the first shape of each image."""
     monkeypatch.setattr(holes, "_first", lambda shapes, most, generator: shapes[:, 0])
 
 
@@ -86,27 +86,27 @@ def test_a_stroke_is_one_connected_piece(one_shape):
         assert ndimage.label(hole, np.ones((3, 3)))[1] == 1
 
 
-@pytest.mark.parametrize(("angle", "pen"), [(0.0, 0.7), (0.0, 3.2), (0.25, 3.2), (0.125, 7.5)])
-def test_a_stroke_is_what_lies_within_half_its_width_of_a_segment(angle, pen, one_shape, monkeypatch):
-    """From (12.3, 6.1) on, 19 long: the distance to the segment, by many points on it."""
+@pytest.mark.parametrize(("angle", "radius"), [(0.0, 0.7), (0.0, 3.2), (0.25, 3.2), (0.125, 7.5)])
+def test_a_stroke_is_all_pixels_within_half_its_width_of_a_segment(angle, radius, one_shape, monkeypatch):
+    """A stroke of length 19 from (12.3, 6.1), compared with the distance to many points on it."""
     row, column, length, side = 12.3, 6.1, 19.0, 40
     start = [(v / side + 0.1) / 1.2 for v in (row, column)]
     numbers = iter([torch.tensor(start), torch.tensor(angle), torch.tensor(length / side) ** 0.5])
-    rest = torch.tensor((pen - 0.7) / 6.8) ** 0.5
+    rest = torch.tensor((radius - 0.7) / 6.8) ** 0.5
     monkeypatch.setattr(holes, "_numbers", lambda *shape, generator: next(numbers, rest).expand(shape))
     hole = strokes(1, side, seeded())[0].numpy()
     along = np.linspace(0, length, 5000)
     points = np.stack([row + along * math.sin(2 * math.pi * angle), column + along * math.cos(2 * math.pi * angle)], 1)
     y, x = np.mgrid[:side, :side] + 0.5
     distance = np.sqrt((y[..., None] - points[:, 0]) ** 2 + (x[..., None] - points[:, 1]) ** 2).min(-1)
-    clear = abs(distance - pen) > 1e-3
-    assert (hole == (distance < pen))[clear].all()
-    if angle == 0:  # the rows that it covers, in the middle of its length
-        assert hole[:, 15].sum() == np.sum(abs(np.arange(side) + 0.5 - row) < pen)
+    clear = abs(distance - radius) > 1e-3
+    assert (hole == (distance < radius))[clear].all()
+    if angle == 0:  # the rows it covers, halfway along
+        assert hole[:, 15].sum() == np.sum(abs(np.arange(side) + 0.5 - row) < radius)
 
 
-def test_pens_are_1_to_15_pixels_wide(one_shape, monkeypatch):
-    """Long strokes through the middle along the rows: as high as the pen is wide."""
+def test_strokes_are_1_to_15_pixels_wide(one_shape, monkeypatch):
+    """Long horizontal strokes through the middle: their height is the width."""
     drawn = holes._numbers
     fixed = iter([torch.tensor([0.5, 0.0]), torch.tensor(0.0), torch.tensor(1.0)])
     monkeypatch.setattr(
@@ -121,15 +121,15 @@ def test_pens_are_1_to_15_pixels_wide(one_shape, monkeypatch):
     assert widths.double().median() < 6
 
 
-def test_pictures_have_one_to_all_of_their_shapes():
+def test_images_have_one_to_all_of_their_shapes():
     count = holes._first(torch.eye(12, dtype=torch.bool).view(1, 12, 1, 12).expand(4000, 12, 1, 12), 12, seeded())
     numbers, often = count.sum((1, 2)).unique(return_counts=True)
     assert numbers.tolist() == list(range(1, 13))
     assert often.min() > 230 and often.max() < 440
 
 
-def test_a_half_plane_has_a_straight_edge_through_the_middle_of_the_picture():
-    """No row and no column changes twice, all in the same direction, and neither side is a sliver."""
+def test_a_half_plane_has_a_straight_edge_near_the_middle():
+    """No row or column changes twice, all change in the same direction, and both sides are large."""
     for hole in half_planes(300, 32, seeded()).numpy():
         for axis in (0, 1):
             steps = np.diff(hole.astype(int), axis=axis)

@@ -39,18 +39,18 @@ def normal_images(count, s, side=1):
 
 
 def shifted(by):
-    """A change of F by a constant."""
+    """Shifts F by a constant."""
     return lambda *inputs: by
 
 
 def in_known_pixels(by):
-    """A change of F where the level maps say that pixels are not at their image's level, and nowhere else."""
+    """Shifts F only where the level maps differ from the image's level."""
     return lambda x, t, u, maps: by * (maps.amin(1, keepdim=True) < -1e-3)
 
 
 @pytest.mark.parametrize("s", [0.3, 0.5, 1.2])
 @pytest.mark.parametrize(("t", "u"), toys.LEVELS)
-def test_the_map_of_the_exact_network_is_the_exact_map(s, t, u):
+def test_the_exact_network_gives_the_exact_flow_map(s, t, u):
     x = torch.randn(16, 3, 1, 1) * math.hypot(s, t)
     got = flow(ExactF(s)).traverse(x, uniform_levels(t, count=16), uniform_levels(u, count=16))
     torch.testing.assert_close(got, toys.gaussian_flow(x, t, u, s), rtol=2e-4, atol=2e-5 * u)
@@ -58,7 +58,7 @@ def test_the_map_of_the_exact_network_is_the_exact_map(s, t, u):
 
 @settings(deadline=None, max_examples=60)
 @given(st.floats(math.log(0.002), math.log(80)), st.floats(math.log(0.002), math.log(80)), st.booleans())
-def test_the_semigroup_target_of_the_exact_map_is_its_own_f(log_t, log_u, mapped):
+def test_the_semigroup_target_of_the_exact_map_is_the_exact_f(log_t, log_u, mapped):
     images = normal_images(4, 0.3, side=4)
     known = half_known(4) & mapped
     map_ = flow(ExactF(0.3))
@@ -70,7 +70,7 @@ def test_the_semigroup_target_of_the_exact_map_is_its_own_f(log_t, log_u, mapped
 
 @pytest.mark.parametrize("mapped", [False, True])
 @pytest.mark.parametrize("s", [0.3, 0.5, 1.2])
-def test_flow_map_has_no_semigroup_loss_at_the_exact_map_and_some_elsewhere(s, mapped):
+def test_the_semigroup_loss_is_zero_only_at_the_exact_map(s, mapped):
     batch = batch_of(normal_images(200, s, side=4), half_known(200) & mapped)
     exact = flow(ExactF(s))
     assert flow_map(exact, exact, batch, diagonal=0.0)["semigroup"] < 1e-10
@@ -78,7 +78,7 @@ def test_flow_map_has_no_semigroup_loss_at_the_exact_map_and_some_elsewhere(s, m
     assert off.item() == pytest.approx(0.01, rel=1e-3)
 
 
-def test_flow_map_sees_a_target_network_that_is_no_semigroup():
+def test_the_semigroup_loss_is_positive_for_a_map_without_the_property():
     wrong = flow(Around(ExactF(0.3), lambda x, t, u, maps: 0.3 * (t != u).view(-1, 1, 1, 1)))
     batch = batch_of(normal_images(400, 0.3))
     assert flow_map(wrong, wrong, batch, diagonal=0.0)["semigroup"] > 1e-3
@@ -86,15 +86,15 @@ def test_flow_map_sees_a_target_network_that_is_no_semigroup():
 
 @pytest.mark.parametrize("t", [0.05, 0.3, 4.0])
 @pytest.mark.parametrize("s", [0.3, 0.5])
-def test_diffusion_is_least_at_the_posterior_mean_where_it_is_the_targets_variance(s, t):
+def test_the_diffusion_loss_is_minimal_at_the_posterior_mean(s, t):
     clean = normal_images(60000, s)
     one_level = {"mean": math.log(t), "deviation": 0.0}
 
     def loss(by):
         return diffusion(flow(Around(ExactF(s), shifted(by))), None, batch_of(clean), **one_level)["diagonal"].item()
 
-    # The target is x_0 sqrt(t^2 + sigma_data^2) / (t sigma_data) plus what x_t says, and x_0 varies by
-    # s^2 t^2 / (s^2 + t^2) where x_t is given.
+    # The target is x_0 sqrt(t^2 + sigma_data^2) / (t sigma_data) plus a function of x_t; the variance of x_0 given x_t
+    # is s^2 t^2 / (s^2 + t^2).
     least = (t**2 + 0.25) * s**2 / (0.25 * (s**2 + t**2))
     assert loss(0.0) == pytest.approx(least, rel=0.015)
     assert loss(0.2) - loss(0.0) == pytest.approx(0.04, abs=0.006)
@@ -103,7 +103,7 @@ def test_diffusion_is_least_at_the_posterior_mean_where_it_is_the_targets_varian
 
 @settings(deadline=None, max_examples=30)
 @given(st.floats(0.002, 80.0))
-def test_the_diagonals_target_is_what_makes_the_mean_the_clean_image(t):
+def test_the_mean_of_the_diagonal_target_is_the_clean_image(t):
     clean, noise = torch.randn(2, 3, 2, 2) / 2, torch.randn(2, 3, 2, 2)
     levels = Levels(torch.full((2,), t), torch.full((2, 1, 2, 2), t))
     target = diffusion_target(flow(None), clean, noise, levels)
@@ -114,7 +114,7 @@ def test_the_diagonals_target_is_what_makes_the_mean_the_clean_image(t):
 
 @pytest.mark.parametrize("s", [0.3, 0.5])
 def test_bct_is_stationary_at_the_exact_map(s):
-    """With the same noise at both levels the two sides never agree, but no direction is better on average."""
+    """With the same noise at both levels the two sides never agree, but the mean gradient is zero."""
     exact = flow(ExactF(s))
     batch = lambda: batch_of(normal_images(3000, s), progress=1.0)  # noqa: E731
     size = torch.zeros((), requires_grad=True)
@@ -131,7 +131,7 @@ def test_bct_is_stationary_at_the_exact_map(s):
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-def test_bct_has_no_soft_loss_at_the_exact_map_and_some_elsewhere(mapped):
+def test_the_soft_loss_of_bct_is_zero_only_at_the_exact_map(mapped):
     exact = flow(ExactF(0.3))
     batch = batch_of(normal_images(500, 0.3, side=4), half_known(500) & mapped)
     assert bct(exact, exact, batch)["soft"] < 1e-3
@@ -139,17 +139,17 @@ def test_bct_has_no_soft_loss_at_the_exact_map_and_some_elsewhere(mapped):
     assert bct(wrong, wrong, batch)["soft"] > 0.01
 
 
-def test_bct_compares_neighbouring_levels_with_the_same_noise_and_a_weight_that_belongs_to_them():
-    """Both levels and both noises can be told from what the two networks were asked."""
+def test_bct_compares_adjacent_levels_with_the_same_noise_and_their_weight():
+    """Both levels and both noises follow from the two networks' inputs."""
     student, target = (Around(ExactF(0.5)) for _ in range(2))
     clean = normal_images(300, 0.5)
     terms = bct(flow(student), flow(target), batch_of(clean), first=10, last=10)
     (x, t, end, _), (_, t_again, other, _) = student.calls
     (_, back, back_to, _), (y, lower, lower_end, _) = target.calls
     grid = karras_levels(11, 0.002, 80.0).float()
-    at, below, aside = (torch.searchsorted(grid * 0.9999, v) - 1 for v in (t, lower, other))
+    at, below, elsewhere = (torch.searchsorted(grid * 0.9999, v) - 1 for v in (t, lower, other))
     assert torch.equal(at, below + 1) and torch.equal(t, t_again) and torch.equal(back, other)
-    assert (aside != at).all() and (aside < at).any() and (aside > at).any()
+    assert (elsewhere != at).all() and (elsewhere < at).any() and (elsewhere > at).any()
     assert all(torch.equal(level, torch.full_like(t, 0.002)) for level in (end, back_to, lower_end))
     column = lambda v: v.view(-1, 1, 1, 1)  # noqa: E731
     x, y = x * column(t**2 + 0.25).sqrt(), y * column(lower**2 + 0.25).sqrt()
@@ -163,8 +163,8 @@ def test_bct_compares_neighbouring_levels_with_the_same_noise_and_a_weight_that_
     assert terms["consistency"].item() == pytest.approx(expected, rel=1e-2)
 
 
-def test_bcts_soft_term_weighs_by_the_distance_and_trains_the_first_half_of_the_way_alone():
-    """With F off by a constant on the way to t', and not to the end, the two ends differ by a known amount."""
+def test_the_soft_term_of_bct_is_weighted_by_distance_and_trains_the_first_half_only():
+    """With F shifted on the way to t', but not on the way to sigma_min, the two ends differ by a known amount."""
     to_end = torch.zeros((), requires_grad=True)
     off = Around(ExactF(0.3), lambda x, t, u, maps: torch.where(u > 0.0021, 0.1, to_end).view(-1, 1, 1, 1))
     soft = bct(flow(off), flow(ExactF(0.3)), batch_of(normal_images(300, 0.3)), mean=0.0, deviation=0.5)["soft"]
@@ -188,7 +188,7 @@ def test_no_objective_trains_its_target_network(objective):
 
 
 @pytest.mark.parametrize("objective", [diffusion, flow_map, bct])
-def test_the_prediction_at_known_pixels_does_not_count(objective):
+def test_known_pixels_do_not_change_the_loss(objective):
     clean, known = normal_images(100, 0.3, side=4), half_known(100)
     plain, changed = (
         objective(flow(Around(ExactF(0.3), change)), flow(Around(ExactF(0.3), change)), batch_of(clean, known))
@@ -209,7 +209,7 @@ def test_the_loss_of_an_image_is_the_mean_over_its_hole():
 
 
 @pytest.mark.parametrize("objective", [diffusion, flow_map, bct])
-def test_the_network_is_given_the_levels_of_known_pixels_relative_to_the_images(objective):
+def test_level_maps_are_relative_to_the_level_of_the_image(objective):
     network, known = Around(ExactF(0.3)), half_known(50)
     objective(flow(network), flow(network), batch_of(normal_images(50, 0.3, side=4), known))
     assert network.calls
@@ -218,7 +218,7 @@ def test_the_network_is_given_the_levels_of_known_pixels_relative_to_the_images(
         torch.testing.assert_close(maps, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_known_pixels_are_moved_by_no_traverse():
+def test_traverse_keeps_known_pixels():
     known, x = half_known(5), torch.randn(5, 3, 4, 4)
     map_ = flow(Around(ExactF(0.3), shifted(7.0)))
     t, u = (map_.levels(torch.tensor(v), known) for v in ([0.1, 3, 80, 0.002, 9], [80.0, 2, 0.002, 1, 9]))
@@ -228,7 +228,7 @@ def test_known_pixels_are_moved_by_no_traverse():
     assert not torch.isclose(y[:4], x[:4])[~where[:4]].any()
 
 
-def test_diffusion_hides_holes_in_nothing_but_noise_as_often_as_asked():
+def test_diffusion_puts_the_given_share_of_holes_at_sigma_max():
     known = half_known(4000)
     known[2000:] = False
     network = Around(ExactF(0.3))
@@ -241,7 +241,7 @@ def test_diffusion_hides_holes_in_nothing_but_noise_as_often_as_asked():
     assert spread.std().item() == pytest.approx(1.6, abs=0.1)
 
 
-def test_flow_map_shares_its_batch_out_as_asked():
+def test_flow_map_splits_its_batch_by_the_given_shares():
     network = Around(ExactF(0.3))
     flow_map(flow(network), flow(ExactF(0.3)), batch_of(normal_images(4000, 0.3)), diagonal=0.25)
     (_, t, u, _), (_, diagonal, same, _) = sorted(network.calls, key=lambda call: len(call[1]), reverse=True)
@@ -253,13 +253,13 @@ def test_flow_map_shares_its_batch_out_as_asked():
 
 
 @pytest.mark.parametrize("diagonal", [0.0, 1.0])
-def test_flow_map_may_be_all_of_one_kind(diagonal):
+def test_flow_map_with_and_without_the_diagonal_only(diagonal):
     exact = flow(ExactF(0.3))
     terms = flow_map(exact, exact, batch_of(normal_images(10, 0.3)), diagonal=diagonal)
     assert sum(terms.values()).isfinite()
 
 
-def test_masks_are_drawn_for_the_share_of_images_that_is_asked_for():
+def test_masks_are_drawn_for_the_given_share_of_images():
     clean = torch.zeros(1000, 3, 8, 8)
     assert not draw_known(clean, 0.0, GENERATOR.manual_seed(0)).any()
     assert draw_known(clean, 1.0, GENERATOR).flatten(1).any(1).all()
@@ -267,7 +267,7 @@ def test_masks_are_drawn_for_the_share_of_images_that_is_asked_for():
 
 
 @pytest.mark.parametrize("mapped", [False, True])
-def test_training_and_inference_have_the_same_map(mapped):
+def test_training_and_inference_use_the_same_map(mapped):
     network = ConvUNet(channels=(8, 8), blocks=(1, 1), middle=1, embedding=16)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.15)
@@ -282,7 +282,7 @@ def test_training_and_inference_have_the_same_map(mapped):
 
 
 @pytest.mark.parametrize("count", [2, 11, 1281])
-def test_bcts_levels_and_how_often_each_interval_is_drawn(count):
+def test_bct_levels_and_interval_probabilities(count):
     levels = karras_levels(count, 0.002, 80.0)
     low, high = 0.002 ** (1 / 7), 80 ** (1 / 7)
     expected = [(low + n / (count - 1) * (high - low)) ** 7 for n in range(count)]
@@ -293,7 +293,7 @@ def test_bcts_levels_and_how_often_each_interval_is_drawn(count):
     torch.testing.assert_close(interval_probabilities(levels, -1.1, 2.0), share)
 
 
-def test_bcts_discretisation_doubles_after_equal_parts():
+def test_the_bct_discretisation_doubles_after_equal_parts():
     counts = [discretisation(n / 8, 10, 1280) for n in range(9)]
     assert counts == [11, 21, 41, 81, 161, 321, 641, 1281, 1281]
     assert discretisation(0.124, 10, 1280) == 11
@@ -307,7 +307,7 @@ def test_pseudo_huber():
     torch.testing.assert_close(pseudo_huber(x, y), torch.tensor([0.0, math.sqrt(16 + c**2) - c]))
 
 
-TRAINED = {  # largest relative error of f over the levels, and of the mean in units of s; steps
+TRAINED = {  # objective, options, decay, tolerances (relative error of f, error of the mean in units of s), steps
     "diffusion": (diffusion, {"mean": 0.0, "deviation": 2.5}, 0.0, None, 0.05, 1000),
     "flow-map": (flow_map, {"mean": 0.0, "deviation": 2.5}, 0.98, 0.15, 0.15, 1000),
     "bct": (bct, {"first": 10, "last": 160, "mean": -0.5, "deviation": 2.5}, 0.0, 0.2, None, 1700),
@@ -316,7 +316,7 @@ TRAINED = {  # largest relative error of f over the levels, and of the mean in u
 
 @pytest.mark.parametrize("s", [0.3, 0.5])
 @pytest.mark.parametrize("name", TRAINED)
-def test_a_tiny_network_trained_for_seconds_finds_the_flow_of_normal_images(name, s):
+def test_a_tiny_network_learns_the_flow_of_normal_images(name, s):
     objective, options, decay, of_flow, of_mean, steps = TRAINED[name]
     draw = lambda generator: s * torch.randn(256, 3, 1, 1, generator=generator)  # noqa: E731
     model = toys.train(toys.Linear(), objective, draw, steps=steps, rate=3e-3, decay=decay, **options)
@@ -330,7 +330,7 @@ def test_a_tiny_network_trained_for_seconds_finds_the_flow_of_normal_images(name
             assert error.square().mean().sqrt() < of_mean * s, t
 
 
-def test_a_small_network_trained_for_seconds_follows_the_curved_trajectories_of_a_mixture():
+def test_a_small_network_learns_the_curved_trajectories_of_a_mixture():
     mixture = toys.Mixture([[0.6, 0.2], [-0.5, -0.3]], 0.1)
     model = toys.train(
         toys.Mlp(2, 64),

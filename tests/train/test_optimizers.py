@@ -14,13 +14,13 @@ def seeded(seed=0):
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 99), st.sampled_from([1e-4, 1.0, 1e3]))
-def test_orthogonalise_keeps_the_singular_vectors_and_makes_the_values_about_one(rows, columns, seed, scale):
+def test_orthogonalise_keeps_the_singular_vectors_and_brings_the_values_near_one(rows, columns, seed, scale):
     u, s, v = torch.linalg.svd(torch.randn(rows, columns, generator=seeded(seed)), full_matrices=False)
-    s = s.clamp(min=0.02 * s[0])  # what is all but zero stays small
+    s = s.clamp(min=0.02 * s[0])  # values near zero stay small
     result = orthogonalise(scale * (u * s) @ v)
     assert result.shape == (rows, columns)
     inside = u.T @ result @ v.T
-    torch.testing.assert_close(u @ inside @ v, result, atol=1e-3, rtol=0)  # nothing outside of their span
+    torch.testing.assert_close(u @ inside @ v, result, atol=1e-3, rtol=0)  # nothing outside their span
     values = inside.diagonal()
     torch.testing.assert_close(inside, values.diag(), atol=5e-3, rtol=0)
     assert values.min() > 0.65 and values.max() < 1.25
@@ -28,7 +28,7 @@ def test_orthogonalise_keeps_the_singular_vectors_and_makes_the_values_about_one
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 99))
-def test_orthogonalise_is_the_iteration_on_the_matrix_itself(rows, columns, seed):
+def test_orthogonalise_equals_the_iteration_on_the_whole_matrix(rows, columns, seed):
     matrix = torch.randn(rows, columns, generator=seeded(seed), dtype=torch.float64)
     x = matrix / matrix.norm()
     for _ in range(5):
@@ -37,12 +37,12 @@ def test_orthogonalise_is_the_iteration_on_the_matrix_itself(rows, columns, seed
     torch.testing.assert_close(orthogonalise(matrix), x, atol=1e-5, rtol=1e-5)
 
 
-def test_orthogonalise_of_nothing_is_nothing():
+def test_orthogonalise_of_zero_is_zero():
     assert torch.equal(orthogonalise(torch.zeros(3, 5)), torch.zeros(3, 5))
 
 
 @pytest.mark.parametrize("shape", [(6, 4, 3, 3), (30, 2, 1, 1), (5, 5)])
-def test_muon_moves_by_the_orthogonalised_momentum_in_nesterovs_form(shape):
+def test_muon_steps_by_the_orthogonalised_nesterov_momentum(shape):
     start = torch.randn(shape, generator=seeded())
     parameter, other = nn.Parameter(start.clone()), nn.Parameter(start.clone())
     optimizer = Muon([parameter, other], lr=0.05, momentum=0.9)
@@ -61,7 +61,7 @@ def test_muon_moves_by_the_orthogonalised_momentum_in_nesterovs_form(shape):
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.sampled_from([(6, 4), (4, 6), (6, 2, 1, 2), (4, 6, 1, 1), (5, 5)]), min_size=1, max_size=6))
-def test_muon_moves_many_matrices_as_it_would_each_alone(shapes):
+def test_muon_updates_matrices_together_as_it_would_each_alone(shapes):
     parameters = [nn.Parameter(torch.randn(shape, generator=seeded(n))) for n, shape in enumerate(shapes)]
     alone = [nn.Parameter(parameter.detach().clone()) for parameter in parameters]
     together, each = Muon(parameters, lr=0.05), [Muon([parameter], lr=0.05) for parameter in alone]
@@ -76,7 +76,7 @@ def test_muon_moves_many_matrices_as_it_would_each_alone(shapes):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
 
 
-def test_muon_goes_on_from_its_state_as_if_nothing_had_happened():
+def test_muon_resumes_exactly_from_its_state():
     gradients = torch.randn(4, 6, 5, generator=seeded())
 
     def steps(parameter, optimizer, chosen):
@@ -101,7 +101,7 @@ def network():
     return ConvUNet(channels=(4, 6), blocks=(1, 1), middle=1, embedding=8)
 
 
-def test_inner_convolutions_are_muons_and_all_else_is_adamws(network):
+def test_muon_gets_inner_convolutions_and_adamw_the_rest(network):
     muon, adamw = make_optimizers(network, muon=0.03, adamw=0.002)
     assert isinstance(muon, Muon) and isinstance(adamw, torch.optim.AdamW)
     assert [group["lr"] for group in muon.param_groups + adamw.param_groups] == [0.03, 0.002]
@@ -115,14 +115,14 @@ def test_inner_convolutions_are_muons_and_all_else_is_adamws(network):
     assert ids(adamw) == {id(p) for p in network.parameters()} - inner
 
 
-def test_without_muon_all_parameters_are_adamws(network):
+def test_without_muon_adamw_gets_all_parameters(network):
     (adamw,) = make_optimizers(network, muon=0, adamw=0.002)
     assert isinstance(adamw, torch.optim.AdamW)
     assert len(adamw.param_groups[0]["params"]) == len(list(network.parameters()))
 
 
 def test_both_descend(network):
-    """Steps of either bring the network nearer to what it is asked for."""
+    """Steps with and without Muon lower the loss."""
     x, t, target = torch.randn(4, 3, 8, 8), torch.full((4,), 0.5), torch.randn(4, 3, 8, 8)
     for muon in (0.02, 0.0):
         optimizers = make_optimizers(network, muon, 0.003)

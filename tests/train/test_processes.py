@@ -30,14 +30,14 @@ dist.init_process_group("gloo")
 rank, folder, optimizer = dist.get_rank(), Path(sys.argv[1]), {optimizer}
 
 
-def keep(trainer, name, seen):
+def save(trainer, name, seen):
     networks = {{"network": trainer.network, "target": trainer.target, "average": trainer.averages[0]}}
     state = {{kind: network.state_dict() for kind, network in networks.items()}}
     state |= {{"steps": trainer.steps, "seconds": trainer.seconds, "seen": seen}}
     torch.save(state, folder / f"{{name}}-{{rank}}.pt")
 
 
-def go(name, interrupt=None, resume=False, slow=0.0, **run):
+def run_trainer(name, interrupt=None, resume=False, slow=0.0, **run):
     (folder / name).mkdir(exist_ok=True)
     trainer, seen = tiny_trainer(folder / name, optimizer=optimizer, run=run), []
     if resume:
@@ -52,13 +52,13 @@ def go(name, interrupt=None, resume=False, slow=0.0, **run):
         trainer.run(report)
     except KeyboardInterrupt:
         seen.append("interrupted")
-    keep(trainer, name, seen)
+    save(trainer, name, seen)
 
 
-go("steps", steps=4)
-go("parts", steps=4, interrupt=1)
-go("parts", steps=4, resume=True)
-go("time", minutes=0.01, slow=0.05 * rank)
+run_trainer("steps", steps=4)
+run_trainer("parts", steps=4, interrupt=1)
+run_trainer("parts", steps=4, resume=True)
+run_trainer("time", minutes=0.01, slow=0.05 * rank)
 dist.destroy_process_group()
 """
 
@@ -87,14 +87,14 @@ def ran(tmp_path_factory):
     return folder
 
 
-def left(folder, name):
-    """What each process kept."""
+def saved(folder, name):
+    """The saved state of each process."""
     return [torch.load(folder / f"{name}-{rank}.pt") for rank in range(2)]
 
 
 @pytest.mark.parametrize("name", ["steps", "parts", "time"])
 def test_both_processes_end_with_the_same_weights_at_the_same_step(ran, name):
-    first, second = left(ran, name)
+    first, second = saved(ran, name)
     assert first["steps"] == second["steps"] > 0
     assert first["seconds"] == second["seconds"]
     for kind in ("network", "target", "average"):
@@ -102,19 +102,19 @@ def test_both_processes_end_with_the_same_weights_at_the_same_step(ran, name):
             assert torch.equal(tensor, second[kind][key]), (kind, key)
 
 
-def test_a_budget_of_time_is_spent_by_both(ran):
-    assert left(ran, "time")[0]["seconds"] >= 0.6
+def test_both_processes_spend_the_time_budget(ran):
+    assert saved(ran, "time")[0]["seconds"] >= 0.6
 
 
-def test_the_first_process_validates_and_the_speed_is_of_both(ran):
-    first, second = (kept["seen"] for kept in left(ran, "steps"))
+def test_the_first_process_validates_and_reports_the_total_speed(ran):
+    first, second = (state["seen"] for state in saved(ran, "steps"))
     assert [images for images, _ in first] == pytest.approx([8, 16, 24, 32])
     assert [bool(scores) for _, scores in first] == [False, False, False, True]
     assert not any(scores for _, scores in second)
 
 
-def test_a_stop_of_one_stops_both_and_both_go_on_as_if_there_had_been_none(ran):
-    whole, parts = left(ran, "steps"), left(ran, "parts")
+def test_a_stop_of_one_process_stops_both_and_the_run_resumes_exactly(ran):
+    whole, parts = saved(ran, "steps"), saved(ran, "parts")
     for rank in range(2):
         assert parts[rank]["steps"] == 4
         for key, tensor in whole[rank]["network"].items():
@@ -122,7 +122,7 @@ def test_a_stop_of_one_stops_both_and_both_go_on_as_if_there_had_been_none(ran):
     assert len(checkpoints.load(ran / "parts")["generators"]) == 2
 
 
-def test_two_processes_do_what_one_does_with_the_mean_of_their_gradients(ran, tmp_path):
+def test_two_processes_train_on_the_mean_of_their_gradients(ran, tmp_path):
     one = tiny_trainer(tmp_path, optimizer=OPTIMIZER, run={"steps": 4})
     alone = tiny_trainer(tmp_path, optimizer=OPTIMIZER, run={"steps": 4})
     generators = [torch.Generator().manual_seed(7919 * rank) for rank in range(2)]
@@ -133,11 +133,11 @@ def test_two_processes_do_what_one_does_with_the_mean_of_their_gradients(ran, tm
         for generator in generators:
             clean, _ = one.crops(4, generator)
             batch = Batch(clean, draw_known(clean, 0.4, generator), generator, one.progress)
-            (sum(flow_map(one.flow, one.held, batch).values()) / 2).backward()
+            (sum(flow_map(one.flow, one.target_flow, batch).values()) / 2).backward()
         nn.utils.clip_grad_norm_(one.network.parameters(), 0.5)
         one.optimizers[0].step()
         one.steps += 1
         one._average()
-    both = left(ran, "steps")[0]["network"]
+    both = saved(ran, "steps")[0]["network"]
     distance = lambda network: sum((both[k] - v).square().sum() for k, v in network.state_dict().items()).sqrt()  # noqa: E731
     assert distance(one.network) < 0.02 * distance(alone.network)

@@ -1,4 +1,4 @@
-"""First weights: from other depths, and from consistency models under their published names."""
+"""Initial weights: from shallower networks, and from published consistency models."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ RUN = {"run": {"steps": 1}}
 
 
 def network(config):
-    return start.first_network(make_config({**RUN, **config}))
+    return start.initial_network(make_config({**RUN, **config}))
 
 
 def test_a_deeper_network_starts_as_the_same_function(tmp_path):
@@ -36,15 +36,15 @@ def test_a_deeper_network_starts_as_the_same_function(tmp_path):
     torch.testing.assert_close(deep(x, t, u), expected)
 
 
-def test_another_width_has_no_place(tmp_path):
+def test_weights_of_another_width_do_not_fit(tmp_path):
     path = tmp_path / "small.safetensors"
     table = {"channels": [8, 8], "blocks": [1, 1], "embedding": 16}
     weights.save_model(path, networks.build("ConvUNet", table), table)
-    with pytest.raises(RestoreError, match=r"small.safetensors: tensor '.*' .* has no place in this \[network\]"):
+    with pytest.raises(RestoreError, match=r"small.safetensors: tensor '.*' .* does not fit this \[network\]"):
         network({"start": str(path), "network": {**table, "channels": [8, 12]}})
 
 
-def test_random_weights_are_the_seeds():
+def test_random_weights_depend_on_the_seed():
     def first(seed):
         torch.manual_seed(seed)
         return network({"network": {"channels": [8, 8], "blocks": [1, 1]}})[0].entrance.weight
@@ -53,7 +53,7 @@ def test_random_weights_are_the_seeds():
 
 
 def consistency_model(width=6):
-    """The tensors of an iCT checkpoint that the level goes through, under their published names."""
+    """Tensors of an iCT checkpoint, with those that embed the noise level, under their published names."""
     torch.manual_seed(0)
     return {
         "time_embed.0.weight": torch.randn(width, 3),
@@ -64,7 +64,7 @@ def consistency_model(width=6):
     }
 
 
-def test_an_end_that_changes_nothing():
+def test_make_bidirectional_keeps_the_function():
     before = consistency_model()
     after = start.make_bidirectional(before)
     assert set(after) - set(before) == {
@@ -75,11 +75,11 @@ def test_an_end_that_changes_nothing():
     assert torch.equal(after["time_embed_end.2.weight"], before["time_embed.2.weight"])
     t, u = torch.randn(5, 6), torch.randn(5, 6)
     joined = torch.cat([t, u], 1) @ after["time_embed_align.weight"].T
-    assert torch.equal(joined, t)  # whatever the level to go to
+    assert torch.equal(joined, t)  # independent of u
     assert start.make_bidirectional(after) == after
 
 
-def test_a_checkpoint_that_is_none(tmp_path):
+def test_other_files_are_not_checkpoints(tmp_path):
     path = tmp_path / "ict.pt"
     torch.save({"weight": torch.zeros(2)}, path)
     with pytest.raises(RestoreError, match="not a consistency model's checkpoint"):
@@ -91,7 +91,7 @@ def test_a_checkpoint_that_is_none(tmp_path):
 
 
 def test_training_from_a_consistency_model(tmp_path):
-    """The first function is the consistency model's, whatever the level to go to; then it learns."""
+    """The initial function is the consistency model's for every u; then it learns."""
     torch.manual_seed(0)
     table = {"channels": 64, "multipliers": (1, 1), "blocks": 1, "attention": (1,), "classes": 3}
     published = networks.build("AdmUNet", table)
@@ -124,9 +124,12 @@ def test_training_from_a_consistency_model(tmp_path):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"objective": {"maps": 0.5}}, "knows no level maps"), ({"data": {"crop": 32}}, "this network is made for 64")],
+    [
+        ({"objective": {"maps": 0.5}}, "does not support level maps"),
+        ({"data": {"crop": 32}}, "takes crops of 64 pixels"),
+    ],
 )
-def test_what_adm_unet_is_not_made_for(tmp_path, change, message):
+def test_adm_unet_rejects_level_maps_and_other_sizes(tmp_path, change, message):
     table = {"architecture": "AdmUNet", "channels": 32, "multipliers": [1], "blocks": 1, "attention": [], "classes": 0}
     Image.fromarray(data.chelsea()).save(tmp_path / "cat.png")
     document = {**RUN, "network": {**table, "head_channels": 32}, "objective": {"maps": 0}, **change}

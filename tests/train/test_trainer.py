@@ -26,7 +26,7 @@ def assert_same_weights(a, b):
         assert torch.equal(a[name], b[name]), name
 
 
-def everything(trainer):
+def all_weights(trainer):
     """All weights of a trainer."""
     networks = {"network": trainer.network, "target": trainer.target} | {
         f"average {n}": average for n, average in enumerate(trainer.averages)
@@ -49,26 +49,26 @@ def interrupt_at(step, kept=None):
 
 
 class Poisoned:
-    """Crops that are not numbers in one step."""
+    """Crops that are NaN in one step."""
 
     def __init__(self, crops, step) -> None:
-        self.crops, self.device, self.left = crops, crops.device, step
+        self.crops, self.device, self.remaining = crops, crops.device, step
 
     def __call__(self, count, generator):
         clean, labels = self.crops(count, generator)
-        self.left -= 1
-        return (clean * float("nan") if self.left == 0 else clean), labels
+        self.remaining -= 1
+        return (clean * float("nan") if self.remaining == 0 else clean), labels
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time goes on by seven seconds whenever the trainer looks."""
+    """Advances time by seven seconds at each reading."""
     ticks = itertools.count(100, 7)
     monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_a_run_that_was_interrupted_goes_on_bit_for_bit(tmp_path, objective):
+def test_an_interrupted_run_resumes_bit_for_bit(tmp_path, objective):
     tables = {"objective": {"name": objective}, "optimizer": {"warmup": 2, "ema": [0.9, 0.2]}}
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
@@ -82,23 +82,23 @@ def test_a_run_that_was_interrupted_goes_on_bit_for_bit(tmp_path, objective):
     assert resumed.steps == 3
     resumed.run(lambda status: parts.append(status.losses))
     assert parts == losses and len(losses) == 6
-    assert_same_weights(everything(resumed), everything(whole))
+    assert_same_weights(all_weights(resumed), all_weights(whole))
     for name in ("model.safetensors", "model-0.2.safetensors"):
         one, other = (bcm_restore.load_model(tmp_path / run / name, device="cpu") for run in ("whole", "parts"))
         assert_same_weights(weights_of(one.network), weights_of(other.network))
 
 
-def test_the_same_seed_gives_the_same_run_and_another_one_another(tmp_path):
+def test_runs_depend_on_the_seed(tmp_path):
     runs = [tiny_trainer(tmp_path, run={"steps": 2, "seed": seed}) for seed in (0, 0, 1)]
     for run in runs:
         run.run(lambda status: None)
-    first, again, other = map(everything, runs)
+    first, again, other = map(all_weights, runs)
     assert_same_weights(first, again)
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_training_brings_the_loss_down(tmp_path, objective):
+def test_training_lowers_the_loss(tmp_path, objective):
     run = tiny_trainer(tmp_path, objective={"name": objective}, optimizer={"warmup": 1}, run={"steps": 80, "batch": 24})
     terms = [run.step() for _ in range(80)]
     name = {"diffusion": "diagonal", "flow-map": "diagonal", "bct": "consistency"}[objective]
@@ -106,7 +106,7 @@ def test_training_brings_the_loss_down(tmp_path, objective):
     assert sum(loss[-25:]) < 0.95 * sum(loss[:25])
 
 
-def test_a_budget_of_steps_and_what_is_reported(tmp_path, clock):
+def test_a_budget_of_steps_and_its_reports(tmp_path, clock):
     run, seen = tiny_trainer(tmp_path, run={"steps": 5}), []
     run.run(seen.append)
     assert [status.step for status in seen] == [1, 2, 3, 4, 5]
@@ -118,7 +118,7 @@ def test_a_budget_of_steps_and_what_is_reported(tmp_path, clock):
     assert names(tmp_path) == {"checkpoint.pt", "model.safetensors"}
 
 
-def test_the_losses_that_are_shown_are_running_means(tmp_path):
+def test_reported_losses_are_running_means(tmp_path):
     run = tiny_trainer(tmp_path)
     shown = None
     for _ in range(4):
@@ -127,9 +127,7 @@ def test_the_losses_that_are_shown_are_running_means(tmp_path):
         assert run.losses == pytest.approx(shown)
 
 
-def test_a_budget_of_time_ends_the_run_and_checkpoints_and_validations_come_at_their_times(
-    tmp_path, clock, monkeypatch
-):
+def test_a_time_budget_ends_the_run_and_sets_the_times_of_checkpoints_and_validations(tmp_path, clock, monkeypatch):
     run, seen, saved = tiny_trainer(tmp_path, run={"minutes": 1, "validate": 0.5, "checkpoint": 0.3}), [], []
     monkeypatch.setattr(run, "save", lambda: saved.append(run.steps))
     run.run(seen.append)
@@ -139,7 +137,7 @@ def test_a_budget_of_time_ends_the_run_and_checkpoints_and_validations_come_at_t
     assert saved == [3, 6, 9]
 
 
-def test_a_resumed_run_has_the_time_that_is_left(tmp_path, clock):
+def test_a_resumed_run_has_the_remaining_time(tmp_path, clock):
     with pytest.raises(KeyboardInterrupt):
         tiny_trainer(tmp_path, run={"minutes": 1}).run(interrupt_at(5))
     resumed, seen = tiny_trainer(tmp_path, run={"minutes": 1}), []
@@ -150,7 +148,7 @@ def test_a_resumed_run_has_the_time_that_is_left(tmp_path, clock):
     assert resumed.steps == 9
 
 
-def test_a_run_that_is_done_is_done(tmp_path):
+def test_a_finished_run_does_no_more_steps(tmp_path):
     run = tiny_trainer(tmp_path)
     run.run(lambda status: None)
     resumed = tiny_trainer(tmp_path)
@@ -159,7 +157,7 @@ def test_a_run_that_is_done_is_done(tmp_path):
 
 
 @pytest.mark.parametrize("by", ["report", "signal"])
-def test_an_interrupted_run_saves_and_says_so(tmp_path, by):
+def test_an_interrupted_run_saves_and_raises(tmp_path, by):
     run = tiny_trainer(tmp_path)
 
     def stop(status):
@@ -176,29 +174,29 @@ def test_an_interrupted_run_saves_and_says_so(tmp_path, by):
 def test_a_run_that_diverges_names_the_step_and_keeps_the_last_good_weights(tmp_path, objective):
     run, good = tiny_trainer(tmp_path, objective={"name": objective}), []
     run.crops = Poisoned(run.crops, 4)
-    with pytest.raises(Diverged, match=r"^step 4: the loss is not a number any more; lower the rates and --resume$"):
-        run.run(lambda status: good.append(everything(run)))
+    with pytest.raises(Diverged, match=r"^step 4: the loss is not finite; lower the learning rates and --resume$"):
+        run.run(lambda status: good.append(all_weights(run)))
     assert len(good) == 3
-    assert_same_weights(everything(run), good[-1])
+    assert_same_weights(all_weights(run), good[-1])
     resumed = tiny_trainer(tmp_path, seed=1, objective={"name": objective})
     resumed.resume()
     assert resumed.steps == 3
-    assert_same_weights(everything(resumed), good[-1])
-    assert all(tensor.isfinite().all() for tensor in everything(resumed).values())
+    assert_same_weights(all_weights(resumed), good[-1])
+    assert all(tensor.isfinite().all() for tensor in all_weights(resumed).values())
     resumed.run(lambda status: None)
     assert resumed.steps == 6
 
 
-def test_an_infinite_gradient_is_noticed_too(tmp_path):
+def test_an_infinite_gradient_raises_diverged(tmp_path):
     run = tiny_trainer(tmp_path)
     run.network.exit.bias.register_hook(lambda gradient: gradient + float("inf"))
-    before = everything(run)
+    before = all_weights(run)
     with pytest.raises(Diverged, match="step 1"):
         run.step()
-    assert_same_weights(everything(run), before)
+    assert_same_weights(all_weights(run), before)
 
 
-def test_a_checkpoint_that_can_not_be_written_leaves_the_old_one_and_nothing_else(tmp_path, monkeypatch):
+def test_a_checkpoint_that_cannot_be_written_leaves_only_the_old_one(tmp_path, monkeypatch):
     run = tiny_trainer(tmp_path)
     run.step()
     run.save()
@@ -219,7 +217,7 @@ def test_a_checkpoint_that_can_not_be_written_leaves_the_old_one_and_nothing_els
     assert checkpoints.load(tmp_path)["steps"] == 2
 
 
-def test_rates_rise_hold_and_fall_to_zero(tmp_path):
+def test_learning_rates_warm_up_hold_and_decay_to_zero(tmp_path):
     run = tiny_trainer(
         tmp_path, optimizer={"muon": 0.03, "adamw": 0.002, "warmup": 4, "hold": 0.5}, run={"steps": 10}, held_out=0
     )
@@ -237,7 +235,7 @@ def test_the_gradient_is_clipped(tmp_path):
     assert norm.item() == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_averages_of_the_weights_are_what_their_rates_say_and_forget_the_beginning(tmp_path):
+def test_averages_of_the_weights_have_their_decays_and_forget_the_start(tmp_path):
     rates = {"ema": [0.999, 0.2], "target": 0.3}
     run = tiny_trainer(tmp_path, optimizer={**rates, "warmup": 1, "adamw": 0.01})
     expected = [{k: v.double() for k, v in weights_of(run.network).items()} for _ in range(3)]
@@ -254,7 +252,7 @@ def test_averages_of_the_weights_are_what_their_rates_say_and_forget_the_beginni
 
 
 @pytest.mark.parametrize(("objective", "follows"), [("diffusion", True), ("bct", True), ("flow-map", False)])
-def test_target_networks_follow_as_their_objectives_want(tmp_path, objective, follows):
+def test_target_networks_have_the_decay_of_their_objective(tmp_path, objective, follows):
     run = tiny_trainer(tmp_path, objective={"name": objective})
     run.step()
     run.step()
@@ -263,7 +261,7 @@ def test_target_networks_follow_as_their_objectives_want(tmp_path, objective, fo
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_each_rate_has_its_model_and_each_model_is_the_averages_network(tmp_path, objective):
+def test_each_decay_has_a_model_file_with_the_averaged_network(tmp_path, objective):
     run = tiny_trainer(
         tmp_path,
         objective={"name": objective, "maps": 0.0 if objective == "diffusion" else 0.4},
@@ -284,8 +282,8 @@ def test_each_rate_has_its_model_and_each_model_is_the_averages_network(tmp_path
     assert not torch.allclose(outputs[0], outputs[1]) and not torch.allclose(outputs[1], outputs[2])
 
 
-def test_a_checkpoint_is_of_this_configuration_or_refused(tmp_path):
-    with pytest.raises(RestoreError, match=r"checkpoint\.pt: no such file; leave --resume out"):
+def test_a_checkpoint_of_another_configuration_raises_an_error(tmp_path):
+    with pytest.raises(RestoreError, match=r"checkpoint\.pt: no such file; omit --resume"):
         tiny_trainer(tmp_path).resume()
     tiny_trainer(tmp_path).save()
     for optimizer in ({"ema": [0.9, 0.99]}, {"muon": 0}):
@@ -298,15 +296,15 @@ def test_a_checkpoint_is_of_this_configuration_or_refused(tmp_path):
 
 
 class Stub:
-    """Knows how far it is from the clean pictures, and remembers what it was asked."""
+    """A model with known errors, which records its calls."""
 
     sigma_min, sigma_max, device, diagonal, level_maps = 0.002, 80.0, torch.device("cpu"), True, True
 
     def __init__(self, clean) -> None:
-        self.clean, self.asked = clean, []
+        self.clean, self.calls = clean, []
 
     def mean(self, x, t, known=None):
-        self.asked.append(("mean", t, (x - self.clean)[~self.hidden(x, known)].std().item() / t))
+        self.calls.append(("mean", t, (x - self.clean)[~self.hidden(x, known)].std().item() / t))
         if known is None:
             return self.clean + 0.2
         assert torch.equal(x[known.expand_as(x)], self.clean[known.expand_as(x)])
@@ -322,21 +320,21 @@ class Stub:
         return torch.where(known, 5.0, self.clean - 0.2)
 
     def invert(self, x, t):
-        self.asked.append(("invert", t, (x - self.clean).std().item() / t))
+        self.calls.append(("invert", t, (x - self.clean).std().item() / t))
         return x + 1
 
     def denoise(self, x, t):
-        self.asked.append(("denoise", t, (x - self.clean - 1).std().item()))
+        self.calls.append(("denoise", t, (x - self.clean - 1).std().item()))
         return self.clean + 0.1
 
 
-def test_validation_scores_and_what_it_asks_for():
+def test_validation_scores_and_calls():
     stub = Stub(torch.zeros(8, 3, 32, 32))
     scores = validate(stub, stub.clean)
     assert scores == pytest.approx(
         {"psnr_15": 20.0, "psnr_25": 20.0, "psnr_50": 20.0, "round_trip": 0.0025, "hole": 40.0}, rel=1e-4
     )
-    assert [(kind, t) for kind, t, _ in stub.asked] == [
+    assert [(kind, t) for kind, t, _ in stub.calls] == [
         ("mean", 15 / 127.5),
         ("mean", 25 / 127.5),
         ("mean", 50 / 127.5),
@@ -344,11 +342,11 @@ def test_validation_scores_and_what_it_asks_for():
         ("denoise", 80.0),
         ("mean", 80.0),
     ]
-    assert [spread for *_, spread in stub.asked] == pytest.approx([1, 1, 1, 1, 0.07, 1], rel=0.03)
+    assert [spread for *_, spread in stub.calls] == pytest.approx([1, 1, 1, 1, 0.07, 1], rel=0.03)
     assert stub.share == pytest.approx(0.2, abs=0.02)
     again = Stub(stub.clean)
     validate(again, again.clean)
-    assert again.asked == stub.asked  # the same noise
+    assert again.calls == stub.calls  # the same noise
     stub.diagonal = False
     assert validate(stub, stub.clean) == pytest.approx({"round_trip": 0.0025, "hole": 20.0}, rel=1e-4)
     stub.level_maps = False
@@ -383,12 +381,12 @@ def test_psnr():
     torch.testing.assert_close(psnr(image, clean, where), torch.tensor([20.0, 6.0206]))
 
 
-def test_resuming_takes_as_many_processes(tmp_path):
+def test_resuming_needs_the_same_number_of_processes(tmp_path):
     trainer = tiny_trainer(tmp_path)
     trainer.save()
     state = checkpoints.load(tmp_path)
     checkpoints.save(tmp_path, {**state, "generators": state["generators"] * 2})
-    with pytest.raises(RestoreError, match="was made by 2 processes; go on with as many"):
+    with pytest.raises(RestoreError, match="comes from a run with 2 processes; resume with as many"):
         tiny_trainer(tmp_path).resume()
 
 
@@ -403,7 +401,7 @@ def test_resuming_takes_as_many_processes(tmp_path):
         ({"minutes": 60.0, "compile": False}, True, False),
     ],
 )
-def test_a_short_run_on_a_cpu_is_not_spent_on_compiling(tmp_path, monkeypatch, run, compiler, expected):
+def test_short_runs_on_a_cpu_are_not_compiled(tmp_path, monkeypatch, run, compiler, expected):
     made = tiny_trainer(tmp_path)
     made.config = replace(made.config, run=Run(**run))
     monkeypatch.setattr("shutil.which", lambda name: "g++" if compiler else None)
@@ -413,6 +411,6 @@ def test_a_short_run_on_a_cpu_is_not_spent_on_compiling(tmp_path, monkeypatch, r
 @pytest.mark.parametrize(
     ("precision", "fast", "expected"), [("auto", True, False), ("bf16", True, True), ("bf16", False, False)]
 )
-def test_bf16_on_a_cpu_only_where_it_is_fast(tmp_path, monkeypatch, precision, fast, expected):
+def test_bf16_on_a_cpu_only_if_it_is_fast(tmp_path, monkeypatch, precision, fast, expected):
     monkeypatch.setattr("bcm_restore.model.fast_on_cpu", lambda dtype: fast)
     assert tiny_trainer(tmp_path, run={"precision": precision}).bf16 == expected

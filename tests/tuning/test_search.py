@@ -1,4 +1,4 @@
-"""Which schemes `tune` tries, and in which order."""
+"""The search space and the search of `tune`."""
 
 import math
 import time
@@ -42,7 +42,7 @@ def plans(draw):
 
 
 @given(plans())
-def test_plans_are_schemes_and_back(plan):
+def test_plans_convert_to_schemes_and_back(plan):
     scheme = scheme_of(plan)
     assert scheme.nfe == len(plan)
     assert scheme.ends_clean
@@ -64,7 +64,7 @@ def test_plans_are_schemes_and_back(plan):
         "level 0.5t0, noise 0.4, to 0, fit",
     ],
 )
-def test_other_schemes_are_no_plans(text):
+def test_other_schemes_are_not_plans(text):
     assert plan_of(schemes.parse(text)) is None
 
 
@@ -83,7 +83,7 @@ spaces = st.builds(
 
 
 @given(spaces, st.integers(1, 9))
-def test_starts_have_the_nfe_and_what_the_model_has(space, nfe):
+def test_starts_have_the_nfe_and_only_moves_of_the_model(space, nfe):
     starts = space.starts(nfe)
     assert starts
     for plan in starts:
@@ -92,7 +92,7 @@ def test_starts_have_the_nfe_and_what_the_model_has(space, nfe):
         assert space.allows(plan)
         assert space.means or "mean" not in str(scheme)
         assert space.holes or "hole" not in str(scheme)
-        assert len(space.longer(plan, nfe + 2)) == nfe + 2
+        assert len(space.extend(plan, nfe + 2)) == nfe + 2
         for stage in plan:
             for other in space.flips(stage):
                 assert other != stage
@@ -101,13 +101,13 @@ def test_starts_have_the_nfe_and_what_the_model_has(space, nfe):
                 assert space.holes or other.start != "hole"
 
 
-def test_holes_are_tried_where_the_model_has_level_maps():
+def test_starts_have_holes_if_the_model_has_level_maps():
     texts = [str(scheme_of(plan)) for plan in SearchSpace(holes=True).starts(2)]
     assert any(text.startswith("noise 80 hole, mean, fit, level") for text in texts)
     assert not any("hole" in str(scheme_of(plan)) for plan in SearchSpace().starts(2))
 
 
-def test_starts_of_a_model_that_has_all():
+def test_starts_of_a_model_with_mean_and_level_maps():
     starts = [str(scheme_of(plan)) for plan in SearchSpace(holes=True).starts(4)]
     assert (
         "noise 80 hole, mean, fit, level 0.2, noise 0.24, mean, fit, level 0.1, noise 0.12, mean, fit, "
@@ -119,12 +119,12 @@ def test_starts_of_a_model_that_has_all():
     ]
 
 
-def test_holes_are_read_with_and_without_a_fit():
+def test_holes_are_parsed_with_and_without_a_fit():
     one, other = (plan_of(schemes.parse(f"noise 80 hole, mean{fit}, level 0.2, mean, fit")) for fit in ("", ", fit"))
     assert one == other == (Stage(80.0, "hole", move="mean"), Stage(0.2, move="mean"))
 
 
-def test_renoise_needs_noise_that_was_removed_everywhere():
+def test_renoise_needs_noise_that_was_removed_at_all_pixels():
     first, renoise, hole = Stage(0.5), Stage(0.3, "noise", eta=0.3), Stage(2.0, "hole")
     assert SearchSpace().allows((first, renoise))
     assert not SearchSpace().allows((renoise,))
@@ -139,36 +139,36 @@ def test_renoise_needs_noise_that_was_removed_everywhere():
 
 
 def valley(targets, moves):
-    """A score with one best scheme: those levels, without noise, with those moves."""
-    asked = []
+    """A score with a single optimum: those levels, without noise, with those moves."""
+    evaluated = []
 
     def evaluate(scheme):
-        asked.append(scheme)
+        evaluated.append(scheme)
         plan = plan_of(scheme)
         off = sum(math.log(stage.level / target) ** 2 for stage, target in zip(plan, targets, strict=True))
         off += sum(0.1 * (stage.move != move) for stage, move in zip(plan, moves, strict=True))
         off += sum(0.1 * bool(stage.ratio) for stage in plan)
         return Trial(scheme, 30 - off, {"psnr": 30 - off})
 
-    return evaluate, asked
+    return evaluate, evaluated
 
 
 @pytest.mark.parametrize(
     "start", ["level 1, noise 1.2, to 0, fit, level 0.02, mean, fit", "level 5, mean, fit, level 3, to 0, fit"]
 )
 def test_search_finds_the_only_optimum(start):
-    evaluate, asked = valley((0.7, 0.09), ("mean", "to 0"))
+    evaluate, evaluated = valley((0.7, 0.09), ("mean", "to 0"))
     search = Search(evaluate, SearchSpace())
     search.run([schemes.parse(start)])
     best = plan_of(search.best.scheme)
     assert [stage.level for stage in best] == pytest.approx([0.7, 0.09], rel=0.1)
     assert [(stage.move, stage.ratio) for stage in best] == [("mean", 0), ("to 0", 0)]
-    assert len(asked) == len(set(asked)) == len(search.trials)  # nothing is tried twice
+    assert len(evaluated) == len(set(evaluated)) == len(search.trials)  # no scheme is evaluated twice
 
 
 @settings(deadline=None)
 @given(spaces, st.integers(1, 4), st.integers(0, 99))
-def test_all_that_is_tried_has_the_nfe_asked_for(space, nfe, seed):
+def test_all_trials_have_the_given_nfe(space, nfe, seed):
     scores = np.random.default_rng(seed)
     tried = []
 
@@ -182,15 +182,15 @@ def test_all_that_is_tried_has_the_nfe_asked_for(space, nfe, seed):
         assert space.allows(plan_of(scheme))
 
 
-def test_search_without_time_tries_the_first_alone():
-    evaluate, asked = valley((0.7,), ("to 0",))
+def test_search_without_time_evaluates_only_the_first_start():
+    evaluate, evaluated = valley((0.7,), ("to 0",))
     search = Search(evaluate, SearchSpace(), deadline=time.monotonic() - 1)
     search.run([schemes.parse("level 0.1, to 0, fit"), schemes.parse("level 0.2, to 0, fit")])
-    assert list(map(str, asked)) == ["level 0.1, to 0, fit"]
-    assert search.best.scheme == asked[0]
+    assert list(map(str, evaluated)) == ["level 0.1, to 0, fit"]
+    assert search.best.scheme == evaluated[0]
 
 
-def test_search_leaves_what_draws_into_flat_areas():
+def test_search_avoids_artefacts_in_flat_areas():
     evaluate, _ = valley((0.7,), ("to 0",))
 
     def strict(scheme):
@@ -202,21 +202,21 @@ def test_search_leaves_what_draws_into_flat_areas():
         )
 
     found = []
-    search = Search(strict, SearchSpace(), found=found.append)
+    search = Search(strict, SearchSpace(), on_best=found.append)
     search.run([schemes.parse("level 0.8, to 0, fit")])
     assert 0.3 < plan_of(search.best.scheme)[0].level <= 0.4
     assert [trial.penalised for trial in found][:1] == [True]
     assert found[-1] == search.best
 
 
-def test_search_scores_schemes_outside_the_search_space_as_they_are():
+def test_search_scores_schemes_outside_the_search_space():
     scheme = schemes.parse("noise 0.5, to 3, to 0, fit")
     search = Search(lambda scheme: Trial(scheme, 1.0), SearchSpace())
     search.run([scheme])
     assert list(search.trials) == [scheme]
 
 
-def test_frontier_holds_what_no_other_beats():
+def test_frontier_has_the_unbeaten_trials():
     def trial(score, flat_error=0.0, **values):
         return Trial(schemes.parse("level 0.3, to 0, fit"), score, values, flat_error)
 

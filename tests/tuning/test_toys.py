@@ -1,4 +1,4 @@
-"""What `tune` finds for toy models, each of which is best by another kind of scheme."""
+"""The search on toy models, each with another kind of optimal scheme."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bcm_restore import schemes, tasks
 from bcm_restore.model import BCM
+from bcm_restore.networks import Network
 from bcm_restore.simulation.degradations import VARIANTS
 from bcm_restore.tasks.arrays import to_tensor
 from bcm_restore.tuning.evaluation import Evaluator, prepare
@@ -21,15 +22,15 @@ PSNR = Metric((("psnr", 1.0),))
 CPU = torch.device("cpu")
 
 
-class Toy(nn.Module):
-    """A network after which `evaluate(x, is_mean, known is given)` is what `mean` and `to 0` return."""
+class Toy(Network):
+    """A network for which `mean` and `to 0` return `evaluate(x, is_mean, known is given)`."""
 
     def __init__(self, evaluate: Callable[[Tensor, bool, bool], Tensor]) -> None:
         super().__init__()
         self._evaluate = evaluate
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
-        """(wanted - c_skip x) / c_out; x comes as c_in x."""
+        """(wanted - c_skip x) / c_out; the input is c_in x."""
         is_mean, sd = bool(t == u), 0.5
         variance = t**2 + sd**2
         x = x * variance.sqrt()
@@ -45,13 +46,13 @@ def photo():
 
 @pytest.fixture
 def best(photo):
-    """Searches from a start, with flat pictures if asked; gives the best trial."""
+    """Searches from a start, optionally with flat pictures; returns the best trial."""
 
     def search(evaluate, start, flat=False, space=SearchSpace()):
         task, degrade = tasks.get("inpaint"), VARIANTS["inpaint"]["text"]
         pictures, flats = (
-            [prepare(task, degrade(picture, np.random.default_rng(0)), 0, CPU) for picture in some]
-            for some in ([photo], [grey()] if flat else [])
+            [prepare(task, degrade(picture, np.random.default_rng(0)), 0, CPU) for picture in each]
+            for each in ([photo], [grey()] if flat else [])
         )
         model = BCM(Toy(evaluate), device="cpu", level_maps=space.holes)
         found = Search(Evaluator(task, model, pictures, flats, PSNR).trial, space)
@@ -67,14 +68,14 @@ def truth(photo):
 
 
 def grey():
-    """Flat but for its edges, black and white: with all values known, `fit` takes nothing for impossible."""
+    """Flat except for black and white edges, so that `fit` does not clip to a narrower range."""
     picture = np.full((64, 64, 3), 128, np.uint8)
     picture[0], picture[-1] = 0, 255
     return picture
 
 
 def checkers(x: Tensor, steps: float) -> Tensor:
-    """A grid of +-steps of 255."""
+    """A checkerboard of +-steps on a scale of 0 to 255."""
     rows, columns = torch.meshgrid(*(torch.arange(side) for side in x.shape[2:]), indexing="ij")
     return (1 - 2.0 * ((rows + columns) % 2)) * steps * 2 / 255
 
@@ -97,14 +98,14 @@ def test_finds_noise_in_the_hole(best, truth):
 
 
 def test_finds_renoise(best, truth):
-    """Every evaluation goes half the way: going on in its direction is better than stopping there."""
+    """Every evaluation goes half the way, so moving further in its direction is better."""
     trial = best(lambda x, *_: (x + truth) / 2, "level 0.2, to 0, fit, level 0.1, to 0, fit")
     assert "renoise" in str(trial.scheme)
 
 
 @pytest.mark.parametrize(("steps", "word"), [(0.6, "mean"), (2, "to 0")])
 def test_a_grid_in_flat_areas_loses(best, truth, steps, word):
-    """`mean` is the better move on the photograph, and draws a grid into the flat picture, which is smaller."""
+    """`mean` is the better move on the photograph, but adds a grid to the flat picture, which is smaller."""
 
     def evaluate(x, is_mean, _):
         if not is_mean:
@@ -117,7 +118,7 @@ def test_a_grid_in_flat_areas_loses(best, truth, steps, word):
     assert trial.score == trial.values["psnr"]
 
 
-def test_the_fainter_grid_wins_where_there_is_no_other(best, truth):
+def test_the_fainter_grid_wins_if_all_schemes_have_one(best, truth):
     def evaluate(x, is_mean, _):
         if x.shape == truth.shape:
             return truth if is_mean else x

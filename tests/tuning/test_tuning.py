@@ -1,4 +1,4 @@
-"""The search for schemes: damage, evaluator, space, search, scores and the TOML files."""
+"""Tuning: degradations, scores, the evaluator, the tuner and the TOML files."""
 
 import hashlib
 from dataclasses import replace
@@ -16,7 +16,8 @@ from bcm_restore.bench.pictures import rgb
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import perceptual
 from bcm_restore.model import BCM
-from bcm_restore.simulation.degradations import VARIANTS, Example, compressed, shrunk, variants
+from bcm_restore.networks import Network
+from bcm_restore.simulation.degradations import VARIANTS, Example, compressed, downscaled, variants
 from bcm_restore.tuning import tables
 from bcm_restore.tuning.evaluation import Evaluator, batches, prepare
 from bcm_restore.tuning.scores import Metric, parse_metric, penalty
@@ -27,7 +28,7 @@ from bcm_restore.weights import catalogue
 
 PSNR = Metric((("psnr", 1.0),))
 CPU = torch.device("cpu")
-ALL = [(task, name) for task, there in VARIANTS.items() for name in there]
+ALL = [(task, name) for task, names in VARIANTS.items() for name in names]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def evaluator_of(task, variant, clean, model, flat=()):
 
 
 @pytest.mark.parametrize(("task", "variant"), ALL)
-def test_damage_depends_on_the_seed_alone(clean, task, variant):
+def test_degradations_depend_only_on_the_seed(clean, task, variant):
     degrade = VARIANTS[task][variant]
     one, again, other = (degrade(clean[0], np.random.default_rng(seed)) for seed in (3, 3, 4))
     assert np.array_equal(one.damaged, again.damaged)
@@ -59,9 +60,9 @@ def test_damage_depends_on_the_seed_alone(clean, task, variant):
         assert (one.damaged[one.where] == 0).all()
 
 
-def test_damage_is_what_it_says(clean):
+def test_degradations_have_their_nominal_strength(clean):
     assert 0.75 < VARIANTS["inpaint"]["random-80"](clean[0], np.random.default_rng(0)).where.mean() < 0.85
-    small = shrunk(3)(clean[0], np.random.default_rng(0))
+    small = downscaled(3)(clean[0], np.random.default_rng(0))
     assert (small.damaged.shape, small.clean.shape) == ((21, 21, 3), (63, 63, 3))
     errors = [
         metrics.psnr(compressed(quality)(clean[0], np.random.default_rng(0)).damaged, clean[0])
@@ -70,8 +71,8 @@ def test_damage_is_what_it_says(clean):
     assert errors == sorted(errors)
 
 
-def test_unknown_task_or_variant_says_what_there_is():
-    with pytest.raises(RestoreError, match="interpolate can't be tuned"):
+def test_errors_of_unknown_tasks_and_variants_list_the_known_ones():
+    with pytest.raises(RestoreError, match="interpolate cannot be tuned"):
         variants("interpolate")
     with pytest.raises(RestoreError, match="text, boxes, random-80"):
         variants("inpaint", ["x4"])
@@ -86,13 +87,13 @@ def test_ssim_of_known_pictures(clean):
     assert metrics.ssim(picture, picture) == pytest.approx(1)
     noisy = np.clip(picture + np.random.default_rng(0).normal(0, 20, picture.shape), 0, 255).astype(np.uint8)
     assert metrics.ssim(noisy, picture) == pytest.approx(metrics.ssim(picture, noisy))
-    # constants a and b: only the term of the means is left, (2ab + c) / (a^2 + b^2 + c)
+    # for constants a and b only the term of the means remains, (2ab + c) / (a^2 + b^2 + c)
     a, b, c = 100.0, 140.0, (0.01 * 255) ** 2
     flat = [np.full((32, 32, 3), value, np.uint8) for value in (a, b)]
     assert metrics.ssim(*flat) == pytest.approx((2 * a * b + c) / (a * a + b * b + c))
 
 
-def test_ssim_inside_a_hole_sees_what_is_wrong_there(clean):
+def test_ssim_of_a_hole_depends_on_errors_in_it(clean):
     hole = np.zeros((64, 64), bool)
     hole[20:30, 20:30] = True
     broken = np.where(hole[..., None], 255 - clean[0], clean[0]).astype(np.uint8)
@@ -106,16 +107,16 @@ def test_lpips_never_runs_without_its_weights(clean, monkeypatch, tmp_path):
     entry = catalogue.get("lpips-alex")
     file = tmp_path / "checkpoints" / entry.file
     assert perceptual.backbone() == file
-    with pytest.raises(RestoreError) as refusal:
+    with pytest.raises(RestoreError) as error:
         metrics.lpips(clean[0], clean[0])
     ways = f"'bcm-restore weights download lpips-alex' fetches them, or put {entry.url} into {file.parent}"
-    assert str(refusal.value) == f"LPIPS needs AlexNet's weights; {ways}"
+    assert str(error.value) == f"LPIPS needs AlexNet's weights; {ways}"
     file.parent.mkdir()
     file.write_bytes(b"other weights")
-    with pytest.raises(RestoreError) as refusal:
+    with pytest.raises(RestoreError) as error:
         metrics.lpips(clean[0], clean[0])
-    assert str(refusal.value) == (
-        f"{file}: is damaged, or not AlexNet's weights that LPIPS needs; delete it, then {ways}"
+    assert str(error.value) == (
+        f"{file}: is damaged, or does not hold AlexNet's weights, which LPIPS needs; delete it, then {ways}"
     )
     with pytest.raises(RestoreError):
         parse_metric("psnr=1,lpips=20")  # before any work
@@ -125,7 +126,7 @@ def test_lpips_never_runs_without_its_weights(clean, monkeypatch, tmp_path):
     perceptual.load.cache_clear()
 
 
-def test_lpips_where_the_weights_are(clean):
+def test_lpips_with_its_weights(clean):
     if not perceptual.backbone().is_file():
         pytest.skip("lpips-alex is not on this machine")
     noisy = np.clip(clean[0] + np.random.default_rng(0).normal(0, 40, clean[0].shape), 0, 255).astype(np.uint8)
@@ -133,7 +134,7 @@ def test_lpips_where_the_weights_are(clean):
     assert metrics.lpips(noisy, clean[0]) > 0.1
 
 
-def test_metrics_mix_and_lpips_counts_against():
+def test_metrics_can_be_mixed_and_lpips_is_subtracted():
     mix = Metric((("psnr", 2.0), ("lpips", 20.0)))
     assert mix.score({"psnr": 30.0, "lpips": 0.5}) == pytest.approx(50)
     assert str(mix) == "psnr=2,lpips=20"
@@ -150,21 +151,21 @@ def test_penalty_by_its_formula():
 
 
 @pytest.mark.parametrize("wrong", ["", "psn", "psnr=", "psnr=x", "psnr=0", "psnr=-1", "psnr=inf", "psnr,psnr"])
-def test_wrong_metrics(wrong):
+def test_invalid_metrics(wrong):
     with pytest.raises(RestoreError, match="--metric"):
         parse_metric(wrong)
 
 
-def test_equal_pictures_leave_the_mean_finite(clean):
+def test_psnr_of_equal_pictures_is_finite(clean):
     assert PSNR.measure(clean[0], Example(clean[0], clean[0])) == {
-        "psnr": pytest.approx(48.13, abs=0.01)  # one step of 255 is fine enough
+        "psnr": pytest.approx(48.13, abs=0.01)  # the cap
     }
 
 
 # The evaluator
 
 
-TRIED = {
+SCHEMES = {
     "inpaint": "level 0.2, noise 0.24, to 0, fit, level 0.1, noise 0.12, mean, fit",
     "jpeg": "level 1.2t0, noise 1.4t0, to 0, fit, renoise 0.5t0 0.3, mean, fit, level 0.4t0, to 0, fit",
     "super-resolve": "level 0.4, noise 0.48, mean, fit, level 0.1, to 0, fit",
@@ -173,25 +174,25 @@ TRIED = {
 
 @pytest.mark.parametrize(("task", "variant"), ALL)
 @pytest.mark.parametrize("size", [1, 8])
-def test_batches_and_what_is_remembered_give_what_restore_gives(clean, model, monkeypatch, task, variant, size):
+def test_batches_and_cached_stages_give_the_results_of_restore(clean, model, monkeypatch, task, variant, size):
     monkeypatch.setattr("bcm_restore.tuning.evaluation.batches", lambda prepared, _: batches(prepared, size))
     evaluator = evaluator_of(task, variant, clean, model)
-    scheme = schemes.parse(TRIED[task])
+    scheme = schemes.parse(SCHEMES[task])
     cold = evaluator.results(scheme)
-    other = schemes.parse(TRIED[task].rsplit("level", 1)[0] + "level 0.06, to 0, fit")
-    evaluator.results(other)  # shares the first stage, and goes on from it
+    other = schemes.parse(SCHEMES[task].rsplit("level", 1)[0] + "level 0.06, to 0, fit")
+    evaluator.results(other)  # continues from the shared first stage
     warm = evaluator.results(scheme)
     for prepared, first, again in zip(evaluator.pictures, cold, warm, strict=True):
         single = tasks.get(task).restore(
             prepared.example.damaged, model=model, scheme=scheme, seed=prepared.seed, **prepared.example.inputs
         )
         assert np.array_equal(first, again)
-        # the order of sums may depend on the batch
+        # the order of summation may depend on the batch
         assert np.abs(first.astype(int) - single).max() <= (size > 1)
         assert (first != single).mean() < 0.01
 
 
-def test_remembered_stages_are_not_evaluated_again(clean, model):
+def test_cached_stages_are_not_evaluated_again(clean, model):
     evaluator = evaluator_of("super-resolve", "x4", clean, model)
     text = "level 0.4, noise 0.48, mean, fit, level {}, to 0, fit"
     evaluator.trial(schemes.parse(text.format(0.1)))
@@ -200,15 +201,15 @@ def test_remembered_stages_are_not_evaluated_again(clean, model):
     assert model.nfe - before == len(clean)
 
 
-def test_only_like_problems_share_a_batch(clean, model):
+def test_only_similar_problems_share_a_batch(clean, model):
     task = tasks.get("super-resolve")
-    prepared = [prepare(task, shrunk(s)(p, np.random.default_rng(0)), 0, CPU) for s in (2, 4) for p in clean]
+    prepared = [prepare(task, downscaled(s)(p, np.random.default_rng(0)), 0, CPU) for s in (2, 4) for p in clean]
     assert [len(batch) for batch in batches(prepared)] == [3, 3]
     files = evaluator_of("jpeg", "quality-20", clean, model)
     assert [len(batch) for batch in batches(files.pictures)] == [1, 1, 1]
 
 
-def test_parts_end_with_fit_and_make_the_whole():
+def test_parts_end_with_fit_and_cover_the_scheme():
     scheme = schemes.parse("level 0.4, mean, fit, level 0.1, to 0, fit, noise 0.1, to 0")
     assert [str(part) for part in parts(scheme)] == ["level 0.4, mean, fit", "level 0.1, to 0, fit", "noise 0.1, to 0"]
     backwards = schemes.parse("noise 80 hole, mean, level 0.4, to 0, fit, renoise 0.2 0.5, to 0, fit")
@@ -235,26 +236,26 @@ def test_every_case_has_flat_pictures(clean, model, task):
 
 
 def test_noise_in_the_hole_reaches_the_later_stages(clean):
-    """The network of a model with level maps is asked with maps from the first `hole` to the next `level`."""
-    asked = []
+    """The network of a model with level maps gets maps from the first `hole` to the next `level`."""
+    mapped = []
 
-    class Network(torch.nn.Module):
+    class Silent(Network):
         def forward(self, x, t, u, maps=None):
-            asked.append(maps is not None)
+            mapped.append(maps is not None)
             return torch.zeros_like(x)
 
-    evaluator = evaluator_of("inpaint", "boxes", clean[:1], BCM(Network(), device="cpu", level_maps=True))
+    evaluator = evaluator_of("inpaint", "boxes", clean[:1], BCM(Silent(), device="cpu", level_maps=True))
     evaluator.trial(schemes.parse("level 0.5, mean, fit, noise 3 hole, mean, fit, noise 0.2, mean, fit"))
-    assert asked == [False, True, True]
-    asked.clear()
+    assert mapped == [False, True, True]
+    mapped.clear()
     evaluator.trial(schemes.parse("level 0.5, mean, fit, noise 3 hole, mean, fit, noise 0.1, mean, fit"))
-    assert asked == [True]  # remembered together with which pixels are known
+    assert mapped == [True]  # the cache includes the known pixels
 
 
 # The tuner
 
 
-def test_tuner_groups_by_case_and_keeps_to_the_nfe(clean, model):
+def test_tuner_groups_by_case_and_searches_each_nfe(clean, model):
     tuner = Tuner(tasks.get("inpaint"), model, clean[:2], variants("inpaint"), PSNR)
     assert {case: len(evaluator.pictures) for case, evaluator in tuner.evaluators.items()} == {"thin": 4, "wide": 2}
     tuner.run([2, 1], [schemes.parse("level 0.15, mean, fit")], 0.5, lambda case, nfe, trial: None)
@@ -267,12 +268,12 @@ def test_tuner_groups_by_case_and_keeps_to_the_nfe(clean, model):
         assert found.search.best is None or found.default.score <= found.search.best.score
 
 
-def test_tuner_passes_over_defaults_that_the_model_cannot_run(clean, monkeypatch):
-    class Network(torch.nn.Module):
+def test_tuner_skips_defaults_that_the_model_cannot_run(clean, monkeypatch):
+    class Silent(Network):
         def forward(self, x, t, u, maps=None):
             return torch.zeros_like(x)
 
-    model = BCM(Network(), name="bare", device="cpu", diagonal=False)
+    model = BCM(Silent(), name="bare", device="cpu", diagonal=False)
     task = tasks.get("super-resolve")
     monkeypatch.setattr(task, "cases", lambda model: task.schemes()[weights.DEFAULT])
     tuner = Tuner(task, model, clean[:1], variants("super-resolve", ["x4"]), PSNR)
@@ -282,13 +283,13 @@ def test_tuner_passes_over_defaults_that_the_model_cannot_run(clean, monkeypatch
 
 
 def test_tuner_tries_noise_in_the_hole_with_level_maps(clean, monkeypatch):
-    monkeypatch.setattr(Search, "_descend", lambda search, plan: plan)  # the starts alone, however fast the machine is
+    monkeypatch.setattr(Search, "_descend", lambda search, plan: plan)  # only the starts, on any machine
 
-    class Network(torch.nn.Module):
+    class Silent(Network):
         def forward(self, x, t, u, maps=None):
             return torch.zeros_like(x)
 
-    model = BCM(Network(), name="maps", device="cpu", level_maps=True)
+    model = BCM(Silent(), name="maps", device="cpu", level_maps=True)
     tuner = Tuner(tasks.get("inpaint"), model, clean[:1], variants("inpaint", ["boxes"]), PSNR)
     tuner.run([2], [], 600, lambda case, nfe, trial: None)
     tried = list(map(str, tuner.found[0].search.trials))
@@ -296,7 +297,7 @@ def test_tuner_tries_noise_in_the_hole_with_level_maps(clean, monkeypatch):
     assert any(text.count("hole") == 2 for text in tried)
 
 
-def test_pictures_are_made_ready():
+def test_conversion_and_cropping_of_pictures():
     grey = np.arange(30 * 20, dtype=np.uint16).reshape(30, 20)
     assert rgb(grey).shape == (30, 20, 3)
     assert rgb(grey).dtype == np.uint8
@@ -316,14 +317,14 @@ FILE = """# Mine.
 [other.x4]
 1 = "level 0.2, to 0, fit"
 
-# lost: only the comment at the beginning stays
+# lost: only the leading comment is kept
 ["a b".x2]
 1 = "level 0.1, to 0, fit"
 2 = "level 0.2, to 0, fit, level 0.1, to 0, fit"
 """
 
 
-def test_merging_keeps_all_else():
+def test_merging_keeps_other_schemes():
     new = schemes.parse("level 0.3, mean, fit")
     text = tables.merged(FILE, "a b", {"x2": {1: new}, "x4": {1: new}})
     assert text.startswith("# Mine.\n# Two lines.\n\n[other.x4]\n")
@@ -334,7 +335,7 @@ def test_merging_keeps_all_else():
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
-def test_names_of_any_kind_come_back(model, case):
+def test_any_names_can_be_written_and_read(model, case):
     scheme = schemes.parse("level 0.3, to 0, fit")
     assert tables.read_table(tables.merged("", model, {case: {3: scheme}})) == {model: {case: {3: str(scheme)}}}
 
@@ -361,6 +362,6 @@ def test_files_of_the_package_can_be_merged_into(path):
         "[a.b.c]\n1=1",
     ],
 )
-def test_other_files_are_refused(text):
+def test_other_files_raise_an_error(text):
     with pytest.raises(RestoreError, match="not a file of schemes"):
         tables.read_table(text)

@@ -1,4 +1,4 @@
-"""The cache of weights: imports, names, locks, and where it is."""
+"""The cache of weights: its folder, imports, names and locks."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home" / "weights"
 
 
-def test_a_lock_of_another_process_and_of_one_that_died(home):
+def test_a_lock_of_another_process_and_of_a_killed_one(home):
     code = (
         "import os\nfrom bcm_restore.weights import cache\n"
         "with cache.locked('net', None):\n    print('locked', flush=True)\n    input()\n    os._exit(1)"
@@ -62,10 +62,10 @@ def test_a_lock_is_held_by_one_at_a_time(home, monkeypatch):
     assert [path.name for path in home.iterdir()] == [".cache.lock"]
 
 
-def test_what_a_killed_process_left_is_removed(home):
-    for place in (".net.tmp-1", ".other.tmp-1"):
-        (home / place).mkdir(parents=True)
-        (home / place / "ema.pt").write_bytes(b"half")
+def test_files_of_a_killed_process_are_removed(home):
+    for folder in (".net.tmp-1", ".other.tmp-1"):
+        (home / folder).mkdir(parents=True)
+        (home / folder / "ema.pt").write_bytes(b"half")
     (home / "net.part").write_bytes(b"half")
     assert cache.remove("net") == [home / "net.part"]
     assert left(home) == [".other.tmp-1"]
@@ -94,19 +94,19 @@ def test_imports(home, tmp_path):
     assert cache.names() == ["bcm-imagenet64-deep", "mine", "my-net-1"]
 
 
-def test_a_consistency_model_is_said_to_be_one(home, tmp_path):
+def test_a_consistency_model_is_only_a_start(home, tmp_path):
     mine = tmp_path / "mine.pt"
     mine.write_bytes(saved(consistency_model()))
     with pytest.raises(RestoreError) as caught:
         import_file(mine)
     assert str(caught.value) == (
-        f"{mine}: is a consistency model, not a bidirectional one, and can't restore; training can begin with it: "
-        "'start' in the configuration of 'bcm-restore train' names the file"
+        f"{mine}: a consistency model, not a bidirectional one, so it cannot restore; to train from it, give it as "
+        "'start' in the configuration of 'bcm-restore train'"
     )
     assert left(home) == []
     assert import_file(mine, name="ict-imagenet64")[1].read_bytes() == mine.read_bytes()
     (tmp_path / "bcm.pt").write_bytes(checkpoint())
-    with pytest.raises(RestoreError, match="is not a consistency model's checkpoint"):
+    with pytest.raises(RestoreError, match="not a consistency model's checkpoint"):
         import_file(tmp_path / "bcm.pt", name="ict-imagenet64-deep")
     part = {name: tensor for name, tensor in consistency_model().items() if name != "out.2.weight"}
     (tmp_path / "part.pt").write_bytes(saved(part))
@@ -133,7 +133,7 @@ def test_missing_tensors_are_named(home, tmp_path, missing):
     assert missing in tensors()
     with pytest.raises(RestoreError) as caught:
         import_file(mine)
-    assert str(caught.value).startswith(f"{mine}: is not a network that is known here: ")
+    assert str(caught.value).startswith(f"{mine}: not a known network: ")
     assert f"'{missing}' is missing" in str(caught.value)
     assert left(home) == []
 
@@ -143,12 +143,12 @@ def test_missing_tensors_are_named(home, tmp_path, missing):
 def test_tensors_of_other_shapes(home, tmp_path, name, shape):
     mine = tmp_path / "mine.pt"
     mine.write_bytes(saved({**tensors(), name: torch.zeros(shape)}))
-    with pytest.raises(RestoreError, match=r"mine\.pt: is not a network that is known here: "):
+    with pytest.raises(RestoreError, match=r"mine\.pt: not a known network: "):
         import_file(mine)
     assert left(home) == []
 
 
-def test_tensors_that_share_their_memory(tmp_path):
+def test_tensors_that_share_memory(tmp_path):
     tied = {**tensors(), "time_embed_end.0.weight": tensors()["time_embed.0.weight"]}
     (tmp_path / "mine.pt").write_bytes(saved(tied))
     for precision in ("fp32", "fp16"):
@@ -156,27 +156,27 @@ def test_tensors_that_share_their_memory(tmp_path):
         assert torch.equal(stored["time_embed_end.0.weight"], stored["time_embed.0.weight"])
 
 
-def test_damaged_models_of_ones_own(home, tmp_path):
+def test_damaged_models_of_this_package(home, tmp_path):
     own = tmp_path / "own.safetensors"
     network = networks.build("ConvUNet", {"channels": [8, 8], "blocks": [1, 1]})
     weights.save_model(own, network, {"channels": [8, 8], "blocks": [1, 1]})
     description, whole = weights.read(own)
     part = {name: tensor for name, tensor in whole.items() if name != "exit.bias"}
-    for stored, said, reason in (
+    for stored, text, reason in (
         (part, json.dumps(description), "tensor 'exit.bias' is missing"),
         (whole, json.dumps({**description, "architecture": "Other"}), "network 'Other' is not known"),
         (whole, "{}", "its description of the model is damaged"),
         (whole, "[1]", "its description of the model is damaged"),
         (whole, "no JSON", "its description of the model is damaged"),
     ):
-        save_file(stored, own, {"bcm_restore": said})
+        save_file(stored, own, {"bcm_restore": text})
         with pytest.raises(RestoreError) as caught:
             import_file(own)
         assert reason in str(caught.value) and "\n" not in str(caught.value)
         assert left(home) == []
 
 
-def test_imports_that_are_refused(home, tmp_path):
+def test_invalid_imports(home, tmp_path):
     (tmp_path / "empty").mkdir()
     own = tmp_path / "x.pt"
     own.write_bytes(b"no")
@@ -191,15 +191,15 @@ def test_imports_that_are_refused(home, tmp_path):
     packed.write_bytes(archive(**{CHECKPOINT: b"no"}))
     for source, options, reason in (
         (tmp_path / "none.pt", {}, "no such file"),
-        (tmp_path / "empty", {}, "which file is meant"),
-        (own, {}, "x.pt: holds no checkpoint"),
-        (page, {}, "page.pt: holds a web page"),
-        (pages, {}, "pages.zip: is a web page"),
+        (tmp_path / "empty", {}, "choose one with --file"),
+        (own, {}, "x.pt: not a checkpoint"),
+        (page, {}, "page.pt: a web page"),
+        (pages, {}, "pages.zip: a web page"),
         (text, {}, "text.safetensors: not a readable .safetensors file"),
-        (numbered, {}, "something else than a network's tensors by name"),
-        (packed, {}, f"{packed}{os.sep}{CHECKPOINT}: holds no checkpoint"),
+        (numbered, {}, "does not contain a network's tensors by name"),
+        (packed, {}, f"{packed}{os.sep}{CHECKPOINT}: not a checkpoint"),
         (own, {"name": weights.DEFAULT}, "inside the package"),
-        (own, {"name": "../x"}, "can't be a name"),
+        (own, {"name": "../x"}, "not a valid name"),
     ):
         with pytest.raises(RestoreError) as caught:
             import_file(source, **options)
@@ -207,7 +207,7 @@ def test_imports_that_are_refused(home, tmp_path):
         assert not home.exists() or [path.name for path in home.iterdir()] == [".cache.lock"]
 
 
-def test_where_the_cache_is(monkeypatch, tmp_path):
+def test_folder_of_the_cache(monkeypatch, tmp_path):
     assert cache.folder() == tmp_path / "home" / "weights"
     monkeypatch.delenv("BCM_RESTORE_HOME")
     monkeypatch.setattr(sys, "platform", "linux")

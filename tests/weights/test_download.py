@@ -1,4 +1,4 @@
-"""Weights over HTTP: a server in this process that breaks, lies, and knows no ranges."""
+"""Downloads from a server in this process that breaks connections, sends wrong data, or supports no ranges."""
 
 import errno
 import hashlib
@@ -45,19 +45,19 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def catalogued(server, monkeypatch):
-    """Puts entries that the server has into the catalogue."""
+    """Adds entries of the server to the catalogue."""
 
-    def put(name="net", **fields):
+    def add(name="net", **fields):
         table = {"kind": "model", "folder": "net_64", "url": server.url, **TEXT, **fields}
         known = {**catalogue.entries(), name: Entry(name=name, **table)}
         monkeypatch.setattr(catalogue, "entries", lambda: known)
         return name
 
     server.data = archive()
-    return put
+    return add
 
 
-def refused(home, name="net", keeps=(), **options):
+def error_of(home, name="net", keeps=(), **options):
     with pytest.raises(RestoreError) as caught:
         download(name, **options)
     assert left(home) == sorted(keeps)
@@ -77,7 +77,7 @@ def test_the_catalogue_is_complete():
         catalogue.get("bcm-imagenet46")
 
 
-def test_a_model_is_fetched_converted_and_recorded(home, server, catalogued):
+def test_a_model_is_downloaded_converted_and_recorded(home, server, catalogued):
     notes, seen = [], []
     path = download(catalogued(), progress=lambda *bytes: seen.append(bytes), note=notes.append)
     assert path == home / "net.safetensors"
@@ -94,7 +94,7 @@ def test_a_model_is_fetched_converted_and_recorded(home, server, catalogued):
     assert record.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert cache.verify("net") == cache.find("net") == path
     assert download("net", note=notes.append) == path
-    assert "is there already" in notes[-1]
+    assert "already in the cache" in notes[-1]
     assert len(server.requests) == 1
 
 
@@ -114,8 +114,8 @@ def test_a_broken_connection_is_resumed(server, catalogued, tag):
 def test_the_next_call_resumes(home, server, catalogued):
     name = catalogued()
     server.breaks = [1000, 0, 0, 0, 0]
-    line = refused(home, keeps=["net.part", "net.resume"])
-    assert "run it again to go on" in line
+    line = error_of(home, keeps=["net.part", "net.resume"])
+    assert "run it again to resume" in line
     assert (home / "net.part").read_bytes() == server.data[:1000]
     server.breaks.clear()
     assert download(name).is_file()
@@ -123,10 +123,10 @@ def test_the_next_call_resumes(home, server, catalogued):
     assert left(home) == ["net.json", "net.safetensors"]
 
 
-def test_a_file_that_changed_on_the_server_begins_anew(home, server, catalogued):
+def test_a_file_that_changed_on_the_server_is_downloaded_from_scratch(home, server, catalogued):
     name = catalogued()
     server.breaks = [1000, 0, 0, 0, 0]
-    refused(home, keeps=["net.part", "net.resume"])
+    error_of(home, keeps=["net.part", "net.resume"])
     server.breaks, server.tag = [], '"2"'
     server.data = archive(**{CHECKPOINT: checkpoint(), "z.txt": b"more"})
     assert download(name).is_file()
@@ -138,8 +138,8 @@ def test_a_server_without_ranges_and_lengths(home, server, catalogued):
     assert download(name).is_file()
     assert len(server.requests) == 2
     cache.remove(name)
-    server.length, server.breaks = False, [1000]  # how this ends nobody can tell, but the archive is not whole
-    assert "no whole .zip archive" in refused(home)
+    server.length, server.breaks = False, [1000]  # the end of the file is unknown, but the archive is incomplete
+    assert "not a complete .zip archive" in error_of(home)
     assert download(name).is_file()
 
 
@@ -150,13 +150,13 @@ def test_a_complete_partial_file_needs_no_server(home, server, catalogued, monke
     name = catalogued()
     with monkeypatch.context() as patched:
         patched.setattr(shutil, "copyfileobj", full)
-        line = refused(home, keeps=["net.part", "net.resume"])
+        line = error_of(home, keeps=["net.part", "net.resume"])
     assert "the disk is full" in line
     assert download(name).is_file()
     assert len(server.requests) == 1
 
 
-def test_a_full_disk_keeps_what_came(home, server, catalogued, monkeypatch):
+def test_a_full_disk_keeps_the_partial_file(home, server, catalogued, monkeypatch):
     name = catalogued()
 
     class Full(io.FileIO):
@@ -166,8 +166,8 @@ def test_a_full_disk_keeps_what_came(home, server, catalogued, monkeypatch):
             return super().write(bytes(data)[:1000])
 
     with monkeypatch.context() as patched:
-        patched.setattr(transfer, "_writable", lambda part, have: Full(part, "wb"))
-        line = refused(home, keeps=["net.part", "net.resume"])
+        patched.setattr(transfer, "_writable", lambda part, offset: Full(part, "wb"))
+        line = error_of(home, keeps=["net.part", "net.resume"])
     assert "no space left on device; free some space and run it again" in line
     assert download(name).is_file()
     assert server.requests[-1]["Range"] == "bytes=1000-"
@@ -175,18 +175,18 @@ def test_a_full_disk_keeps_what_came(home, server, catalogued, monkeypatch):
 
 def test_a_wrong_hash(home, server, catalogued):
     catalogued(sha256="0" * 64)
-    line = refused(home)
-    assert server.url in line and "as the catalogue says" in line
+    line = error_of(home)
+    assert server.url in line and "as in the catalogue" in line
 
 
-def test_the_first_hash_is_kept(home, server, catalogued):
+def test_the_first_hash_is_recorded(home, server, catalogued):
     path = download(catalogued())
     path.write_bytes(b"damaged")
-    with pytest.raises(RestoreError, match=r"net.safetensors: is damaged"):
+    with pytest.raises(RestoreError, match=r"net.safetensors: damaged"):
         cache.verify("net")
     server.data = archive(**{CHECKPOINT: saved({**tensors(), "label_emb.weight": torch.zeros(10, 128)})})
-    line = refused(home, keeps=["net.json", "net.safetensors"])
-    assert "not the file that first came" in line and "weights remove net" in line
+    line = error_of(home, keeps=["net.json", "net.safetensors"])
+    assert "not the file of the first download" in line and "weights remove net" in line
     server.data = archive()
     download("net")
     assert cache.verify("net") == path
@@ -217,32 +217,32 @@ def test_truncated_archives(home, server, catalogued):
     catalogued()
     whole = server.data
     server.data = whole[:-1000]
-    assert "no whole .zip archive" in refused(home)
+    assert "not a complete .zip archive" in error_of(home)
     middle = whole.index(b"PK", 4) // 2
     server.data = whole[:middle] + b"\0\1\2\3" * 4 + whole[middle + 16 :]
-    assert "no whole .zip archive" in refused(home)
+    assert "not a complete .zip archive" in error_of(home)
 
 
 @pytest.mark.parametrize("name", ["../ema.pt", "/etc/ema.pt", "x/../../ema.pt", "..\\ema.pt", "C:\\ema.pt"])
-def test_archives_with_paths_that_lead_out(home, server, catalogued, name):
+def test_archives_with_paths_outside_the_target(home, server, catalogued, name):
     catalogued()
     server.data = archive(**{CHECKPOINT: checkpoint(), name: b"x"})
-    assert "leads out of the archive" in refused(home)
+    assert "leads out of the archive" in error_of(home)
     assert not list(home.parent.parent.rglob("ema.pt"))
 
 
-def test_only_the_file_that_is_needed_is_unpacked(tmp_path):
+def test_only_the_wanted_file_is_extracted(tmp_path):
     packed, target = tmp_path / "packed.zip", tmp_path / "target"
     packed.write_bytes(archive(**{"a/ema_1.pt": b"this one", "a/ema_2.pt": b"not this", "optimizer.pt": b"large"}))
     assert archives.extract(packed, "ema_1.pt", target) == target / "ema_1.pt"
     assert [(path.name, path.read_bytes()) for path in target.iterdir()] == [("ema_1.pt", b"this one")]
 
 
-def test_which_file_of_the_archive(home, server, catalogued):
+def test_ambiguous_archives_need_a_file(home, server, catalogued):
     name = catalogued()
     server.data = archive(**{"a/ema_1.pt": b"no", "a/ema_2.pt": checkpoint()})
-    line = refused(home, keeps=["net.part", "net.resume"])
-    assert "there are: ema_1.pt, ema_2.pt" in line and "--file" in line
+    line = error_of(home, keeps=["net.part", "net.resume"])
+    assert "out of: ema_1.pt, ema_2.pt" in line and "--file" in line
     assert download(name, file="ema_2.pt").is_file()
     assert len(server.requests) == 1
     assert cache.read(name).source_file == "ema_2.pt"
@@ -257,47 +257,47 @@ class Code:
 
 
 @pytest.mark.parametrize("write", [saved, pickle.dumps])
-def test_code_in_a_checkpoint_is_refused(home, server, catalogued, tmp_path, write):
+def test_code_in_a_checkpoint_is_not_run(home, server, catalogued, tmp_path, write):
     catalogued()
     server.data = archive(**{CHECKPOINT: write({"weight": Code(tmp_path / "harmed")})})
-    line = refused(home)
-    assert server.url in line and "was not loaded" in line
+    line = error_of(home)
+    assert server.url in line and "not loaded" in line
     assert not (tmp_path / "harmed").exists()
 
 
-def test_checkpoints_that_are_none(home, server, catalogued):
+def test_invalid_checkpoints(home, server, catalogued):
     catalogued()
     for data, reason in (
-        (b"", "no checkpoint"),
-        (checkpoint()[:-500], "no checkpoint"),
-        (saved([1, 2]), "something else than a network's tensors"),
-        (saved({"weight": torch.ones(2)}), "not a network that is known"),
+        (b"", "not a checkpoint"),
+        (checkpoint()[:-500], "not a checkpoint"),
+        (saved([1, 2]), "does not contain a network's tensors"),
+        (saved({"weight": torch.ones(2)}), "not a known network"),
         (saved({**tensors(), "more": torch.ones(2)}), "'more' belongs to another network"),
         (saved({**tensors(), "label_emb.weight": torch.full((10, 128), 1e6)}), "--precision fp32"),
     ):
         server.data = archive(**{CHECKPOINT: data})
-        assert reason in refused(home)
+        assert reason in error_of(home)
 
 
-def test_answers_that_are_no_file(home, server, catalogued):
+def test_responses_that_are_not_a_file(home, server, catalogued):
     catalogued()
     server.kind, server.data = "text/html; charset=utf-8", b"<html>log in</html>"
-    assert "a web page instead of the file" in refused(home)
+    assert "a web page instead of the file" in error_of(home)
     server.kind = "application/octet-stream"
-    assert "is a web page" in refused(home)
+    assert ": a web page" in error_of(home)
     server.status = 202
-    assert "answered 202" in refused(home)
+    assert "answered 202" in error_of(home)
     server.status = 404
-    assert "answered 404" in refused(home)
+    assert "answered 404" in error_of(home)
     server.status = 503
     requests = len(server.requests)
-    assert "answered 503" in refused(home)
+    assert "answered 503" in error_of(home)
     assert len(server.requests) - requests == 3
 
 
-def test_nobody_there(home, server, catalogued):
+def test_an_unreachable_server(home, server, catalogued):
     catalogued(url="http://127.0.0.1:9/x")
-    line = refused(home)
+    line = error_of(home)
     assert "refused" in line and "weights import" in line
 
 
@@ -307,17 +307,17 @@ def test_https_stays_https():
         transfer._Redirects().redirect_request(request, None, 302, "", {}, "http://example.org/b")
 
 
-def test_two_at_once(home, catalogued, server):
+def test_two_threads_at_once(home, catalogued, server):
     name = catalogued()
     notes, results = [], []
     with cache.locked(name, None):
-        with pytest.raises(RestoreError, match="another process is fetching 'net'"):
+        with pytest.raises(RestoreError, match="another process is downloading 'net'"):
             cache.remove(name)
         thread = threading.Thread(target=lambda: results.append(download(name, note=notes.append)))
         thread.start()
         while not notes:
             thread.join(0.01)
-        assert "another process is fetching 'net'; waiting" in notes[0]
+        assert "another process is downloading 'net'; waiting" in notes[0]
         assert server.requests == []
     thread.join(30)
     assert results == [home / "net.safetensors"]
@@ -337,21 +337,21 @@ def test_two_processes_at_once(home, server):
     with cache.locked("net", None):
         both = [subprocess.Popen(command, env=dict(os.environ), **pipes) for _ in range(2)]
         for process in both:
-            assert process.stdout.readline() == "another process is fetching 'net'; waiting for it\n"
+            assert process.stdout.readline() == "another process is downloading 'net'; waiting for it\n"
     answers = [process.communicate(timeout=60)[0].splitlines() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert [lines[-1] for lines in answers] == [str(home / "net.safetensors")] * 2
-    assert sum("is there already" in line for lines in answers for line in lines) == 1
+    assert sum("already in the cache" in line for lines in answers for line in lines) == 1
     assert len(server.requests) == 1
     assert [path.name for path in sorted(home.iterdir())] == [".cache.lock", "net.json", "net.safetensors"]
     assert cache.verify("net") == home / "net.safetensors"
 
 
-def test_a_consistency_model_taken_for_another(home, server, catalogued):
+def test_a_consistency_model_instead_of_a_bidirectional_one(home, server, catalogued):
     catalogued()
     server.data = archive(**{CHECKPOINT: saved(consistency_model())})
-    line = refused(home)
-    assert line.startswith(f"{server.url}: is a consistency model") and str(home) not in line
+    line = error_of(home)
+    assert line.startswith(f"{server.url}: a consistency model") and str(home) not in line
 
 
 def test_a_consistency_model_is_a_start(home, server, catalogued):
@@ -363,5 +363,5 @@ def test_a_consistency_model_is_a_start(home, server, catalogued):
     assert convert.is_consistency_model(torch.load(path, weights_only=True))
     server.data = archive()
     catalogued("not-ict", kind="start")
-    with pytest.raises(RestoreError, match="is not a consistency model's checkpoint"):
+    with pytest.raises(RestoreError, match="not a consistency model's checkpoint"):
         download("not-ict")

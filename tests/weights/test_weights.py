@@ -19,7 +19,7 @@ DEFAULT = weights.read(weights.find(weights.DEFAULT))
 CONFIG = {"channels": [8, 12], "blocks": [1, 1], "middle": 1, "embedding": 16, "unshuffle": 2}
 
 
-def test_a_saved_model_loads_from_its_file_alone(tmp_path):
+def test_a_saved_model_loads_from_its_file(tmp_path):
     network = ConvUNet(**CONFIG)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter)
@@ -37,7 +37,7 @@ def test_the_default_model_is_inside_the_package():
     assert model.name == weights.DEFAULT
     assert model.device == torch.device("cpu")
     assert model.dtype == torch.float32
-    # A network that denoises: nearer to the flat picture than what it was given, by far.
+    # It denoises: the result is much nearer to the flat image than the input.
     noisy = 0.2 + 0.3 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert (model.mean(noisy, 0.3) - 0.2).square().mean() < (noisy - 0.2).square().mean() / 50
 
@@ -49,7 +49,7 @@ def test_bfloat16_on_cpu_stays_near_float32():
     assert 0 < (exact - near).abs().max() < 0.05
 
 
-def test_unknown_models_are_answered_with_close_names():
+def test_errors_of_unknown_models_suggest_close_names():
     with pytest.raises(RestoreError, match=r"'bcm-photo-smal' is neither .* did you mean bcm-photo-small"):
         bcm_restore.load_model("bcm-photo-smal")
 
@@ -72,7 +72,7 @@ def test_files_that_are_not_models_are_named(tmp_path):
     for path, reason in (
         (text, "not a readable .safetensors file"),
         (cut, "not a readable .safetensors file"),
-        (write(tmp_path / "bare.safetensors", tensors, None), "holds tensors but not the description"),
+        (write(tmp_path / "bare.safetensors", tensors, None), "has tensors but no description"),
         (write(tmp_path / "missing.safetensors", missing, description), "tensor 'exit.bias' is missing"),
         (write(tmp_path / "more.safetensors", {**tensors, "more": torch.ones(1)}, description), "'more' belongs to"),
         (
@@ -88,8 +88,8 @@ def test_files_that_are_not_models_are_named(tmp_path):
 
 @settings(deadline=None, max_examples=30)
 @given(st.data())
-def test_a_model_file_with_altered_bytes_is_refused(data):
-    """Wherever it is altered: in its header, in the description or in a tensor."""
+def test_a_model_file_with_altered_bytes_raises_an_error(data):
+    """Alters the header, the description or a tensor."""
     whole = weights.find(weights.DEFAULT).read_bytes()
     place = data.draw(st.one_of(st.integers(0, len(whole) - 1), st.integers(0, 4000)))
     altered = bytearray(whole)
@@ -101,12 +101,12 @@ def test_a_model_file_with_altered_bytes_is_refused(data):
             description, tensors = weights.read(path)
         except RestoreError as error:
             assert str(error).startswith(f"{path}: ")
-        else:  # what is altered says nothing: a blank, or the name of the digest itself
+        else:  # an irrelevant byte: a space, or the key of the digest
             assert (description, tensors.keys()) == (DEFAULT[0], DEFAULT[1].keys())
             assert all(torch.equal(tensor, tensors[name]) for name, tensor in DEFAULT[1].items())
 
 
-def test_a_model_file_cut_short_or_altered_ends_a_run_before_it_begins(cli, photo, tmp_path):
+def test_a_truncated_or_altered_model_file_stops_a_run_at_the_start(cli, photo, tmp_path):
     whole = weights.find(weights.DEFAULT).read_bytes()
     altered = tmp_path / "altered.safetensors"
     for damaged in (whole[: len(whole) // 2], whole[:-100] + bytes([whole[-100] ^ 1]) + whole[-99:]):
@@ -121,7 +121,7 @@ def test_files_of_earlier_versions_have_no_digest(tmp_path):
     assert bcm_restore.load_model(path, device="cpu").name == "old"
 
 
-def test_a_published_checkpoint_is_loaded_as_it_is_imported(tmp_path, monkeypatch):
+def test_a_published_checkpoint_loads_as_after_its_import(tmp_path, monkeypatch):
     monkeypatch.setenv("BCM_RESTORE_HOME", str(tmp_path / "home"))
     file = tmp_path / "ema_0.9999.pt"
     file.write_bytes(checkpoint())
@@ -152,17 +152,17 @@ def test_what_a_file_is_stands_in_it_not_in_its_name(tmp_path, monkeypatch, name
 
 
 @pytest.mark.parametrize(
-    ("what", "reason"),
+    ("content", "reason"),
     [
-        (b"not a checkpoint", "holds no checkpoint, or a damaged one"),
-        (b"<!doctype html>", "holds a web page"),
-        (saved({"weight": torch.zeros(3)}), "is not a network that is known here"),
-        (saved([1, 2]), "holds something else than a network's tensors"),
-        (saved(consistency_model()), "is a consistency model, not a bidirectional one"),
+        (b"not a checkpoint", "not a checkpoint, or damaged"),
+        (b"<!doctype html>", "a web page"),
+        (saved({"weight": torch.zeros(3)}), "not a known network"),
+        (saved([1, 2]), "does not contain a network's tensors"),
+        (saved(consistency_model()), "a consistency model, not a bidirectional one"),
     ],
 )
-def test_what_a_pt_file_is_is_said_after_looking(tmp_path, what, reason):
+def test_errors_of_other_pt_files_name_their_contents(tmp_path, content, reason):
     file = tmp_path / "checkpoint.pt"
-    file.write_bytes(what)
+    file.write_bytes(content)
     with pytest.raises(RestoreError, match=f"checkpoint.pt: {reason}"):
         weights.load_model(file, device="cpu")

@@ -1,1 +1,1 @@
-"""Ways to restore damaged pictures, all measured alike."""
+"""The contestants: methods that restore damaged pictures."""

@@ -1,4 +1,4 @@
-"""Methods without a network: what one has to beat."""
+"""Baselines without a network."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,17 +11,17 @@ from skimage.restoration import inpaint_biharmonic
 from ...simulation.degradations import Example
 from ..base import Case, Contestant, Sample
 
-RADIUS = 3.0  # pixels around a point that OpenCV's methods look at
+RADIUS = 3.0  # pixels; the neighbourhood that OpenCV's methods use
 
-Method = Callable[[Example], np.ndarray]  # the restored picture, uint8
+Method = Callable[[Example], np.ndarray]  # -> restored picture, uint8
 
 
 class Classical(Contestant):
-    """A function of the damaged picture, without anything to set.
+    """A function of the damaged picture, without parameters.
 
     Args:
-        task: whose damage it undoes.
-        name: of the method.
+        task: the task that it is for.
+        name: the method's name.
         method: the function.
     """
 
@@ -32,7 +32,7 @@ class Classical(Contestant):
         self._task, self._method = task, method
 
     def identity(self) -> dict[str, Any]:
-        """Its name."""
+        """The method's name."""
         return {"name": self.name}
 
     def suits(self, case: Case) -> bool:
@@ -40,12 +40,12 @@ class Classical(Contestant):
         return case.task == self._task
 
     def restore(self, case: Case, sample: Sample) -> np.ndarray:
-        """The restored picture (H, W, 3) uint8; of an interpolation the strip (H, frames W, 3)."""
+        """The restored picture (H, W, 3) uint8; for an interpolation the frames side by side (H, frames W, 3)."""
         return self._method(sample.example)
 
 
 def classical(task: str) -> list[Contestant]:
-    """The methods for a task; none for a task without any."""
+    """The methods for a task; may be empty."""
     return [Classical(task, name, method) for name, method in METHODS.get(task, {}).items()]
 
 
@@ -55,21 +55,21 @@ def opencv(flag: int) -> Method:
 
 
 def biharmonic(example: Example) -> np.ndarray:
-    """Solves the biharmonic equation in the hole, with what is known as its boundary (Damelin and Hoang 2018).
+    """Solves the biharmonic equation in the hole, with known pixels as its boundary (Damelin and Hoang 2018).
 
-    One sparse system a colour: time and memory grow faster than the hole.
+    One sparse system per channel: time and memory grow faster than the hole.
     """
     filled = inpaint_biharmonic(example.damaged, example.inputs["mask"], channel_axis=-1)
     return np.rint(filled * 255).astype(np.uint8)
 
 
-def as_it_is(example: Example) -> np.ndarray:
+def unchanged(example: Example) -> np.ndarray:
     """The damaged picture itself."""
     return example.damaged
 
 
 def resized(filter_: Image.Resampling) -> Method:
-    """Enlarges to the size of the clean picture by one of Pillow's filters."""
+    """Upsamples to the size of the clean picture with one of Pillow's filters."""
 
     def method(example: Example) -> np.ndarray:
         height, width = example.clean.shape[:2]
@@ -91,7 +91,7 @@ METHODS: dict[str, dict[str, Method]] = {
         "Navier-Stokes": opencv(cv2.INPAINT_NS),
         "biharmonic": biharmonic,
     },
-    "jpeg": {"the JPEG itself": as_it_is},
+    "jpeg": {"the JPEG itself": unchanged},
     "super-resolve": {
         "bicubic": resized(Image.Resampling.BICUBIC),
         "Lanczos": resized(Image.Resampling.LANCZOS),

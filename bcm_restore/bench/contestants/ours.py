@@ -1,4 +1,4 @@
-"""Bidirectional consistency models, and where they start from."""
+"""Bidirectional consistency models and their first estimate."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ from ..base import Case, Contestant, Sample
 
 
 class Ours(Contestant):
-    """A model with its default schemes of one NFE, or with one scheme.
+    """A model with the default schemes of one NFE, or with one scheme.
 
     Args:
         task: name of the task.
         model: a loaded model.
-        model_identity: tells the model's weights from all others.
-        how: the NFE of the default schemes, or a scheme.
+        model_identity: identifies the model's weights.
+        schedule: the NFE of the default schemes, or a scheme.
         family: name of the curve.
         label, seed: see `Task.run`.
     """
@@ -30,18 +30,18 @@ class Ours(Contestant):
         task: str,
         model: BCM,
         model_identity: dict[str, Any],
-        how: int | Scheme,
+        schedule: int | Scheme,
         *,
         family: str = "BCM",
         label: Label | None = None,
         seed: int = 0,
     ) -> None:
         self.task, self.family, self.model = tasks.get(task), family, model
-        self.nfe = how if isinstance(how, int) else how.nfe
-        self.name = f"{family}, NFE {how}" if isinstance(how, int) else f'{family}, "{how}"'
+        self.nfe = schedule if isinstance(schedule, int) else schedule.nfe
+        self.name = f"{family}, NFE {schedule}" if isinstance(schedule, int) else f'{family}, "{schedule}"'
         self._options: dict[str, Any] = {"model": model, "label": label, "seed": seed}
-        self._options |= {"nfe": how} if isinstance(how, int) else {"scheme": how}
-        self._scheme = how if isinstance(how, Scheme) else None
+        self._options |= {"nfe": schedule} if isinstance(schedule, int) else {"scheme": schedule}
+        self._scheme = schedule if isinstance(schedule, Scheme) else None
         self._identity = {"model": model_identity, "label": label, "seed": seed, "version": __version__}
 
     def identity(self) -> dict[str, Any]:
@@ -49,23 +49,23 @@ class Ours(Contestant):
         return {**self._identity, "schemes": str(self._scheme) if self._scheme else self._defaults()}
 
     def _defaults(self) -> dict[str, str]:
-        """The default schemes of its NFE, by case."""
+        """The default schemes at its NFE, by case."""
         cases = self.task.cases(self.model)
         return {case: str(table[self.nfe]) for case, table in cases.items() if self.nfe in table}
 
     def check(self, case: Case, shapes: Any) -> None:
-        """Refuses an NFE without default schemes, and a scheme that the model or the task can't run.
+        """Checks that there are default schemes at its NFE, or that the model and the task support its scheme.
 
         Raises:
-            RestoreError: says which.
+            RestoreError: names the NFE or the scheme.
         """
         if self._scheme:
             schemes.check(tasks.as_scheme(self._scheme), self.model, t0=1.0)
         elif not self._defaults():
-            raise RestoreError(f"{self.name}: {self.task.name} has no default schemes with that NFE; change --nfe")
+            raise RestoreError(f"{self.name}: {self.task.name} has no default schemes at that NFE; change --nfe")
 
     def restore(self, case: Case, sample: Sample) -> np.ndarray:
-        """What the task itself gives; of an interpolation, all frames as they come back, side by side."""
+        """The task's result; for an interpolation, all frames side by side, decoded endpoints included."""
         example = sample.example
         if case.task == "interpolate":
             pair = list(example.damaged)
@@ -74,7 +74,7 @@ class Ours(Contestant):
 
 
 class FirstEstimate(Contestant):
-    """What the tasks start from, before any evaluation: how much of a result is not the network's."""
+    """The tasks' first estimate, before any network evaluation."""
 
     name = family = "first estimate"
     nfe = 0
@@ -84,11 +84,11 @@ class FirstEstimate(Contestant):
         return {"name": self.name, "version": __version__}
 
     def suits(self, case: Case) -> bool:
-        """Inpainting and super-resolution: a JPEG's is the JPEG itself."""
+        """Inpainting and super-resolution; a JPEG's first estimate is the JPEG itself."""
         return case.task in ("inpaint", "super-resolve")
 
     def restore(self, case: Case, sample: Sample) -> np.ndarray:
-        """The first estimate of the task's problem."""
+        """The first estimate of the task's inverse problem."""
         task, example = tasks.get(case.task), sample.example
         x, back = to_tensor(example.damaged)
         with torch.no_grad():

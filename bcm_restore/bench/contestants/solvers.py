@@ -1,7 +1,7 @@
-"""Zero-shot solvers of the literature with our network at our NFE: DDRM, DiffPIR and DPS (deepinv's), DDNM, CM4IR.
+"""Published zero-shot solvers with our network at our NFE: DDRM, DiffPIR and DPS (deepinv's), DDNM, CM4IR.
 
-Their published schedules spend 20 to 1000 evaluations. Here all start as our schemes do, from the task's first estimate
-plus noise, evaluate the network once at each of N levels, and end with A^+ y + (I - A^+ A) x.
+Their published schedules take 20 to 1000 evaluations. Here, like our schemes, all start from the task's first estimate
+plus noise, evaluate the network once at each of N noise levels, and end with A^+ y + (I - A^+ A) x.
 """
 
 import math
@@ -33,15 +33,15 @@ Solve = Callable[..., Tensor]  # (problem, model, levels, seed, **parameters) ->
 
 @dataclass(frozen=True)
 class Solver:
-    """A solver and how it is set.
+    """A solver and its settings.
 
     Attributes:
         family: its name in the literature.
-        solve: see `ddrm`, the others are called like it.
-        parameters: what `solve` is given besides.
-        levels: the tasks that it can do, and between which levels it works on them.
-        deepinv: it is deepinv's.
-        diagonal: it needs the posterior mean.
+        solve: a function like `ddrm`.
+        parameters: keyword arguments of `solve`.
+        levels: the first and the last noise level, for each task that it supports.
+        deepinv: whether it is deepinv's.
+        diagonal: whether it needs the posterior mean.
     """
 
     family: str
@@ -57,10 +57,10 @@ class ZeroShot(Contestant):
 
     Args:
         key: of the solver in `SOLVERS`.
-        nfe: network evaluations a picture.
+        nfe: network evaluations per picture.
         model: a loaded model.
-        model_identity: tells the model's weights from all others.
-        seed: of the noise; each picture gets the same.
+        model_identity: identifies the model's weights.
+        seed: of the noise, the same for all pictures.
     """
 
     def __init__(self, key: str, nfe: int, model: BCM, model_identity: dict[str, Any], seed: int) -> None:
@@ -71,7 +71,7 @@ class ZeroShot(Contestant):
         self._key, self._model_identity = key, model_identity
 
     def identity(self) -> dict[str, Any]:
-        """The solver, its settings, NFE, seed and model, and versions: this package's and, where used, deepinv's."""
+        """The solver, its settings, NFE, seed and model, and the versions of this package and, if used, deepinv."""
         return {
             "solver": self._key,
             "nfe": self.nfe,
@@ -84,11 +84,11 @@ class ZeroShot(Contestant):
         }
 
     def suits(self, case: Case) -> bool:
-        """Linear damage: inpainting and super-resolution."""
+        """Linear degradations: inpainting and super-resolution."""
         return case.task in self.solver.levels
 
     def restore(self, case: Case, sample: Sample) -> np.ndarray:
-        """The restored picture (H, W, 3) uint8; known pixels are those of the damaged one."""
+        """The restored picture (H, W, 3) uint8; known pixels are kept."""
         task, example = tasks.get(case.task), sample.example
         x, back = to_tensor(example.damaged)
         problem = task.problem(x.to(self.model.device), **example.inputs)
@@ -100,18 +100,18 @@ class ZeroShot(Contestant):
 def solvers(
     names: Sequence[str], nfes: Sequence[int], model: BCM, model_identity: dict[str, Any], seed: int
 ) -> list[Contestant]:
-    """The solvers of those names (keys of `SOLVERS`) at each NFE, 1 or more.
+    """The solvers of the given names (keys of `SOLVERS`) at each NFE, 1 or more.
 
     Raises:
-        RestoreError: a name is not known, deepinv can't be imported, or the model lacks what a solver needs.
+        RestoreError: a name is not known, deepinv can't be imported, or the model has no posterior mean.
     """
     for name in names:
         if name not in SOLVERS:
-            raise RestoreError(f"solver '{name}' is not known; there are {', '.join(SOLVERS)}")
+            raise RestoreError(f"solver '{name}' is not known; choose one of {', '.join(SOLVERS)}")
         if SOLVERS[name].diagonal and not model.diagonal:
-            raise RestoreError(f"{name} needs the posterior mean, which model '{model.name}' lacks; leave {name} out")
+            raise RestoreError(f"{name} needs the posterior mean, which model '{model.name}' lacks; omit {name}")
         if SOLVERS[name].deepinv:
-            with required(name, "deepinv", f'pip install "bcm-restore[bench]", or leave {name} out'):
+            with required(name, "deepinv", f'pip install "bcm-restore[bench]", or omit {name}'):
                 import deepinv  # noqa: F401
     return [ZeroShot(name, nfe, model, model_identity, seed) for name in names for nfe in nfes]
 
@@ -119,15 +119,15 @@ def solvers(
 def ddrm(problem: Problem, model: BCM, levels: Sequence[float], seed: int, *, eta: float) -> Tensor:
     """Denoising diffusion restoration models (arXiv 2201.11793), deepinv's.
 
-    deepinv's starts at zero wherever nothing was measured. It is given the difference to the first estimate to restore,
-    so that zero is the estimate. It draws noise of t / sqrt(2) where it tells the network t; that is left as it is.
+    deepinv's implementation starts at zero in the null space. Here it restores the difference to the first estimate, so
+    that it starts at the estimate. It adds noise of t / sqrt(2) where it passes t to the network; this is unchanged.
 
     Args:
-        problem: what to restore.
-        model: its `nfe` grows by one for each level.
-        levels: decreasing, above 0.
+        problem: the inverse problem.
+        model: its `nfe` grows by one for each noise level.
+        levels: noise levels, decreasing, above 0.
         seed: of the noise.
-        eta: how much of the noise is fresh where nothing was measured.
+        eta: fraction of fresh noise in the null space.
 
     Returns:
         (B, 3, H, W) in about [-1, 1].
@@ -135,7 +135,7 @@ def ddrm(problem: Problem, model: BCM, levels: Sequence[float], seed: int, *, et
     import deepinv
 
     physics, y = physics_of(problem)
-    physics.noise_model = deepinv.physics.GaussianNoise(0.0).to(y.device)  # it takes 0.01 for granted otherwise
+    physics.noise_model = deepinv.physics.GaussianNoise(0.0).to(y.device)  # its default is 0.01
     estimate, denoiser = to_unit(problem.x), PosteriorMean(model)
     sampler = deepinv.sampling.DDRM(
         lambda x, sigma: denoiser(estimate + x, sigma) - estimate, sigmas=[t / 2 for t in levels], eta=eta
@@ -149,13 +149,13 @@ def diffpir(
 ) -> Tensor:
     """Denoising diffusion models for plug-and-play image restoration (arXiv 2305.08995), deepinv's.
 
-    deepinv's walks from level 157 to 0.01 on a table of DDPM's 1000 levels, and throws the last evaluation away. Its
-    table is replaced by our levels and a last level of zero, where nothing is evaluated.
+    deepinv's implementation goes from level 157 to 0.01 on DDPM's table of 1000 levels, and discards the last
+    evaluation. Here the table has our levels and a last level of zero, where nothing is evaluated.
 
     Args:
         problem, model, levels, seed: see `ddrm`.
-        zeta: how much of the noise is fresh, in its variance.
-        lambda_, sigma: of rho = lambda sigma^2 / t^2, which weighs the network's guess against the measurement.
+        zeta: fraction of fresh noise, in variance.
+        lambda_, sigma: of rho = lambda sigma^2 / t^2, the weight of the denoised image against the measurement.
     """
     import deepinv
 
@@ -163,7 +163,7 @@ def diffpir(
     sampler = deepinv.sampling.DiffPIR(
         PosteriorMean(model), deepinv.optim.L2(), sigma=sigma, zeta=zeta, lambda_=lambda_, device=model.device
     )
-    t = torch.tensor([0.0, *reversed(levels)], device=model.device)  # rising, as its table
+    t = torch.tensor([0.0, *reversed(levels)], device=model.device)  # increasing, like its table
     scale = (1 + t**2).rsqrt()
     sampler.reduced_alpha_cumprod, sampler.sigmas = t, t.flip(0)
     sampler.sqrt_alphas_cumprod, sampler.sqrt_1m_alphas_cumprod = scale, scale * t
@@ -177,7 +177,7 @@ def diffpir(
 def dps(problem: Problem, model: BCM, levels: Sequence[float], seed: int, *, weight: float) -> Tensor:
     """Diffusion posterior sampling (arXiv 2209.14687), deepinv's, in its variance-exploding form.
 
-    Goes backward through the network once at each level, which takes time and memory but is no NFE.
+    Backpropagates through the network once at each level, which takes time and memory but does not count as NFE.
 
     Args:
         problem, model, levels, seed: see `ddrm`.
@@ -207,7 +207,7 @@ def ddnm(problem: Problem, model: BCM, levels: Sequence[float], seed: int, *, et
 
     Args:
         problem, model, levels, seed: see `ddrm`.
-        eta: how much of the noise is fresh.
+        eta: fraction of fresh noise.
     """
     noise = Noise([seed] * len(problem.x))
     x = problem.x + levels[0] * noise(problem.x)
@@ -221,12 +221,12 @@ def ddnm(problem: Problem, model: BCM, levels: Sequence[float], seed: int, *, et
 def cm4ir(problem: Problem, model: BCM, levels: Sequence[float], seed: int, *, eta: float) -> Tensor:
     """Few-step guidance of consistency models (CM4IR, arXiv 2412.20596), without its offsets delta, as our scheme.
 
-    x_0 comes from the consistency function. The noise that it removed comes back with its sign reversed: that pushes
-    x_0 on in the direction that it went, like momentum. With its own sign the result is worse, by up to 5 dB.
+    x_0 is the consistency function's output. The removed noise is added again with its sign reversed, which moves x_0
+    further in the same direction, like momentum. Without the reversal the result is up to 5 dB worse.
 
     Args:
         problem, model, levels, seed: see `ddrm`.
-        eta: how much of the noise is fresh.
+        eta: fraction of fresh noise.
     """
     first, *others = levels
     text = ", ".join([f"noise {first!r}, to 0, fit", *(f"renoise {t!r} {eta!r}, to 0, fit" for t in others)])
@@ -235,40 +235,40 @@ def cm4ir(problem: Problem, model: BCM, levels: Sequence[float], seed: int, *, e
 
 
 class PosteriorMean(nn.Module):
-    """A model as what deepinv calls a denoiser: images in [0, 1], sigma the noise's standard deviation there."""
+    """A model as a deepinv denoiser: images in [0, 1], with noise of standard deviation sigma on that scale."""
 
     def __init__(self, model: BCM) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, y: Tensor, sigma: float | Tensor) -> Tensor:
-        """E[x_0 | y], 1 NFE. Without noise that is y, and nothing is evaluated."""
+        """E[x_0 | y], 1 NFE; y itself at sigma = 0, without an evaluation."""
         t = 2 * torch.as_tensor(sigma)
         return to_unit(self.model.mean(from_unit(y), t)) if t.any() else y
 
 
 def to_unit(x: Tensor) -> Tensor:
-    """[-1, 1] to [0, 1]."""
+    """Maps [-1, 1] to [0, 1]."""
     return (x + 1) / 2
 
 
 def from_unit(x: Tensor) -> Tensor:
-    """[0, 1] to [-1, 1]."""
+    """Maps [0, 1] to [-1, 1]."""
     return 2 * x - 1
 
 
 def project(operator: Operator, x: Tensor, y: Tensor) -> Tensor:
-    """A^+ y + (I - A^+ A) x. An operator's own `fit` may do more."""
+    """Projects x onto the measurements: A^+ y + (I - A^+ A) x. An operator's own `fit` may do more."""
     return Operator.fit(operator, x, y)
 
 
 def spread(first: float, last: float, nfe: int) -> list[float]:
-    """The middles of `nfe` equal parts of the way from one level to another, on a logarithmic scale."""
+    """The midpoints of `nfe` equal intervals between two noise levels, on a logarithmic scale."""
     return [first * (last / first) ** ((n + 0.5) / nfe) for n in range(nfe)]
 
 
 def physics_of(problem: Problem) -> tuple[Any, Tensor]:
-    """The degradation as deepinv's `DecomposablePhysics`, A = U diag(s) V^T, and y, for images in [0, 1]."""
+    """The degradation operator as deepinv's `DecomposablePhysics`, A = U diag(s) V^T, and y, for images in [0, 1]."""
     from deepinv import physics
 
     operator, x = problem.operator, problem.x
@@ -276,23 +276,23 @@ def physics_of(problem: Problem) -> tuple[Any, Tensor]:
         known = operator.A(torch.ones_like(x))
         return physics.Inpainting(x.shape[1:], known, device=x.device), known * to_unit(problem.y)
     assert isinstance(operator, Resize)
-    # A x = R_h x R_w^T: with R = U diag(s) V^T for either axis, the orthogonal maps of A act on the axes one by one
+    # A x = R_h x R_w^T: with R = U diag(s) V^T for each axis, the orthogonal maps of A are separable
     (height, width), (h, w) = operator.image_size, operator.size
     U_h, s_h, V_h = (part.to(x) for part in svd(operator._rows))
     U_w, s_w, V_w = (part.to(x) for part in svd(operator._columns))
-    beyond = (0, width - w, 0, height - h)  # no singular value there
+    padding = (0, width - w, 0, height - h)  # zero singular values
     decomposed = physics.DecomposablePhysics(
         U=lambda z: U_h @ z[..., :h, :w] @ U_w.mT,
-        U_adjoint=lambda y: F.pad(U_h.mT @ y @ U_w, beyond),
+        U_adjoint=lambda y: F.pad(U_h.mT @ y @ U_w, padding),
         V=lambda z: V_h @ z @ V_w.mT,
         V_adjoint=lambda x: V_h.mT @ x @ V_w,
-        mask=F.pad(torch.outer(s_h, s_w), beyond).expand(1, 3, -1, -1).contiguous(),
+        mask=F.pad(torch.outer(s_h, s_w), padding).expand(1, 3, -1, -1).contiguous(),
         device=x.device,
     )
     return decomposed, to_unit(problem.y)
 
 
-@lru_cache(maxsize=8)  # two a size, and pictures of a set have few sizes
+@lru_cache(maxsize=8)  # two per size; a set has few sizes
 def svd(matrix: Banded) -> tuple[Tensor, Tensor, Tensor]:
     """U (m, m), s (min(m, n),) and V (n, n) in float64."""
     U, s, V_T = torch.linalg.svd(matrix(torch.eye(matrix.shape[1], dtype=torch.float64)))
@@ -301,17 +301,17 @@ def svd(matrix: Banded) -> tuple[Tensor, Tensor, Tensor]:
 
 @contextmanager
 def own_noise(seed: int) -> Iterator[None]:
-    """deepinv draws from torch's global generators: they are seeded here, and put back after."""
+    """Seeds torch's global generators, which deepinv uses, and restores them afterwards."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
 
 
-# Set by mean PSNR at NFE 1, 2, 4 and 8 on crops of two photographs, with text, boxes, x2 and x4. Tried were levels from
-# 0.1..0.8 down to 0.01..0.08 with eta 0.85 and 1 (CM4IR's is the published one), zeta 0.3 and 1, weight 0.5, 1 and 2.
-# Levels below LOW gain DiffPIR, DPS and DDNM at most 0.05 dB, by leaving the first estimate as it is. From 0.5 to 0.05,
-# where our own schemes work, all lose up to 1 dB in inpainting: few evaluations don't average fresh noise. With zeta
-# and eta at 1 and no noise in y, DiffPIR and DDNM are nearly the same.
+# Chosen by mean PSNR at NFE 1, 2, 4 and 8 on crops of two photographs, with text, boxes, x2 and x4. The search covered
+# levels from 0.1..0.8 down to 0.01..0.08 with eta 0.85 and 1 (CM4IR's is the published one), zeta 0.3 and 1, weight
+# 0.5, 1 and 2. Levels below LOW gain DiffPIR, DPS and DDNM at most 0.05 dB, by keeping the first estimate. From 0.5 to
+# 0.05, where our own schemes work, all lose up to 1 dB in inpainting: a few evaluations do not average out fresh noise.
+# With zeta and eta at 1 and no noise in y, DiffPIR and DDNM are nearly the same.
 LOW = {"inpaint": (0.1, 0.03), "super-resolve": (0.1, 0.03)}
 SOLVERS = {
     "ddrm": Solver("DDRM", ddrm, {"eta": 1.0}, {"inpaint": (0.1, 0.03), "super-resolve": (0.5, 0.03)}),

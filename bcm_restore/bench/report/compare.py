@@ -1,4 +1,4 @@
-"""Two results of the bench side by side."""
+"""Compares two results of the bench."""
 
 import json
 from pathlib import Path
@@ -19,20 +19,20 @@ def read(path: Path) -> Results:
     """Reads a results.json, or the one in a folder.
 
     Raises:
-        RestoreError: it can't be read, is something else, or of another version.
+        RestoreError: the file cannot be read, has other contents, or is of another version.
     """
     file = path / "results.json" if path.is_dir() else path
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise RestoreError(f"{file}: {reason}; name a results.json of the bench or its folder") from error
+        raise RestoreError(f"{file}: {reason}; give a results.json of the bench or its folder") from error
     except (ValueError, RecursionError) as error:
-        raise RestoreError(f"{file}: no readable JSON; name a results.json of the bench or its folder") from error
+        raise RestoreError(f"{file}: not readable JSON; give a results.json of the bench or its folder") from error
     if not isinstance(results, dict) or "version" not in results:
-        raise RestoreError(f"{file}: no results of the bench; name a results.json of the bench or its folder")
+        raise RestoreError(f"{file}: not results of the bench; give a results.json of the bench or its folder")
     if results["version"] != VERSION:
-        version = f"results of version {results['version']!r}, and this bcm-restore reads version {VERSION}"
+        version = f"results of version {results['version']!r}, but this bcm-restore reads version {VERSION}"
         raise RestoreError(f"{file}: {version}; run the bench again")
     if not all(isinstance(results.get(name), kind) for name, kind in SHAPE.items()):
         raise RestoreError(f"{file}: parts of the results are missing; run the bench again")
@@ -40,9 +40,9 @@ def read(path: Path) -> Results:
 
 
 def compare(a: Results, b: Results) -> str:
-    """What two results have in common, as Markdown: each metric of `a`, of `b`, and `b` minus `a`.
+    """Compares two results, as Markdown: each metric of `a`, of `b`, and `b` minus `a`.
 
-    Says first what makes the two incomparable, and with each case what only one of them has.
+    Warns first if the two are not comparable, and lists cases and contestants that only one of them has.
     """
     parts = ["\n".join(f"- {name}: {escaped(x['date'])}, {escaped(x['command'])}" for name, x in (("a", a), ("b", b)))]
     parts += [f"Warning: {warning}" for warning in _warnings(a, b)]
@@ -55,12 +55,12 @@ def compare(a: Results, b: Results) -> str:
 
 
 def _warnings(a: Results, b: Results) -> list[str]:
-    """What makes the damaged pictures of the two different."""
+    """The differences that make the damaged pictures of the two differ."""
     differs = {"task": (a["task"], b["task"]), "seed": (a["seed"], b["seed"])}
     differs |= {f"data's {name}": (a["data"][name], b["data"][name]) for name in ("name", "size")}
     program = "bcm-restore"
     differs["version of bcm-restore"] = (a["versions"].get(program), b["versions"].get(program))
-    found = [f"the {what} differs: {escaped(str(x))}, {escaped(str(y))}" for what, (x, y) in differs.items() if x != y]
+    found = [f"the {name} differs: {escaped(str(x))}, {escaped(str(y))}" for name, (x, y) in differs.items() if x != y]
     sums = [{picture["name"]: picture["sha256"] for picture in x["data"]["pictures"]} for x in (a, b)]
     found += [f"pictures: {line}" for line in _only(list(sums[0]), list(sums[1]), "picture")]
     changed = [escaped(name) for name in sums[0] if sums[1].get(name, sums[0][name]) != sums[0][name]]
@@ -70,7 +70,7 @@ def _warnings(a: Results, b: Results) -> list[str]:
 
 
 def _case(a: Results, b: Results, case: Entry, other: Entry) -> list[str]:
-    """The table of a case, after what only one of the two has."""
+    """The contestants of a case that only one of the two has, then the table."""
     rows, others = ({row["contestant"]: row for row in x["rows"]} for x in (case, other))
     parts = [f"## {escaped(case['name'])}", *_only(list(rows), list(others), "contestant")]
     both = [name for name in rows if name in others]
@@ -81,7 +81,7 @@ def _case(a: Results, b: Results, case: Entry, other: Entry) -> list[str]:
 
 
 def _lines(a: Results, b: Results, row: Entry, other: Entry) -> list[list[Cell]]:
-    """A line for each metric that one of the two has measured."""
+    """A line for each metric that at least one of the two has measured."""
     found = []
     for key, metric in (b["metrics"] | a["metrics"]).items():
         x, y = row["mean"].get(key), other["mean"].get(key)
@@ -94,18 +94,18 @@ def _lines(a: Results, b: Results, row: Entry, other: Entry) -> list[list[Cell]]
 
 
 def _identity(name: str, one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Whether two contestants of the same name are the same."""
+    """The differences of two contestants of the same name."""
     differing = [key for key in one | other if one.get(key) != other.get(key)]
     return [f"{escaped(name)} differs in: {', '.join(map(escaped, differing))}"] if differing else []
 
 
-def _only(ours: list[str], theirs: list[str], what: str) -> list[str]:
-    """The names that only one of the two has, a line for each."""
+def _only(ours: list[str], theirs: list[str], noun: str) -> list[str]:
+    """The names that only one of the two has, one line each."""
     found = []
     for which, names in (
         ("a", [name for name in ours if name not in theirs]),
         ("b", [name for name in theirs if name not in ours]),
     ):
         if names:
-            found.append(f"only {which} has the {what}{'s' * (len(names) > 1)} {'; '.join(map(escaped, names))}")
+            found.append(f"only {which} has the {noun}{'s' * (len(names) > 1)} {'; '.join(map(escaped, names))}")
     return found

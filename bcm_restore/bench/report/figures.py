@@ -1,7 +1,7 @@
-"""Curves of metrics against NFE and the perception-distortion plane, as SVG to stand inside a page.
+"""Curves of metrics against NFE and the perception-distortion plane, as inline SVG.
 
-Text and axes have the colour of the text around them, families those of Okabe and Ito (2008), which colour-blind people
-can tell apart; markers tell families apart as well.
+Text and axes have the colour of the surrounding text; families have the colour-blind safe colours of Okabe and Ito
+(2008) and different markers.
 """
 
 import io
@@ -19,9 +19,9 @@ from matplotlib.ticker import NullLocator
 
 from .tables import Entry, Results, contestants, heading
 
-INK = "#010203"  # becomes the colour of the text around the figure
+INK = "#010203"  # replaced by the colour of the surrounding text
 COLOURS = (INK, "#d55e00", "#0072b2", "#009e73", "#e69f00", "#cc79a7", "#56b4e9")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")  # as many as have no divisor in common with the colours
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")  # their number is coprime to that of the colours
 RULES: Any = {
     "svg.fonttype": "none",
     "font.size": 9.0,
@@ -46,13 +46,13 @@ RULES: Any = {
 
 @dataclass(frozen=True)
 class Point:
-    """Where a contestant stands in a figure.
+    """A contestant in a figure.
 
     Attributes:
-        nfe: None where it is not known.
+        nfe: None if unknown.
         x: NFE or a metric.
         y: a metric.
-        error: the standard error of `y`, where there is one.
+        error: the standard error of `y`, if any.
     """
 
     nfe: int | None
@@ -62,10 +62,10 @@ class Point:
 
 
 def curves(results: Results, case: Entry, key: str) -> str | None:
-    """A metric against NFE, a line a family; those without a network or with unknown NFE lie across it as dashes.
+    """A metric against NFE, one line per family; dashed horizontal lines for no network or unknown NFE.
 
     Returns:
-        An <svg> element; None where nothing has both an NFE and that metric.
+        An <svg> element; None if no contestant has both an NFE and that metric.
     """
     families = _families(results, case, None, key)
     placed = {family: [point for point in points if point.nfe] for family, points in families.items()}
@@ -81,7 +81,7 @@ def curves(results: Results, case: Entry, key: str) -> str | None:
             for point in points:
                 if not point.nfe:
                     axes.axhline(point.y, color=style["color"], linestyle=(0, (5, 3)), linewidth=1.2)
-                    # At the left end of the line: x is a share of the axis, y a value.
+                    # At the left end of the line: x in axis coordinates, y in data coordinates.
                     axes.plot(0.02, point.y, transform=axes.get_yaxis_transform(), **style)
         _nfe_axis(axes, nfes)
         axes.set_title(heading(metric))
@@ -92,7 +92,7 @@ def plane(results: Results, case: Entry, key: str) -> str | None:
     """The perception-distortion plane (Blau and Michaeli, 2018): PSNR to the right, a perceptual metric upwards.
 
     Returns:
-        An <svg> element; None where no contestant has both.
+        An <svg> element; None if no contestant has both.
     """
     families = _families(results, case, "psnr", key)
     if not families:
@@ -130,7 +130,7 @@ def styles(results: Results) -> dict[str, dict[str, Any]]:
 
 
 def _families(results: Results, case: Entry, x: str | None, y: str) -> dict[str, list[Point]]:
-    """The points of each family by their NFE, without those that can't be drawn; x is a metric, or None for NFE."""
+    """The points of each family, sorted by NFE, without non-finite ones; x is a metric, or None for NFE."""
     by_name = contestants(results)
     found: dict[str, list[Point]] = {}
     for row in case["rows"]:
@@ -161,13 +161,13 @@ def _line(axes: Axes, points: list[Point], style: dict[str, Any]) -> None:
 
 
 def _nfe_axis(axes: Axes, nfes: list[int]) -> None:
-    """A logarithmic axis that names the NFEs there are, as far as their names don't touch."""
+    """A logarithmic axis with a tick at each NFE, as far as the labels do not overlap."""
     axes.set_xscale("log", base=2)
     axes.set_xlim(nfes[0] / 1.5, nfes[-1] * 1.5)
-    room = 0.08 * math.log2(2.25 * nfes[-1] / nfes[0])
+    spacing = 0.08 * math.log2(2.25 * nfes[-1] / nfes[0])
     ticks: list[int] = []
     for nfe in nfes:
-        if not ticks or math.log2(nfe / ticks[-1]) >= room:
+        if not ticks or math.log2(nfe / ticks[-1]) >= spacing:
             ticks.append(nfe)
     axes.set_xticks(ticks, [str(nfe) for nfe in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
@@ -175,15 +175,15 @@ def _nfe_axis(axes: Axes, nfes: list[int]) -> None:
 
 
 def _rules(salt: str) -> Any:
-    """Settings while a figure is made, whatever the user's own are.
+    """Matplotlib settings for a figure, independent of the user's.
 
-    The salt keeps the ids of figures apart, and the same every time.
+    The salt makes the ids of each figure unique and reproducible.
     """
     return matplotlib.style.context(["default", {**RULES, "svg.hashsalt": ascii(salt)}])
 
 
 def _svg(figure: Figure, label: str) -> str:
-    """The <svg> element alone, without ids that all figures share."""
+    """The <svg> element only, without ids that are the same in all figures."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = file.getvalue()

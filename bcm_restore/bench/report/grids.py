@@ -1,4 +1,4 @@
-"""Pieces of pictures side by side, from where the contestants differ most."""
+"""Crops of pictures side by side, where the contestants differ most."""
 
 import base64
 import io
@@ -11,36 +11,36 @@ from PIL import Image
 
 from .tables import Entry, Results, decimals, fixed, heading, known
 
-Picture = Callable[[str, str, str], np.ndarray]  # of a case, of who made it, and of a picture: (H, W, 3) uint8
+LoadPicture = Callable[[str, str, str], np.ndarray]  # case, source, name -> (H, W, 3) uint8
 
-SIDE = 96  # of a piece
-SHOWN = 3  # pictures of a case
+SIDE = 96  # of a crop, in pixels
+SHOWN = 3  # pictures per case
 STRIP = 960  # width of an interpolation's strip
-BUDGET = 3_500_000  # characters of all pictures in a page
+BUDGET = 3_500_000  # characters for all pictures of a page
 
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """A piece of a picture.
+    """A crop of a picture.
 
     Attributes:
-        who: "clean", "damaged" or a contestant's name.
-        value: what a metric says of the whole picture: "27.31", or nothing.
+        source: "clean", "damaged" or a contestant's name.
+        value: a metric of the whole picture: "27.31", or empty.
         pixels: (h, w, 3) uint8.
     """
 
-    who: str
+    source: str
     value: str
     pixels: np.ndarray
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The same piece from all of them.
+    """The same crop from all contestants.
 
     Attributes:
         name: of the picture.
-        place: where in the picture it lies, in words; empty for all of it.
+        place: position and size of the crop, as text; empty for the whole picture.
         tiles: all of one size.
     """
 
@@ -49,25 +49,25 @@ class Grid:
     tiles: list[Tile]
 
 
-def grids(results: Results, case: Entry, picture: Picture) -> list[Grid]:
-    """The pictures of a case that contestants differ most in."""
+def grids(results: Results, case: Entry, picture: LoadPicture) -> list[Grid]:
+    """Grids of the pictures of a case on which the contestants differ most."""
     if not case["rows"]:
         return []
     key = _metric(results, case)
-    cut = _strips if results["task"] == "interpolate" else _pieces
-    return [cut(results, case, picture, key, name) for name in _telling(case, key)[:SHOWN]]
+    make = _strips if results["task"] == "interpolate" else _crops
+    return [make(results, case, picture, key, name) for name in _by_difference(case, key)[:SHOWN]]
 
 
 def caption(results: Results, case: Entry) -> str:
-    """The metric that stands below the tiles; empty where none was measured."""
+    """The metric below the tiles; empty if none was measured."""
     key = _metric(results, case)
     return heading(results["metrics"][key]) if key else ""
 
 
 def fitting(cases: list[list[Grid]]) -> tuple[list[list[Grid]], dict[Tile, str]]:
-    """As many grids of each case as a page has room for, and the data URI of each of their tiles.
+    """Grids of each case that fit into a page's budget, and the data URI of each tile.
 
-    PNG where that fits in, else JPEG of quality 95, else fewer grids, but one of each case.
+    PNG if that fits, else JPEG of quality 95, else fewer grids, but at least one per case.
     """
     tries = ((SHOWN, _png), (SHOWN, _jpeg), (2, _jpeg), (1, _jpeg))
     for count, encode in tries:
@@ -79,7 +79,7 @@ def fitting(cases: list[list[Grid]]) -> tuple[list[list[Grid]], dict[Tile, str]]
 
 
 def _metric(results: Results, case: Entry) -> str | None:
-    """The first metric that was measured for single pictures."""
+    """The first metric with per-picture values."""
     measured = (
         key
         for key in results["metrics"]
@@ -89,38 +89,38 @@ def _metric(results: Results, case: Entry) -> str | None:
     return next(measured, None)
 
 
-def _telling(case: Entry, key: str | None) -> list[str]:
-    """The names of pictures that all have restored, those first for which that metric differs most."""
+def _by_difference(case: Entry, key: str | None) -> list[str]:
+    """The names of pictures that all contestants have restored, by decreasing spread of a metric."""
     rows = [row["pictures"] for row in case["rows"]]
     names = [name for name in rows[0] if all(name in row for row in rows)]
 
     def spread(name: str) -> float:
         values = [row[name].get(key) for row in rows]
-        there = [value for value in values if known(value) and np.isfinite(value)]
-        return float(np.std(there)) if there else 0.0
+        finite = [value for value in values if known(value) and np.isfinite(value)]
+        return float(np.std(finite)) if finite else 0.0
 
     return sorted(names, key=spread, reverse=True)
 
 
-def _pieces(results: Results, case: Entry, picture: Picture, key: str | None, name: str) -> Grid:
+def _crops(results: Results, case: Entry, picture: LoadPicture, key: str | None, name: str) -> Grid:
     """Clean, damaged and restored, around the largest difference between contestants."""
     clean = picture(case["name"], "clean", name)
     restored = [picture(case["name"], row["contestant"], name) for row in case["rows"]]
     y, x = _largest_difference(restored if len(restored) > 1 else [*restored, clean])
     height, width = (min(SIDE, side) for side in clean.shape[:2])
-    given = _enlarged(picture(case["name"], "damaged", name), clean.shape[:2])
-    tiles = [Tile("clean", "", clean), Tile("damaged", "", given), *_restored(results, case, restored, key, name)]
-    pieces = [Tile(tile.who, tile.value, tile.pixels[y : y + height, x : x + width]) for tile in tiles]
-    return Grid(name, f"{width}×{height} pixels from ({x}, {y})", pieces)
+    damaged = _enlarged(picture(case["name"], "damaged", name), clean.shape[:2])
+    tiles = [Tile("clean", "", clean), Tile("damaged", "", damaged), *_restored(results, case, restored, key, name)]
+    crops = [Tile(tile.source, tile.value, tile.pixels[y : y + height, x : x + width]) for tile in tiles]
+    return Grid(name, f"{width}×{height} pixels from ({x}, {y})", crops)
 
 
-def _strips(results: Results, case: Entry, picture: Picture, key: str | None, name: str) -> Grid:
+def _strips(results: Results, case: Entry, picture: LoadPicture, key: str | None, name: str) -> Grid:
     """Both ends and all frames."""
     restored = [picture(case["name"], row["contestant"], name) for row in case["rows"]]
     tiles = [Tile("ends", "", picture(case["name"], "damaged", name))]
     tiles += _restored(results, case, restored, key, name)
     scale = min(1.0, STRIP / max(tile.pixels.shape[1] for tile in tiles))
-    return Grid(name, "", [Tile(tile.who, tile.value, _reduced(tile.pixels, scale)) for tile in tiles])
+    return Grid(name, "", [Tile(tile.source, tile.value, _reduced(tile.pixels, scale)) for tile in tiles])
 
 
 def _restored(results: Results, case: Entry, restored: list[np.ndarray], key: str | None, name: str) -> list[Tile]:
@@ -132,11 +132,11 @@ def _restored(results: Results, case: Entry, restored: list[np.ndarray], key: st
 
 
 def _largest_difference(pictures: list[np.ndarray]) -> tuple[int, int]:
-    """Top and left of the piece of SIDE x SIDE in which pictures of one size vary most."""
+    """Top and left of the SIDE x SIDE crop in which pictures of one size vary most."""
     stack = np.stack(pictures).astype(np.float32)
     variance = stack.var(axis=0).mean(axis=-1)
     height, width = (min(SIDE, side) for side in variance.shape)
-    # sums[y, x] is that of all above and left of it.
+    # sums[y, x] is the sum over all pixels above and left of (x, y).
     sums = cv2.integral(variance.astype(np.float64))
     inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
     y, x = np.unravel_index(inside.argmax(), inside.shape)
@@ -144,7 +144,7 @@ def _largest_difference(pictures: list[np.ndarray]) -> tuple[int, int]:
 
 
 def _enlarged(picture: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """By nearest neighbours: what a method was given, with nothing added."""
+    """Enlarges by nearest neighbour, so that the damaged picture's own pixels are visible."""
     rows, columns = (np.arange(to) * side // to for to, side in zip(size, picture.shape[:2], strict=True))
     return picture[rows[:, None], columns]
 

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs no other: tables, figures and pictures."""
+"""The report as a self-contained HTML file: tables, figures and pictures."""
 
 import json
 from pathlib import Path
@@ -8,14 +8,14 @@ import jinja2
 from markupsafe import Markup
 
 from . import figures
-from .grids import Grid, Picture, caption, fitting, grids
+from .grids import Grid, LoadPicture, caption, fitting, grids
 from .tables import LEGEND, VERSUS_LEGEND, Entry, Results, contestants, facts, missing, table, versus
 
-PERCEPTUAL = ("lpips", "fid")  # what the keys of metrics begin with that tell how real a picture looks
+PERCEPTUAL = ("lpips", "fid")  # prefixes of the keys of perceptual metrics
 
 
-def to_html(results: Results, picture: Picture) -> str:
-    """The whole page; the same results and pictures give the same text."""
+def to_html(results: Results, picture: LoadPicture) -> str:
+    """The whole page; reproducible for the same results and pictures."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -40,7 +40,7 @@ def to_html(results: Results, picture: Picture) -> str:
 
 
 def _case(results: Results, case: Entry, shown: list[Grid]) -> dict[str, Any]:
-    """What the template shows of a case."""
+    """The template's variables for a case."""
     curves = [figures.curves(results, case, key) for key in results["metrics"]]
     perceptual = [key for key in results["metrics"] if key.startswith(PERCEPTUAL)]
     planes = [figures.plane(results, case, key) for key in perceptual]

@@ -1,4 +1,4 @@
-"""The report as Markdown (GitHub's, with tables)."""
+"""The report as GitHub Flavored Markdown."""
 
 import re
 
@@ -11,14 +11,14 @@ def to_markdown(results: Results) -> str:
     parts.append(_bullets([f"{name}: {escaped(text)}" for name, text in facts(results)]))
     for case in results["cases"]:
         parts += _case(results, case)
-    absent = [f"{escaped(title)}: {escaped(how)}" for title, how in missing(results)]
+    absent = [f"{escaped(title)}: {escaped(reason)}" for title, reason in missing(results)]
     if absent:
         parts += ["## Not measured", _bullets(absent)]
     return "\n\n".join(parts) + "\n"
 
 
 def lines(shown: Table, names: int = 1) -> str:
-    """A table that reads well as plain text too, the first columns to the left, the numbers to the right."""
+    """A Markdown table with padded cells; the first columns are left-aligned, numbers right-aligned."""
     rows = [list(map(escaped, shown.header)), *([_cell(cell) for cell in row] for row in shown.rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     ruler = [f":{'-' * (w - 1)}" if n < names else f"{'-' * (w - 1)}:" for n, w in enumerate(widths)]
@@ -30,7 +30,7 @@ def lines(shown: Table, names: int = 1) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text on one line that reads as it is, whatever it holds."""
+    """Escapes text for Markdown, on one line."""
     return re.sub(r"([\\`*_{}\[\]<>|&~#$!])", r"\\\1", " ".join(text.split()))
 
 

@@ -1,10 +1,10 @@
-"""The numbers of a report as text: Markdown, HTML and the terminal show the same cells."""
+"""The tables of a report, shared by Markdown, HTML and the terminal."""
 
 import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeGuard
 
-Results = dict[str, Any]  # what results.json holds
+Results = dict[str, Any]  # the contents of results.json
 Entry = dict[str, Any]  # one of its cases, or one of their rows
 
 MISSING = "n/a"
@@ -17,11 +17,11 @@ share of the pictures where it is better. {best}: the interval excludes 0."
 
 
 class Cell(str):
-    """What stands at one place of a table, plain: "27.31 ± 0.42".
+    """The plain text of a table cell: "27.31 ± 0.42".
 
     Attributes:
-        best: whether it stands out: the best of its column, or a difference whose interval excludes 0.
-        best_of_nfe: whether it is the best among two or more contestants of the same NFE.
+        best: whether to highlight it: the best of its column, or a difference whose interval excludes 0.
+        best_of_nfe: whether it is the best of two or more contestants at the same NFE.
     """
 
     best: bool
@@ -34,14 +34,14 @@ class Cell(str):
 
 
 class Table(NamedTuple):
-    """Rows of cells, as many in each as the header has; the first names the contestant."""
+    """Rows of cells, each of the header's length; the first column is the contestant."""
 
     header: list[str]
     rows: list[list[Cell]]
 
 
 def table(results: Results, case: str) -> Table:
-    """The contestants of the case of that name, their metrics as mean ± standard error, and what they cost."""
+    """The contestants of a case, their metrics as mean ± standard error, and their time and memory."""
     rows = _rows(results, case)
     nfes = [nfe_of(results, row) for row in rows]
     costs = ["s / picture", "MP/s", "memory (MB)"]
@@ -58,7 +58,7 @@ def table(results: Results, case: str) -> Table:
 
 
 def versus(results: Results, case: str) -> Table | None:
-    """The paired comparisons of the case of that name with the BCM of equal NFE; None where there are none."""
+    """The paired comparisons of a case with BCM at equal NFE; None if there are none."""
     rows = [row for row in _rows(results, case) if row["versus"]]
     keys = [key for key in results["metrics"] if key in COMPARED and any(row["versus"].get(key) for row in rows)]
     if not keys:
@@ -70,12 +70,12 @@ def versus(results: Results, case: str) -> Table | None:
 
 
 def missing(results: Results) -> list[tuple[str, str]]:
-    """The metrics that were not measured: title, and how to get it."""
+    """The metrics that were not measured: title, and how to get them."""
     return [(metric["title"], metric["missing"]) for metric in results["metrics"].values() if metric["missing"]]
 
 
 def facts(results: Results) -> list[tuple[str, str]]:
-    """What was done to what and where: (name, text) each."""
+    """The data, seed, date, hardware and versions of a run, as (name, text)."""
     data, pictures = results["data"], results["data"]["pictures"]
     count = f"{len(pictures)} picture{'' if len(pictures) == 1 else 's'}"
     return [
@@ -110,17 +110,17 @@ def known(value: float | None) -> TypeGuard[float]:
 
 
 def decimals(results: Results, key: str) -> int:
-    """Digits after the point for a metric, the same in all cases: 2 for dB and numbers from 10 on, else 4."""
+    """Decimal places of a metric, the same in all cases: 2 for dB and values of 10 or more, else 4."""
     values = [row["mean"].get(key) for case in results["cases"] for row in case["rows"]]
     large = any(known(value) and abs(value) >= 10 for value in values)
     return 2 if large or results["metrics"][key]["unit"] == "dB" else 4
 
 
 def fixed(value: float | None, digits: int, sign: str = "") -> str:
-    """A number with that many digits after the point, or "n/a"; sign "+" writes that of positive ones too."""
+    """Formats a number with that many decimal places, or "n/a"; sign "+" also marks positive numbers."""
     if not known(value):
         return MISSING
-    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"  # adding zero makes -0.00 0.00
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"  # adding zero turns -0.00 into 0.00
 
 
 def _rows(results: Results, case: str) -> list[Entry]:
@@ -143,11 +143,11 @@ def _metric_column(results: Results, rows: list[Entry], nfes: list[int | None], 
 
 
 def _leads(value: float | None, among: Iterable[float | None], better: str, digits: int) -> bool:
-    """Whether it is the best of two or more. What reads the same is equally good."""
-    there = [other for other in among if other is not None and known(other)]
-    if not known(value) or len(there) < 2:
+    """Whether it is the best of two or more values; values that are equal as text tie."""
+    values = [other for other in among if other is not None and known(other)]
+    if not known(value) or len(values) < 2:
         return False
-    return fixed(value, digits) == fixed(max(there) if better == "higher" else min(there), digits)
+    return fixed(value, digits) == fixed(max(values) if better == "higher" else min(values), digits)
 
 
 def _with_error(mean: float | None, error: float | None, digits: int) -> str:
@@ -174,7 +174,7 @@ def _paired(paired: dict[str, Any] | None, digits: int) -> list[Cell]:
 
 
 def _significant(value: float | None) -> str:
-    """Three significant digits, never with an exponent."""
+    """Three significant digits, without an exponent."""
     if value is None or not math.isfinite(value):
         return MISSING
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else f"{value:.0f}"

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bcm_restore
-from bcm_restore import canvas as canvas_module
-from bcm_restore.canvas import BYTES_PER_PIXEL_AND_CHANNEL, LEAST_ROWS, Canvas, Windows, _spans
 from bcm_restore.model import BCM
+from bcm_restore.networks import TiledNetwork, WindowedNetwork, tiled, windowed
+from bcm_restore.networks.base import Network
+from bcm_restore.networks.tiled import BYTES_PER_PIXEL_AND_CHANNEL, LEAST_ROWS, _spans
 
 CPU = torch.device("cpu")
 
@@ -26,9 +27,9 @@ def no_gradients():
 @given(st.integers(1, 120), st.integers(1, 120), st.integers(17, 120))
 def test_tiles_give_the_same_pixels_as_the_whole_image(height, width, tile):
     x = torch.randn(1, 3, height, width)
-    whole, tiled = Canvas(SMALL)(x, *LEVELS), Canvas(SMALL, tile)(x, *LEVELS)
-    assert whole.shape == tiled.shape == x.shape
-    assert (whole - tiled).abs().max() <= 1e-5
+    whole, found = TiledNetwork(SMALL)(x, *LEVELS), TiledNetwork(SMALL, tile)(x, *LEVELS)
+    assert whole.shape == found.shape == x.shape
+    assert (whole - found).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_tiles_of_the_default_depth(size, tile):
     levels = torch.tensor([0.3, 5.0]).double(), torch.tensor([0.002, 1.0]).double()
     net = copy.deepcopy(DEEP).double()
     for arguments in ((x, *levels), (x, *levels, maps)):
-        assert (Canvas(net)(*arguments) - Canvas(net, tile)(*arguments)).abs().max() <= 1e-12
+        assert (TiledNetwork(net)(*arguments) - TiledNetwork(net, tile)(*arguments)).abs().max() <= 1e-12
 
 
 @settings(deadline=None)
@@ -62,11 +63,11 @@ def test_tiles_are_as_equal_as_can_be(size, tile, least):
 @given(st.integers(1, 3000), st.integers(1, 200_000), st.booleans(), st.integers(1, 1 << 22))
 def test_cuts_cover_the_picture_and_keep_to_the_budget(height, width, maps, pixels):
     """What is above a tile has been there before; only known pixels are looked up again, for their continuation."""
-    cuts = Canvas(SMALL, budget=pixels * 8 * BYTES_PER_PIXEL_AND_CHANNEL).cuts((height, width), maps, CPU)
+    tiles = TiledNetwork(SMALL, budget=pixels * 8 * BYTES_PER_PIXEL_AND_CHANNEL).tiles((height, width), maps, CPU)
     halo = SMALL.map_halo if maps else SMALL.halo
-    assert sum(math.prod(span.stop - span.start for span in cut[:2]) for cut in cuts) == height * width
-    for cut in cuts:
-        rows, columns, seen_rows, seen_columns = cut
+    assert sum(math.prod(span.stop - span.start for span in tile[:2]) for tile in tiles) == height * width
+    for tile in tiles:
+        rows, columns, seen_rows, seen_columns = tile
         assert seen_columns == slice(max(columns.start - halo, 0), min(columns.stop + halo, width))
         assert seen_rows == slice(max(rows.start - halo + SMALL.halo, 0), min(rows.stop + halo, height))
         if height >= 10 * LEAST_ROWS and pixels >= 4 * halo * (LEAST_ROWS + halo):
@@ -76,8 +77,8 @@ def test_cuts_cover_the_picture_and_keep_to_the_budget(height, width, maps, pixe
 @pytest.mark.parametrize("tile", [128, 160, 200, 256])
 def test_tiles_of_the_default_model_are_the_same_bits(tile):
     x = torch.rand(1, 3, 400, 391) * 2 - 1
-    tiled = bcm_restore.load_model(device="cpu", tile=tile)
-    assert torch.equal(tiled.mean(x, 0.1), bcm_restore.load_model(device="cpu").mean(x, 0.1))
+    in_tiles = bcm_restore.load_model(device="cpu", tile=tile)
+    assert torch.equal(in_tiles.mean(x, 0.1), bcm_restore.load_model(device="cpu").mean(x, 0.1))
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -85,11 +86,11 @@ def test_tiles_of_the_default_model_are_the_same_bits(tile):
 def test_an_image_has_the_same_bits_in_any_batch(model, count, tile):
     x, t, u = torch.randn(5, 3, 61, 83), torch.tensor([0.1, 0.2, 0.3, 5.0, 60.0]), torch.full((5,), 0.5)
     known = torch.rand(5, 1, 61, 83) < 0.5
-    canvas = Canvas(model.network.network, tile)
-    near = BCM(canvas, level_maps=True, device="cpu")
+    net = TiledNetwork(model.network.network, tile)
+    near = BCM(net, level_maps=True, device="cpu")
     maps = torch.where(known, -5.0, 0.0).expand(-1, 2, -1, -1)
     for evaluate, arguments in (
-        (canvas, (x, t, u, maps)),
+        (net, (x, t, u, maps)),
         (near.traverse, (x, t, u, known)),
         (near.mean, (x, t)),
     ):
@@ -124,33 +125,33 @@ def test_map_halo_covers_the_receptive_field():
 
 
 def test_the_budget_decides_on_tiles():
-    assert len(Canvas(SMALL).cuts((512, 512), False, CPU)) == 1
-    small = Canvas(SMALL, budget=300 * 300 * 8 * BYTES_PER_PIXEL_AND_CHANNEL)
-    tall, wide = small.cuts((512, 500), False, CPU), small.cuts((128, 5000), False, CPU)
-    assert [cut.rows for cut in tall] == [slice(start, start + 128) for start in range(0, 512, 128)]
-    assert all(cut.columns == slice(0, 500) for cut in tall)
-    assert len(wide) > 5 and all(cut.rows == slice(0, 128) for cut in wide)
+    assert len(TiledNetwork(SMALL).tiles((512, 512), False, CPU)) == 1
+    small = TiledNetwork(SMALL, budget=300 * 300 * 8 * BYTES_PER_PIXEL_AND_CHANNEL)
+    tall, wide = small.tiles((512, 500), False, CPU), small.tiles((128, 5000), False, CPU)
+    assert [tile.rows for tile in tall] == [slice(start, start + 128) for start in range(0, 512, 128)]
+    assert all(tile.columns == slice(0, 500) for tile in tall)
+    assert len(wide) > 5 and all(tile.rows == slice(0, 128) for tile in wide)
 
 
 @pytest.mark.parametrize("tile", [None, 32])
 def test_gradients_are_those_of_the_padded_picture(tile):
     """One image at a time, as without them."""
     x, levels = torch.randn(2, 3, 45, 83, requires_grad=True), [level.expand(2) for level in LEVELS]
-    canvas = Canvas(SMALL, tile)
+    net = TiledNetwork(SMALL, tile)
     with torch.enable_grad():
-        found = canvas(x, *levels)
+        found = net(x, *levels)
         [gradient] = torch.autograd.grad(found.square().sum(), x)
-        alone = canvas(x[1:], *LEVELS)
+        alone = net(x[1:], *LEVELS)
         [expected] = torch.autograd.grad(alone.square().sum(), x)
     assert torch.equal(found[1:], alone) and torch.equal(gradient[1], expected[1])
-    torch.testing.assert_close(found.detach(), canvas(x.detach(), *levels), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.detach(), net(x.detach(), *levels), rtol=1e-4, atol=1e-5)
 
 
 def test_one_pixel():
-    assert Canvas(DEEP)(torch.zeros(1, 3, 1, 1), *LEVELS).isfinite().all()
+    assert TiledNetwork(DEEP)(torch.zeros(1, 3, 1, 1), *LEVELS).isfinite().all()
 
 
-class Full(torch.nn.Module):
+class Full(Network):
     """A network on a device that has memory for so many pixels; remembers what it was given."""
 
     size, classes, channels = 16, 0, 8
@@ -180,67 +181,68 @@ def full(monkeypatch):
             x, self.stop = device(x)[:, :, self.stop - top : bottom - top], bottom
             return x
 
-    monkeypatch.setattr(canvas_module, "Stream", Stream)
+    monkeypatch.setattr(tiled, "Stream", Stream)
     return device
 
 
 @pytest.fixture
 def gpu(monkeypatch):
     """Images are evaluated as on a GPU."""
-    monkeypatch.setattr(canvas_module, "_in_batches", lambda device: True)
+    for module in (tiled, windowed):
+        monkeypatch.setattr(module, "in_batches", lambda device: True)
 
 
 def test_images_are_fewer_at_a_time_before_tiles_shrink(gpu, full):
     x, full.most = torch.randn(5, 3, 480, 480), 100_000
-    canvas = Canvas(SMALL)
+    net = TiledNetwork(SMALL)
     levels = [level.expand(5) for level in LEVELS]
-    assert torch.equal(canvas(x, *levels), x)
+    assert torch.equal(net(x, *levels), x)
     assert full.given[:3] == [5 * 480**2, 2 * 480**2, 480**2]
     assert max(full.given[3:]) < 480**2
     failures = sum(pixels > full.most for pixels in full.given)
-    canvas(x, *levels)
+    net(x, *levels)
     assert sum(pixels > full.most for pixels in full.given) == failures  # learnt once
 
 
 def test_memory_that_does_not_do_for_a_tile_may_do_for_the_next_picture(gpu, full):
-    canvas, full.most = Canvas(SMALL), 2000
+    net, full.most = TiledNetwork(SMALL), 2000
     with pytest.raises(torch.OutOfMemoryError):
-        canvas(torch.zeros(1, 3, 160, 160), *LEVELS)
-    canvas(torch.zeros(1, 3, 40, 48), *LEVELS)
+        net(torch.zeros(1, 3, 160, 160), *LEVELS)
+    net(torch.zeros(1, 3, 40, 48), *LEVELS)
     assert full.given[-1] == 40 * 48
 
 
 def test_as_many_images_at_a_time_as_the_budget_holds(gpu, full):
     x, levels = torch.randn(5, 3, 160, 160), [level.expand(5) for level in LEVELS]
-    canvas = Canvas(SMALL, budget=2 * 160**2 * 8 * BYTES_PER_PIXEL_AND_CHANNEL)
-    assert torch.equal(canvas(x, *levels), x)
+    net = TiledNetwork(SMALL, budget=2 * 160**2 * 8 * BYTES_PER_PIXEL_AND_CHANNEL)
+    assert torch.equal(net(x, *levels), x)
     assert full.given == [2 * 160**2, 2 * 160**2, 160**2]
 
 
 def test_images_one_by_one_on_the_cpu(full):
     x, levels = torch.randn(3, 3, 16, 16), [level.expand(3) for level in LEVELS]
-    Canvas(SMALL)(x, *levels)
+    TiledNetwork(SMALL)(x, *levels)
     assert full.given == [16**2] * 3
 
 
 def test_windows_are_fewer_at_a_time_until_the_memory_does():
     x = torch.randn(1, 3, 40, 40)
     full = Full(3 * 16 * 16)
-    windows = Windows(full, batch=16)
+    windows = WindowedNetwork(full, batch=16)
     torch.testing.assert_close(windows(x, *LEVELS), x)
     assert full.given[:4] == [9 * 256, 4 * 256, 2 * 256, 2 * 256]
     with pytest.raises(torch.OutOfMemoryError):
-        Windows(Full(100))(x, *LEVELS)
+        WindowedNetwork(Full(100))(x, *LEVELS)
 
 
-def test_how_many_images_at_once(monkeypatch):
+def test_how_many_images_at_once(request):
     cpu = torch.device("cpu")
-    canvas, windows = (
-        Canvas(SMALL, budget=8 * BYTES_PER_PIXEL_AND_CHANNEL * 10_000),
-        Windows(Full(0), 8, batch=20),
+    net, windows = (
+        TiledNetwork(SMALL, budget=8 * BYTES_PER_PIXEL_AND_CHANNEL * 10_000),
+        WindowedNetwork(Full(0), 8, batch=20),
     )
-    assert canvas.at_once(10, 10, cpu) == windows.at_once(16, 16, cpu) == 1
-    monkeypatch.setattr("bcm_restore.canvas._in_batches", lambda device: True)
-    assert [canvas.at_once(side, 50, cpu) for side in (50, 100, 101, 300)] == [4, 2, 1, 1]
+    assert net.at_once(10, 10, cpu) == windows.at_once(16, 16, cpu) == 1
+    request.getfixturevalue("gpu")
+    assert [net.at_once(side, 50, cpu) for side in (50, 100, 101, 300)] == [4, 2, 1, 1]
     assert [windows.at_once(side, 16, cpu) for side in (3, 16, 17, 24, 25, 400)] == [20, 20, 10, 10, 6, 1]
-    assert Canvas(SMALL, tile=64).at_once(10, 10, cpu) == 1
+    assert TiledNetwork(SMALL, tile=64).at_once(10, 10, cpu) == 1

@@ -1,99 +1,51 @@
 """Pictures too large for memory: the moves of a scheme as sweeps over a file, part by part, to the same pixels."""
 
 import copy
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
-from . import schemes
-from .canvas import Canvas, Cut, Piece, Sweep
-from .model import BCM, Noise
-from .operators import Operator
-from .rasters import Raster, bands, widened
-from .schemes import Move, Progress, Scheme, Setting, State
+from .. import schemes
+from ..model import BCM, Noise
+from ..networks.tiled import Tile, TiledNetwork, TileEvaluator, TileSweep
+from ..operators import Operator
+from ..schemes import Move, Progress, Scheme, Setting, State
+from .images import DiskImage
+from .problem import BandProblem
 
 _EMPTY = torch.empty(0)
 PIECE = 1 << 22  # of noise; PyTorch's generator gives pieces the numbers of the whole if they are multiples of 16
 
 
-class Giant(ABC):
-    """A problem (see `tasks.Problem`) whose picture is worked on in files, by bands of rows.
-
-    Attributes:
-        size: (H, W) of the result.
-        t0, case, labels, remark: as of `Problem`.
-        unit: bands begin at multiples of it.
-        reach: rows beyond a band that `fit` needs for the band's own pixels.
-    """
-
-    unit = 1
-    reach = 0
-    labels: Tensor | None = None
-    remark = ""
-
-    def __init__(self, size: tuple[int, int], t0: float = 0.0, case: str = "any") -> None:
-        self.size, self.t0, self.case = size, t0, case
-
-    @abstractmethod
-    def begin(self, x: Raster) -> None:
-        """Writes the first estimate."""
-
-    @abstractmethod
-    def operator(self, rows: slice) -> Operator:
-        """The degradation of a band."""
-
-    @abstractmethod
-    def measured(self, rows: slice, operator: Operator) -> Any:
-        """What was measured of a band, given its degradation."""
-
-    def known(self, rows: slice, columns: slice) -> Tensor | None:
-        """(1, 1, h, w) bool, the known pixels of a region; None where the task has none."""
-        return None
-
-    def fit_tile(self, x: Tensor, rows: slice, columns: slice) -> Tensor | None:
-        """Data consistency of a tile (1, 3, h, w) where pixels have no say in each other's; None where they have."""
-        return None
-
-    def fit(self, x: Raster, fitted: Raster) -> None:
-        """Data consistency, written into `fitted`."""
-        for rows in bands(self.size, self.unit):
-            outer, inner = widened(rows, self.reach, self.size[0])
-            operator = self.operator(outer)
-            part = x.read(outer)
-            y = self.measured(outer, operator)
-            fitted.write(operator.fit(part, y.to(part.device) if isinstance(y, Tensor) else y)[:, :, inner], rows)
-
-
-def exact(model: BCM) -> bool:
-    """Whether parts of a picture give the same pixels as the whole with this model."""
-    return isinstance(model.network, Canvas)
-
-
 def run(
-    scheme: Scheme, model: BCM, giant: Giant, noise: Noise, finish: Callable[[Raster], Any], progress: Progress | None
+    scheme: Scheme,
+    model: BCM,
+    problem: BandProblem,
+    noise: Noise,
+    finish: Callable[[DiskImage], Any],
+    progress: Progress | None,
 ) -> Any:
     """What `schemes.run` does.
 
     Args:
-        scheme, model: as of `schemes.run`; the model is an `exact` one. Its `nfe` grows by `scheme.nfe`.
-        giant: the problem.
+        scheme, model: as of `schemes.run`; the model's network has exact tiles. Its `nfe` grows by `scheme.nfe`.
+        problem: what is to be restored.
         noise: of one image.
         finish: makes what is returned of the result, whose file goes with the end of the call.
         progress: called with (tiles done, tiles in all) after each tile; what has a method `tile`, by that.
 
     Raises:
-        NoRoom: the disk has no room for the files.
+        DiskFull: the disk has no room for the files.
         RestoreError: see `schemes.run`.
     """
-    schemes.check(scheme, model, giant.t0)
+    schemes.check(scheme, model, problem.t0)
     with ExitStack() as files:
-        state = _Run(scheme, model, giant, noise, files, getattr(progress, "tile", progress))
-        giant.begin(state.x)
+        state = _Run(scheme, model, problem, noise, files, getattr(progress, "tile", progress))
+        problem.begin(state.x)
         for position in range(len(scheme.moves)):
             state.make(position)
         return finish(state.x)
@@ -104,22 +56,35 @@ class _Done(NamedTuple):
 
     x: Tensor
     removed: Tensor | None
-    cut: Cut
+    tile: Tile
 
 
 class _Run:
     """The state of a run (see `schemes.State`), in files, and how the moves change it."""
 
     def __init__(
-        self, scheme: Scheme, model: BCM, giant: Giant, noise: Noise, files: ExitStack, progress: Progress | None
+        self,
+        scheme: Scheme,
+        model: BCM,
+        problem: BandProblem,
+        noise: Noise,
+        files: ExitStack,
+        progress: Progress | None,
     ) -> None:
-        self._moves, self._model, self._giant, self._noise, self._progress = scheme.moves, model, giant, noise, progress
-        self._level, self._hole, self._fitted = giant.t0, False, False
+        self._moves, self._model, self._problem, self._noise, self._progress = (
+            scheme.moves,
+            model,
+            problem,
+            noise,
+            progress,
+        )
+        self._level, self._hole, self._fitted = problem.t0, False, False
         self._last_renoise = max((n for n, move in enumerate(scheme.moves) if move.word == "renoise"), default=-1)
-        rasters = [files.enter_context(Raster(giant.size, model.device)) for _ in range(2 + (self._last_renoise >= 0))]
-        self.x, self._spare, self._removed = rasters[0], rasters[1], rasters[-1]
-        assert isinstance(model.network, Canvas)
-        self._canvas = model.network
+        images = [
+            files.enter_context(DiskImage(problem.size, model.device)) for _ in range(2 + (self._last_renoise >= 0))
+        ]
+        self.x, self._spare, self._removed = images[0], images[1], images[-1]
+        self._tiled = cast(TiledNetwork, model.network)
         self._done = 0
 
     def make(self, position: int) -> None:
@@ -127,7 +92,7 @@ class _Run:
         move, self._remember = self._moves[position], position <= self._last_renoise
         if move.word == "fit":
             if not self._fitted:
-                self._giant.fit(self.x, self._spare)
+                self._problem.fit(self.x, self._spare)
                 self._swap()
             self._fitted = False
         elif move.nfe:
@@ -144,7 +109,7 @@ class _Run:
     def _step(self, state: State, move: Move, **setting: Any) -> State:
         """The state of a part after the move."""
         setting = {"model": self._model, "operator": _NOTHING, "noise": self._noise, **setting}
-        schemes.step([state], move, [Setting(y=None, t0=self._giant.t0, labels=self._giant.labels, **setting)])
+        schemes.step([state], move, [Setting(y=None, t0=self._problem.t0, labels=self._problem.labels, **setting)])
         return state
 
     def _evaluate(self, position: int, fit: bool) -> None:
@@ -153,29 +118,29 @@ class _Run:
         Where a GPU's memory does not do, it begins again with smaller tiles: all that it reads is still there.
         """
         move, device = self._moves[position], self._model.device
-        self._level = self._canvas.as_memory_allows(
+        self._level = self._tiled.as_memory_allows(
             device,
-            lambda: (1, self._cuts(self._hole)),
+            lambda: (1, self._tiles(self._hole)),
             lambda plan: self._sweep(move, fit, plan[1], self._done + self._left(position)),
         )
-        self._done += len(self._cuts(self._hole))
+        self._done += len(self._tiles(self._hole))
         self._model.nfe += 1
         self._swap()
 
-    def _sweep(self, move: Move, fit: bool, cuts: list[Cut], total: int) -> float:
+    def _sweep(self, move: Move, fit: bool, tiles: list[Tile], total: int) -> float:
         """Makes the move with every tile; the level that the image is at then.
 
         A thread reads the next tile and writes the last one meanwhile, so that the network does not wait for the disk.
         """
-        sweep, level, done = Sweep(self._canvas, self._giant.size[0]), self._level, None
+        sweep, level, done = TileSweep(self._tiled, self._problem.size[0]), self._level, None
         with ThreadPoolExecutor(1) as disk:
-            exchange = disk.submit(self._exchange, None, cuts[0])
-            for n, (cut, following) in enumerate(zip(cuts, [*cuts[1:], None], strict=True)):
+            exchange = disk.submit(self._exchange, None, tiles[0])
+            for n, (tile, following) in enumerate(zip(tiles, [*tiles[1:], None], strict=True)):
                 x = exchange.result()
                 exchange = disk.submit(self._exchange, done, following)
-                known = self._known(cut.seen_rows, cut.seen_columns)
+                known = self._known(tile.seen_rows, tile.seen_columns)
                 state = State(x, self._level, known, remember=self._remember)
-                done = self._evaluate_tile(state, move, fit, Piece(sweep, cut))
+                done = self._evaluate_tile(state, move, fit, TileEvaluator(sweep, tile))
                 level = state.level
                 if self._progress:
                     self._progress(self._done + n + 1, total)
@@ -183,52 +148,52 @@ class _Run:
         self._exchange(done, None)
         return level
 
-    def _evaluate_tile(self, state: State, move: Move, fit: bool, piece: Piece) -> _Done:
+    def _evaluate_tile(self, state: State, move: Move, fit: bool, evaluator: TileEvaluator) -> _Done:
         """The tile after the move."""
         model = copy.copy(self._model)  # which counts by itself
-        model.network = piece
+        model.network = evaluator
         self._step(state, move, model=model)
-        inner = slice(None), slice(None), *piece.cut.inside
+        inner = slice(None), slice(None), *evaluator.tile.inside
         part = state.x[inner]
-        fitted = self._giant.fit_tile(part, piece.cut.rows, piece.cut.columns) if fit else None
+        fitted = self._problem.fit_tile(part, evaluator.tile.rows, evaluator.tile.columns) if fit else None
         self._fitted = fitted is not None
         removed = None if state.removed is None else state.removed[inner].cpu()
-        return _Done((part if fitted is None else fitted).cpu(), removed, piece.cut)
+        return _Done((part if fitted is None else fitted).cpu(), removed, evaluator.tile)
 
-    def _exchange(self, done: _Done | None, following: Cut | None) -> Tensor:
+    def _exchange(self, done: _Done | None, following: Tile | None) -> Tensor:
         """Writes a tile that is done and reads what is seen for the following one."""
         if done:
-            self._spare.write(done.x, done.cut.rows, done.cut.columns)
+            self._spare.write(done.x, done.tile.rows, done.tile.columns)
             if done.removed is not None:
-                self._removed.write(done.removed, done.cut.rows, done.cut.columns)
+                self._removed.write(done.removed, done.tile.rows, done.tile.columns)
         return self.x.read(following.seen_rows, following.seen_columns) if following else _EMPTY
 
-    def _cuts(self, hole: bool) -> list[Cut]:
-        return self._canvas.cuts(self._giant.size, hole, self._model.device)
+    def _tiles(self, hole: bool) -> list[Tile]:
+        return self._tiled.tiles(self._problem.size, hole, self._model.device)
 
     def _left(self, position: int) -> int:
         """How many tiles there are from that move on."""
         total, hole = 0, self._hole
         for move in self._moves[position:]:
             hole = move.hole or (hole and move.word != "level")
-            total += move.nfe * len(self._cuts(hole))
+            total += move.nfe * len(self._tiles(hole))
         return total
 
     def _known(self, rows: slice, columns: slice) -> Tensor | None:
         """The pixels of a region that are clean while the rest is not."""
-        known = self._giant.known(rows, columns) if self._hole else None
+        known = self._problem.known(rows, columns) if self._hole else None
         return None if known is None else known.to(self._model.device)
 
     def _add_noise(self, move: Move) -> None:
         """`noise` and `renoise`, with the noise that the whole picture would get."""
         draw(self._noise, self._spare)  # a band at a time would be other numbers
-        everywhere = slice(0, self._giant.size[1])
+        everywhere = slice(0, self._problem.size[1])
         level = self._level
-        for rows in bands(self._giant.size, self._giant.unit):
+        for rows in self.x.bands(self._problem.unit):
             known = self._known(rows, everywhere)
             removed = self._removed.read(rows) if move.word == "renoise" else None
             state = State(self.x.read(rows), level, known, removed)
-            operator = self._giant.operator(rows) if move.hole else _NOTHING
+            operator = self._problem.operator(rows) if move.hole else _NOTHING
             self._step(state, move, operator=operator, noise=self._drawn(rows))
             self.x.write(state.x, rows)
             self._level = state.level
@@ -253,12 +218,12 @@ class _Nothing(Operator):
 _NOTHING = _Nothing()
 
 
-def draw(noise: Noise, raster: Raster) -> None:
-    """Fills a raster with the numbers that `noise` gives a whole picture (1, 3, H, W)."""
+def draw(noise: Noise, image: DiskImage) -> None:
+    """Fills a image with the numbers that `noise` gives a whole picture (1, 3, H, W)."""
     [generator] = noise.generators
-    total, start = 3 * raster.size[0] * raster.size[1], 0
+    total, start = 3 * image.size[0] * image.size[1], 0
     while start < total:
         left = total - start
         count = left if left < PIECE + 16 else PIECE  # fewer than 16 at the end would be drawn in another way
-        raster.write_flat(start, torch.empty(count).normal_(generator=generator))
+        image.write_flat(start, torch.empty(count).normal_(generator=generator))
         start += count

@@ -8,11 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bcm_restore import canvas
-from bcm_restore.canvas import Windows, _starts, _weights, _windows_at_once, spread
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM
-from bcm_restore.networks import AdmUNet, ConvUNet
+from bcm_restore.networks import AdmUNet, ConvUNet, Network, WindowedNetwork, for_any_size, windowed
+from bcm_restore.networks.windowed import _starts, _weights, _windows_at_once
 
 LEVELS = torch.tensor([0.3, 2.0]), torch.tensor([0.002, 80.0])
 SMALL = {"channels": 32, "multipliers": (1, 2), "blocks": 1, "attention": (1,), "classes": 3, "head_channels": 32}
@@ -29,7 +28,7 @@ def network(seed=0, size=16):
     return net.eval().requires_grad_(False)
 
 
-class Local(torch.nn.Module):
+class Local(Network):
     """Of one size and without borders: windows agree wherever they meet."""
 
     size, classes = 16, 0
@@ -48,7 +47,7 @@ class Local(torch.nn.Module):
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 12))
 def test_windows_that_agree_leave_no_trace(height, width, overlap):
     x = torch.randn(2, 3, height, width)
-    torch.testing.assert_close(Windows(Local(), overlap, batch=3)(x, *LEVELS), 2 * x)
+    torch.testing.assert_close(WindowedNetwork(Local(), overlap, batch=3)(x, *LEVELS), 2 * x)
 
 
 @given(st.integers(16, 500), st.integers(0, 15))
@@ -78,17 +77,17 @@ def test_weights_fall_over_all_that_windows_share():
 
 def test_one_window_is_the_network_itself():
     net, x, labels = network(), torch.randn(2, 3, 16, 16), torch.tensor([0, 2])
-    torch.testing.assert_close(Windows(net)(x, *LEVELS, None, labels), net(x, *LEVELS, None, labels))
+    torch.testing.assert_close(WindowedNetwork(net)(x, *LEVELS, None, labels), net(x, *LEVELS, None, labels))
 
 
 def test_an_image_is_the_same_whatever_it_is_evaluated_with():
     net, x, labels = network(), torch.randn(2, 3, 40, 25), torch.tensor([0, 2])
-    both = Windows(net)(x, *LEVELS, None, labels)
+    both = WindowedNetwork(net)(x, *LEVELS, None, labels)
     second = [level[1:] for level in LEVELS]
-    torch.testing.assert_close(both[1:], Windows(net)(x[1:], *second, None, labels[1:]))
+    torch.testing.assert_close(both[1:], WindowedNetwork(net)(x[1:], *second, None, labels[1:]))
     for batch in (1, 5, 64):
-        torch.testing.assert_close(both, Windows(net, batch=batch)(x, *LEVELS, None, labels))
-    assert not torch.allclose(both[1:], Windows(net)(x[1:], *second, None, labels[:1]), atol=1e-3)
+        torch.testing.assert_close(both, WindowedNetwork(net, batch=batch)(x, *LEVELS, None, labels))
+    assert not torch.allclose(both[1:], WindowedNetwork(net)(x[1:], *second, None, labels[:1]), atol=1e-3)
 
 
 def contrasts(side, overlap, t, u):
@@ -105,7 +104,7 @@ def contrasts(side, overlap, t, u):
     elsewhere = sorted(set(range(16, side - 17)) - {*borders, *middles})
     steps = torch.zeros(side - 1)
     for seed in range(3):
-        model = BCM(Windows(network(seed, 32), overlap), device="cpu")
+        model = BCM(WindowedNetwork(network(seed, 32), overlap), device="cpu")
         moved = model.traverse(crops + t * torch.randn(crops.shape), t, u)
         steps += sum(picture.diff(dim=3).abs().mean((0, 1, 2)) for picture in (moved, moved.mT))
     return [(steps[places].mean() / steps[elsewhere].mean()).item() for places in (borders, middles)]
@@ -114,7 +113,7 @@ def contrasts(side, overlap, t, u):
 @pytest.mark.parametrize(("t", "u"), [(0.07, 80.0), (0.5, 0.002), (80.0, 0.002)])
 def test_no_seams(t, u):
     """At the default overlap. A side of 131 puts borders on even and on odd columns, between which networks differ."""
-    assert Windows(network(size=32)).overlap == 8
+    assert WindowedNetwork(network(size=32)).overlap == 8
     assert contrasts(131, 8, t, u) == pytest.approx([1, 1], abs=0.1)
 
 
@@ -129,15 +128,15 @@ def test_overlap_out_of_range(overlap):
     with pytest.raises(
         RestoreError, match=rf"^windows of 16 pixels can't overlap by {overlap}; give --overlap 0 to 15$"
     ):
-        spread(network(), overlap=overlap)
+        for_any_size(network(), overlap=overlap)
 
 
 def test_spread_takes_the_overlap_of_windows_alone():
-    windows = spread(network(), overlap=5)
-    assert isinstance(windows, Windows) and windows.overlap == 5 and windows.classes == 3
-    assert spread(network()).overlap == 4
+    windows = for_any_size(network(), overlap=5)
+    assert isinstance(windows, WindowedNetwork) and windows.overlap == 5 and windows.classes == 3
+    assert for_any_size(network()).overlap == 4
     with pytest.raises(RestoreError, match=r"^this model runs in exact tiles, which don't blend; leave --overlap out$"):
-        spread(ConvUNet(channels=(8,), blocks=(1,), middle=1, embedding=16), overlap=0)
+        for_any_size(ConvUNet(channels=(8,), blocks=(1,), middle=1, embedding=16), overlap=0)
 
 
 def test_as_many_windows_at_once_as_the_memory_allows(monkeypatch):
@@ -145,16 +144,16 @@ def test_as_many_windows_at_once_as_the_memory_allows(monkeypatch):
     with torch.device("meta"):
         published = AdmUNet()
     assert _windows_at_once(published, cpu) == 4
-    monkeypatch.setattr(canvas, "WINDOWS_BUDGET", 1)
+    monkeypatch.setattr(windowed, "WINDOWS_BUDGET", 1)
     assert _windows_at_once(published, cpu) == 1
-    monkeypatch.setattr(canvas, "WINDOWS_BUDGET", 2**50)
-    assert _windows_at_once(published, cpu) == canvas.MOST_WINDOWS
+    monkeypatch.setattr(windowed, "WINDOWS_BUDGET", 2**50)
+    assert _windows_at_once(published, cpu) == windowed.MOST_WINDOWS
 
 
 def test_as_many_windows_at_once_as_half_the_free_memory_of_a_gpu(monkeypatch):
     with torch.device("meta"):
         published = AdmUNet()
-    window = 64 * 64 * 192 * canvas.BYTES_PER_WINDOW_PIXEL_AND_CHANNEL
+    window = 64 * 64 * 192 * windowed.BYTES_PER_WINDOW_PIXEL_AND_CHANNEL
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (30 * window, 1000 * window))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 15 * window)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 5 * window)
@@ -164,16 +163,16 @@ def test_as_many_windows_at_once_as_half_the_free_memory_of_a_gpu(monkeypatch):
 def test_batches_are_full_but_on_the_cpu_not_of_different_images(monkeypatch):
     cpu, gpu = Local(), Local()
     x = torch.randn(2, 3, 32, 32)
-    Windows(cpu, 0, batch=3)(x, *LEVELS)
+    WindowedNetwork(cpu, 0, batch=3)(x, *LEVELS)
     assert cpu.batches == [3, 1, 3, 1]
-    monkeypatch.setattr(canvas, "_in_batches", lambda device: True)
-    Windows(gpu, 0, batch=3)(x, *LEVELS)
+    monkeypatch.setattr(windowed, "in_batches", lambda device: True)
+    WindowedNetwork(gpu, 0, batch=3)(x, *LEVELS)
     assert gpu.batches == [3, 3, 2]
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_an_image_has_the_same_bits_in_any_batch(count):
-    model = BCM(Windows(network()), device="cpu")
+    model = BCM(WindowedNetwork(network()), device="cpu")
     x, t, labels = torch.randn(5, 3, 40, 25), torch.tensor([0.1, 0.2, 0.3, 5.0, 60.0]), torch.tensor([0, 2, 1, 1, 0])
     together = model.traverse(x, t, 0.5, labels=labels), model.mean(x, t, labels=labels)
     parts = [slice(i, i + count) for i in range(0, 5, count)]

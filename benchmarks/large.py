@@ -1,11 +1,11 @@
-"""Time and peak memory of the command line on pictures of 1, 12 and 100 megapixels: the table of benchmarks/giants.md.
+"""Time and peak memory of the command line on pictures of 1, 12 and 100 megapixels: the table of benchmarks/large.md.
 
-    python benchmarks/giants.py
+    python benchmarks/large.py
 
-The picture is scikit-image's astronaut, enlarged and given some grain, so that nothing is flat. Seconds are those of
-the command's own report: reading, restoring, encoding and writing, without start-up and loading the model. Those of
-1 megapixel are the median of five pictures before the larger ones and five after them: the first picture of a run is
-slower, and so may the machine be from one minute to the next.
+The picture is scikit-image's astronaut, enlarged, with some grain, so that nothing is flat. Seconds are from the
+command's report: reading, restoring, encoding and writing, without start-up and loading the model. Those for 1
+megapixel are the median of five pictures before the larger ones and five after them, because the first picture of a run
+is slower and the machine's speed varies.
 """
 
 import json
@@ -22,7 +22,7 @@ from skimage import data
 
 SIZES = {1: (1000, 1000), 12: (4000, 3000), 100: (12500, 8000)}
 
-# The command, the end of its picture's name, and its options; {0} stands for the size in megapixels.
+# The command, the suffix of its picture's name, and its options; {0} is the size in megapixels.
 RUNS = [
     ("inpaint", ".tif", "--mask {0}thin.png --nfe 1"),
     ("inpaint", ".tif", "--mask {0}thin.png --nfe 4"),
@@ -31,7 +31,7 @@ RUNS = [
 ]
 COPIES = 5
 
-# Runs its arguments and prints the peak memory of that one child in kilobytes.
+# Runs its arguments and prints the child's peak memory in kilobytes.
 WATCH = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True)
@@ -42,7 +42,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 def prepare(folder: Path, megapixels: int) -> None:
     rng, (width, height) = np.random.default_rng(0), SIZES[megapixels]
     pixels = np.asarray(Image.fromarray(data.astronaut()).resize((width, height), Image.Resampling.BICUBIC)).copy()
-    for row in pixels:  # floats of the whole would be large
+    for row in pixels:  # row by row to save memory
         row[:] = (row + rng.normal(0, 4, row.shape)).clip(0, 255)
     picture, name = Image.fromarray(pixels), str(folder / str(megapixels))
     picture.save(f"{name}.tif")
@@ -54,7 +54,7 @@ def prepare(folder: Path, megapixels: int) -> None:
 
 
 def run(folder: Path, command: str, end: str, options: str, megapixels: int) -> tuple[list[float], float]:
-    """(seconds a megapixel of output of each picture, peak memory in GB)."""
+    """(seconds per megapixel of output for each picture, peak memory in GB)."""
     names = [f"{megapixels}{end}"]
     if megapixels == 1:
         names = [f"copy{n}{end}" for n in range(COPIES)]
@@ -70,7 +70,7 @@ def run(folder: Path, command: str, end: str, options: str, megapixels: int) -> 
 
 
 def compare(folder: Path, command: str, end: str, options: str) -> None:
-    """Prints the rows of a command."""
+    """Prints the table rows of a command."""
     measured = [run(folder, command, end, options, megapixels) for megapixels in (*SIZES, 1)]
     small = statistics.median(measured[0][0] + measured[-1][0])
     for megapixels, (seconds, memory) in zip(SIZES, measured, strict=False):

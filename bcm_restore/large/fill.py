@@ -1,14 +1,16 @@
-"""The smooth fill of a picture in a file: finer grids tile by tile, coarser ones in memory."""
+"""The smooth fill of an image: of a large hole in a file the finer grids tile by tile, coarser ones in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
-from ..rasters import Raster, bands, tiles, widened
-from . import fill
+from .. import fill
+from ..spans import bands, tiles, widened
+from .images import DiskImage, MemoryImage
 
 WHOLE = 2_000_000  # pixels of a grid that is solved in memory
 SIDE = 512  # of tiles, in pixels; even. What is worked on nearly fits the processor's cache
@@ -20,24 +22,24 @@ Bounds = tuple[np.ndarray, np.ndarray]  # (3,) each, the least and the largest v
 Reader = Callable[[slice, slice], np.ndarray]  # rows and columns to (h, w, 3) float32
 
 
-def fill_raster(image: Raster, hole: np.ndarray) -> None:
-    """What `smooth_fill` does, in place, but for what the cuts between tiles change.
+def fill_hole(image: DiskImage | MemoryImage, hole: Tensor) -> None:
+    """What `fill.smooth_fill` does, in place; in a file it differs by what the cuts between tiles change.
 
     Args:
         image: what it holds in the hole is not looked at.
-        hole: (H, W) bool, True where unknown; at least one pixel is known.
+        hole: (B or 1, 1, H, W) bool, True where unknown; at least one pixel of each image is known.
     """
-    rows, columns = fill.around(hole)
-    bounds = _bounds(image, hole, rows, columns)
-    if (rows.stop - rows.start) * (columns.stop - columns.start) <= WHOLE:
-        solution = fill.solve(_pixels(image, rows, columns), hole[rows, columns])
-        _write(image, _clipped(solution, hole[rows, columns], bounds), rows, columns)
-        return
-    with ExitStack() as files:
-        _solve(image, hole, files, bounds)
+    images: Sequence[DiskImage | MemoryImage] = image.singly()
+    for one, own in zip(images, hole.expand(len(images), -1, -1, -1)[:, 0].cpu().numpy(), strict=True):
+        rows, columns = fill.around(own)
+        if isinstance(one, MemoryImage) or (rows.stop - rows.start) * (columns.stop - columns.start) <= WHOLE:
+            _write(one, fill.smooth_fill(_pixels(one, rows, columns), own[rows, columns]), rows, columns)
+            continue
+        with ExitStack() as files:
+            _solve(one, own, files, _bounds(one, own, rows, columns))
 
 
-def _bounds(image: Raster, hole: np.ndarray, rows: slice, columns: slice) -> Bounds:
+def _bounds(image: DiskImage, hole: np.ndarray, rows: slice, columns: slice) -> Bounds:
     """The least and the largest values of the known pixels of a window."""
     low, high = torch.full((3,), torch.inf), torch.full((3,), -torch.inf)
     for start in bands((rows.stop - rows.start, columns.stop - columns.start)):
@@ -48,7 +50,7 @@ def _bounds(image: Raster, hole: np.ndarray, rows: slice, columns: slice) -> Bou
     return low.numpy(), high.numpy()
 
 
-def _solve(image: Raster, hole: np.ndarray, files: ExitStack, bounds: Bounds | None = None) -> Reader:
+def _solve(image: DiskImage, hole: np.ndarray, files: ExitStack, bounds: Bounds | None = None) -> Reader:
     """Solves a grid in place, from the coarsest on; returns what reads the solution."""
     if hole.size <= WHOLE:
         whole = slice(0, hole.shape[0]), slice(0, hole.shape[1])
@@ -62,11 +64,11 @@ def _solve(image: Raster, hole: np.ndarray, files: ExitStack, bounds: Bounds | N
     return lambda rows, columns: _pixels(image, rows, columns)
 
 
-def _halve(image: Raster, hole: np.ndarray, files: ExitStack) -> tuple[np.ndarray, Raster]:
+def _halve(image: DiskImage, hole: np.ndarray, files: ExitStack) -> tuple[np.ndarray, DiskImage]:
     """The grid of half the size: its hole and its pixels."""
     height, width = hole.shape
     size = (height + 1) // 2, (width + 1) // 2
-    coarse, share = files.enter_context(Raster(size)), np.empty(size, np.float32)
+    coarse, share = files.enter_context(DiskImage(size)), np.empty(size, np.float32)
     for rows in bands(size):
         fine = slice(2 * rows.start, min(2 * rows.stop, height))
         odd = 2 * (rows.stop - rows.start) - (fine.stop - fine.start), width % 2
@@ -80,7 +82,7 @@ def _halve(image: Raster, hole: np.ndarray, files: ExitStack) -> tuple[np.ndarra
 
 
 def _relax_tile(
-    image: Raster,
+    image: DiskImage,
     hole: np.ndarray,
     guess: Reader,
     rows: slice,
@@ -117,12 +119,12 @@ def _enlarged(coarse: Reader, rows: slice, columns: slice, size: tuple[int, ...]
     return fine[top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
 
 
-def _pixels(image: Raster, rows: slice, columns: slice) -> np.ndarray:
+def _pixels(image: DiskImage | MemoryImage, rows: slice, columns: slice) -> np.ndarray:
     """(h, w, 3) float32."""
     return np.ascontiguousarray(image.read(rows, columns)[0].permute(1, 2, 0).cpu().numpy())
 
 
-def _write(image: Raster, pixels: np.ndarray, rows: slice, columns: slice) -> None:
+def _write(image: DiskImage | MemoryImage, pixels: np.ndarray, rows: slice, columns: slice) -> None:
     image.write(torch.from_numpy(pixels).permute(2, 0, 1)[None], rows, columns)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bcm_restore.tasks.fill import smooth_fill
+from bcm_restore.fill import smooth_fill
 
 
 def test_fill_continues_a_slope_and_keeps_known_pixels():

@@ -1,25 +1,71 @@
-"""Images that live in a file while they are worked on: those of a hundred megapixels do not fit the memory."""
+"""Images that are read and written by regions: in memory, where they are one band, and on disk."""
 
 import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 
 import torch
 from torch import Tensor
 
-from .errors import NoRoom, RestoreError
+from .. import spans
+from ..errors import DiskFull, RestoreError
 
-LARGE = 8_000_000
-"""Pixels of a result above which it is worked on in files; the same everywhere, as results may differ by a rounding."""
-
-BAND_PIXELS = 1 << 21
 _CHANNELS, _BYTES = 3, 4
 
 
-class Raster:
+class BandImage(ABC):
+    """An image that is read by regions, one band of rows after the other.
+
+    Attributes:
+        size: (H, W).
+        device: where the regions are that are read.
+        in_memory: all of it is one band.
+    """
+
+    size: tuple[int, int]
+    device: torch.device | str
+    in_memory = False
+
+    @abstractmethod
+    def read(self, rows: slice, columns: slice = slice(None)) -> Tensor:
+        """The region as (1, 3, h, w), or as (B, 3, h, w) of several images; not to be changed."""
+
+    def bands(self, unit: int = 1) -> Iterable[slice]:
+        """Its rows in bands, cut at multiples of `unit`."""
+        return [slice(0, self.size[0])] if self.in_memory else spans.bands(self.size, unit)
+
+    def middle(self, most: int, unit: int = 1) -> slice:
+        """Rows in the middle, with about `most` pixels, that stand for all of them, cut at multiples of `unit`."""
+        return slice(0, self.size[0]) if self.in_memory else spans.middle(self.size, most, unit)
+
+
+class MemoryImage(BandImage):
+    """Images (B, 3, H, W) in memory, which share that of `pixels`."""
+
+    in_memory = True
+
+    def __init__(self, pixels: Tensor) -> None:
+        self.pixels = pixels
+        self.size, self.device = (pixels.shape[2], pixels.shape[3]), pixels.device
+
+    def read(self, rows: slice, columns: slice = slice(None)) -> Tensor:
+        """The region, in the same memory."""
+        return self.pixels[:, :, rows, columns]
+
+    def write(self, part: Tensor, rows: slice, columns: slice = slice(None)) -> None:
+        """Puts a region into its place."""
+        self.pixels[:, :, rows, columns] = part
+
+    def singly(self) -> "list[MemoryImage]":
+        """Each of the images, in the same memory."""
+        return [MemoryImage(one) for one in self.pixels.split(1)]
+
+
+class DiskImage(BandImage):
     """A (3, H, W) float32 image in a temporary file, read and written by regions; zero at first.
 
     The file has no name, so that nothing is left of it however the process ends. It lies where `TMPDIR` says, and its
@@ -30,7 +76,7 @@ class Raster:
         device: where the regions are that are read.
 
     Raises:
-        NoRoom: the disk is full; says where.
+        DiskFull: the disk is full; says where.
         RestoreError: no file can be made, read or written there.
     """
 
@@ -39,18 +85,18 @@ class Raster:
     def __init__(self, size: tuple[int, int], device: torch.device | str = "cpu") -> None:
         self.size, self.device = size, device
         self._bytes = _CHANNELS * size[0] * size[1] * _BYTES
-        with self._room():
+        with self._disk_errors():
             self._folder = tempfile.gettempdir()
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
         try:
-            with self._room():
+            with self._disk_errors():
                 self._file.truncate(self._bytes)
-                _take_room(self._file.fileno(), self._bytes)
+                _reserve(self._file.fileno(), self._bytes)
         except BaseException:
             self._file.close()
             raise
 
-    def __enter__(self) -> "Raster":
+    def __enter__(self) -> "DiskImage":
         return self
 
     def __exit__(
@@ -62,7 +108,7 @@ class Raster:
         """The region as (1, 3, h, w), a copy."""
         (top, bottom, _), (left, right, _) = rows.indices(self.size[0]), columns.indices(self.size[1])
         part = torch.empty(_CHANNELS, bottom - top, right - left)
-        with self._room():
+        with self._disk_errors():
             for place, values in self._runs(part, top, left):
                 self._file.seek(place)
                 while values:
@@ -75,13 +121,17 @@ class Raster:
     def write(self, part: Tensor, rows: slice, columns: slice = slice(None)) -> None:
         """Puts a region (1, 3, h, w) into its place."""
         top, left = rows.indices(self.size[0])[0], columns.indices(self.size[1])[0]
-        with self._room():
+        with self._disk_errors():
             for place, values in self._runs(part[0].float().cpu().contiguous(), top, left):
                 self._store(place, values)
 
+    def singly(self) -> "list[DiskImage]":
+        """Itself: it is one image."""
+        return [self]
+
     def write_flat(self, start: int, values: Tensor) -> None:
         """Puts values (n,) into the places from `start` on, counted along (3, H, W)."""
-        with self._room():
+        with self._disk_errors():
             self._store(start * _BYTES, _memory(values))
 
     def _runs(self, part: Tensor, top: int, left: int) -> Iterator[tuple[int, memoryview]]:
@@ -103,13 +153,13 @@ class Raster:
             values = values[self._file.write(values) :]
 
     @contextlib.contextmanager
-    def _room(self) -> Iterator[None]:
+    def _disk_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             reason = "the disk is full" if full else (error.strerror or str(error)).lower()
-            raise (NoRoom if full else RestoreError)(
+            raise (DiskFull if full else RestoreError)(
                 f"{self._folder}: no room for {self._bytes / 1e9:.2g} GB of a large picture ({reason}); "
                 "free some space, or set TMPDIR to a folder with more"
             ) from error
@@ -120,7 +170,7 @@ def _memory(values: Tensor) -> memoryview:
     return values.numpy().data.cast("B")
 
 
-def _take_room(file: int, count: int) -> None:
+def _reserve(file: int, count: int) -> None:
     """Has the file system set so many bytes aside, where it can."""
     if hasattr(os, "posix_fallocate"):
         try:
@@ -128,31 +178,3 @@ def _take_room(file: int, count: int) -> None:
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                 raise
-
-
-def bands(size: tuple[int, int], unit: int = 1) -> Iterator[slice]:
-    """The rows of an image of `size` = (H, W) in bands of about `BAND_PIXELS`, cut at multiples of `unit`."""
-    height, width = size
-    step = max(BAND_PIXELS // width // unit, 1) * unit
-    return (slice(top, min(top + step, height)) for top in range(0, height, step))
-
-
-def middle(size: tuple[int, int], most: int, unit: int = 1) -> slice:
-    """Rows in the middle of an image of `size` = (H, W), with about `most` pixels, cut at multiples of `unit`."""
-    height, width = size
-    rows = max(most // max(width, 1) // unit, 1) * unit
-    start = max(height - rows, 0) // 2 // unit * unit
-    return slice(start, min(start + rows, height))
-
-
-def tiles(size: tuple[int, int], side: int) -> Iterator[tuple[slice, slice]]:
-    """The rows and columns of tiles of at most `side` pixels a side, one row of tiles after the other."""
-    for top in range(0, size[0], side):
-        for left in range(0, size[1], side):
-            yield slice(top, min(top + side, size[0])), slice(left, min(left + side, size[1]))
-
-
-def widened(span: slice, reach: int, length: int) -> tuple[slice, slice]:
-    """A span with up to `reach` more at both ends, inside 0 to `length`; and where the span lies in that."""
-    start, stop = max(span.start - reach, 0), min(span.stop + reach, length)
-    return slice(start, stop), slice(span.start - start, span.stop - start)

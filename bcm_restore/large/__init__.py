@@ -1,0 +1,7 @@
+"""Pictures too large for memory: problems posed band by band, and schemes run on files."""
+
+from .images import BandImage, DiskImage, MemoryImage
+from .problem import BandProblem
+from .runner import run
+
+__all__ = ["BandImage", "BandProblem", "DiskImage", "MemoryImage", "run"]

@@ -1,0 +1,224 @@
+"""Any image size from a ConvUNet, in bounded memory: whole, or in tiles that give the same pixels."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..spans import even
+from .base import Network, in_batches
+from .conv_unet import ConvUNet
+from .streaming import Stream
+
+# Peak memory of ConvUNet's activations, for each channel of its finest resolution and each pixel of the image: measured
+# (2.1 to 2.9) on CPU at 1240x1240 to 3000x3000 with the default model, rounded up for GPUs, which take it all at once.
+BYTES_PER_PIXEL_AND_CHANNEL = 4
+# More would be no faster on CPU, as it is further from the processor; a GPU is busier with more.
+CPU_BUDGET = 256 * 2**20
+GPU_BUDGET = 1152 * 2**20
+
+LEAST_ROWS = 128  # of a tile: with fewer, convolutions of a few rows would add up in another order
+
+
+class Tile(NamedTuple):
+    """A tile of an image, and the region that the network has to see for it, which contains the tile."""
+
+    rows: slice
+    columns: slice
+    seen_rows: slice
+    seen_columns: slice
+
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """Rows and columns of the tile within what is seen."""
+        pairs = (self.rows, self.seen_rows), (self.columns, self.seen_columns)
+        rows, columns = (slice(own.start - seen.start, own.stop - seen.start) for own, seen in pairs)
+        return rows, columns
+
+
+Plan = tuple[int, list[Tile]]  # of an evaluation: how many images at a time, and their tiles
+Result = TypeVar("Result")
+
+
+class TiledNetwork(Network):
+    """A network with the same call, for any height and width from one pixel up, in bounded memory.
+
+    The image is padded to the network's multiple, and evaluated whole where its activations fit the budget. Else it
+    goes through the network from the top to the bottom, a tile of all its columns at a time, nothing being computed
+    twice; what is too wide for that is cut into columns of tiles, each with a halo at its sides that covers the
+    network's receptive field. The pixels do not depend on the tile size: up to rounding, and on CPU to the last bit if
+    picture and tiles are at least 128 pixels wide and high (convolutions of less may add up in another order).
+
+    On CPU the images of a batch are evaluated one by one, which is faster and gives them the same bits in any batch.
+    Where a GPU's memory does not do, it is fewer images at a time, then smaller tiles, until it does.
+
+    Args:
+        network: a ConvUNet.
+        tile: side of the tiles in pixels, halo not counted; rounded up to the network's multiple, and to two of them
+            at least. None: chosen from `budget`.
+        budget: bytes that activations may take; None: `CPU_BUDGET` or `GPU_BUDGET`.
+    """
+
+    def __init__(self, network: ConvUNet, tile: int | None = None, budget: int | None = None) -> None:
+        super().__init__()
+        self.network, self.level_maps, self.exact_tiles = network, network.level_maps, network.exact_tiles
+        self.tile = tile
+        self.budget = budget
+        self.learnt: dict[torch.device, int] = {}  # pixels that a device had no memory for, halved
+
+    def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
+        """F for x (B, 3, H, W), t and u (B,), maps (B, 2, H, W) or None; see the network's own forward."""
+        if torch.is_grad_enabled():
+            return self._whole(x, t, u, maps)
+        size, near, device = (x.shape[2], x.shape[3]), maps is not None, x.device
+        return self.as_memory_allows(
+            device,
+            lambda: (min(self.at_once(*size, device), len(x)), self.tiles(size, near, device)),
+            lambda plan: self._forward(x, t, u, maps, *plan),
+        )
+
+    def as_memory_allows(self, device: torch.device, plan: Callable[[], Plan], run: Callable[[Plan], Result]) -> Result:
+        """What `run` gives for the first plan that the device has memory for; each is smaller than the one before.
+
+        Raises:
+            torch.OutOfMemoryError: there is no smaller one.
+        """
+        while True:
+            images, tiles = tried = plan()
+            try:
+                return run(tried)
+            except torch.OutOfMemoryError:
+                failed = images * math.prod(seen.stop - seen.start for seen in tiles[0][2:])
+                self.learnt[device] = min(self._most(device), failed) // 2
+                if plan() == tried:
+                    del self.learnt[device]  # the picture itself is too large: smaller ones may find room
+                    raise
+
+    def tiles(self, size: tuple[int, int], maps: bool, device: torch.device) -> list[Tile]:
+        """The tiles of an image of `size` = (H, W), with or without maps, in the order of their evaluation.
+
+        Args:
+            size: of the image.
+            maps: its levels differ.
+            device: where it is.
+        """
+        network, (height, width), pixels = self.network, size, self._most(device)
+        halo = network.map_halo if maps else network.halo
+        if self.tile is not None:
+            across = down = max(math.ceil(self.tile / network.multiple), 2) * network.multiple
+        elif height * width <= pixels:
+            across, down = width, height
+        else:
+            across = max(pixels // (LEAST_ROWS + halo) - 2 * halo, 2 * halo)
+            across = width if width <= across + 2 * halo else across
+            down = max(pixels // min(across + 2 * halo, width) - halo, LEAST_ROWS)
+        rows = _spans(height, down, network.multiple, 1 if self.tile else LEAST_ROWS)
+        columns = _spans(width, across, network.multiple)
+        above = halo - network.halo
+        return [
+            Tile(
+                own,
+                column,
+                slice(max(own.start - above, 0), min(own.stop + halo, height)),
+                slice(max(column.start - halo, 0), min(column.stop + halo, width)),
+            )
+            for column in columns
+            for own in rows
+        ]
+
+    def at_once(self, height: int, width: int, device: torch.device) -> int:
+        """How many images of that size are evaluated at a time."""
+        if self.tile is not None or not in_batches(device):
+            return 1
+        return max(self._most(device) // (height * width), 1)
+
+    def _forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, images: int, tiles: list[Tile]) -> Tensor:
+        out = torch.empty_like(x)
+        for start in range(0, len(x), images):
+            batch, sweep = slice(start, start + images), TileSweep(self, x.shape[2])
+            for tile in tiles:
+                window = (batch, slice(None), tile.seen_rows, tile.seen_columns)
+                near = None if maps is None else maps[window]
+                out[batch, :, tile.rows, tile.columns] = sweep(tile, x[window], t[batch], u[batch], near)
+        return out
+
+    def _whole(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None) -> Tensor:
+        """With gradients, whose memory of all tiles is that of the whole."""
+        images, multiple, size = self.at_once(x.shape[2], x.shape[3], x.device), self.network.multiple, x.shape[2:]
+        padded = _pad(x, multiple).contiguous(memory_format=torch.channels_last).split(images)
+        near = [None] * len(padded) if maps is None else _pad(maps, multiple).split(images)
+        parts = zip(padded, t.split(images), u.split(images), near, strict=True)
+        return torch.cat([self.network(*part) for part in parts])[:, :, : size[0], : size[1]]
+
+    def _most(self, device: torch.device) -> int:
+        """Pixels that are evaluated at a time on a device."""
+        budget = self.budget or (GPU_BUDGET if in_batches(device) else CPU_BUDGET)
+        return self.learnt.get(device, budget // (BYTES_PER_PIXEL_AND_CHANNEL * self.network.entrance.out_channels))
+
+
+class TileSweep:
+    """One evaluation of a tiled network for an image, tile by tile.
+
+    Args:
+        tiled: the network, whose `tiles` are evaluated in their order.
+        height: of the image.
+    """
+
+    _stream: Stream
+
+    def __init__(self, tiled: TiledNetwork, height: int) -> None:
+        self._network = tiled.network
+        self._height = height
+
+    def __call__(self, tile: Tile, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
+        """F for the next of the tiles, (B, 3, h, w), given x and maps of the region that the network has to see."""
+        multiple = self._network.multiple
+        if tile.rows.start == 0:
+            self._stream = Stream(self._network, t, u, _ceil(self._height, multiple))
+        x = _pad(x, multiple).contiguous(memory_format=torch.channels_last)
+        maps = None if maps is None else _pad(maps, multiple)
+        out = self._stream(x, maps, tile.seen_rows.start, _ceil(tile.rows.stop, multiple))
+        return out[:, :, : tile.rows.stop - tile.rows.start, tile.inside[1]]
+
+
+class TileEvaluator(Network):
+    """A sweep at one tile, as a network for the whole region that is seen: zero around the tile."""
+
+    def __init__(self, sweep: TileSweep, tile: Tile) -> None:
+        super().__init__()
+        self.sweep, self.tile = sweep, tile
+
+    def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
+        """F for x (1, 3, h, w) and the rest; see `TiledNetwork.forward`."""
+        out = torch.zeros_like(x)
+        rows, columns = self.tile.inside
+        out[:, :, rows, columns] = self.sweep(self.tile, x, t, u, maps)
+        return out
+
+
+def _pad(x: Tensor, multiple: int) -> Tensor:
+    """Extends the right and bottom edges to the next multiple, by reflection where the image is large enough."""
+    for dimension in (3, 2):
+        size = x.shape[dimension]
+        missing = -size % multiple
+        if missing:
+            pad = (0, missing, 0, 0) if dimension == 3 else (0, 0, 0, missing)
+            x = F.pad(x, pad, mode="reflect" if missing < size else "replicate")
+    return x
+
+
+def _ceil(size: int, multiple: int) -> int:
+    return math.ceil(size / multiple) * multiple
+
+
+def _spans(size: int, tile: int, multiple: int, least: int = 1) -> list[slice]:
+    """The tiles along one side, as equal as they can be, of at most `tile` pixels if they need not have `least`.
+
+    All begin at multiples of `multiple`.
+    """
+    cells = math.ceil(size / multiple)
+    count = max(min(math.ceil(cells / max(tile // multiple, 1)), size // least), 1) if tile < size else 1
+    return [slice(span.start * multiple, min(span.stop * multiple, size)) for span in even(0, cells, count)]

@@ -1,0 +1,62 @@
+"""Tasks that pose their problem band by band: pictures of any size are restored, a small one is one band."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from .. import large, spans
+from ..large import BandImage, BandProblem, DiskImage, MemoryImage
+from ..model import Noise
+from .arrays import ArrayImage, as_array, check_values, from_disk, is_one, size_of
+from .base import Problem, Restoration, RunOptions, Task
+
+
+class BandTask(Task):
+    """A task that works on large pictures in files. Subclasses say what their `pose` needs."""
+
+    @abstractmethod
+    def pose(self, image: BandImage, **inputs: Any) -> BandProblem:
+        """The problem that a damaged picture poses, with the inputs that `restore` was given.
+
+        Raises:
+            RestoreError: an input is missing or does not fit the image.
+        """
+
+    def problem(self, image: Tensor, **inputs: Any) -> Problem:
+        """See `Task.problem`; the inputs are those of `pose`."""
+        posed = self.pose(MemoryImage(image), **inputs)
+        rows = slice(0, posed.size[0])
+        operator = posed.operator(rows)
+        x = MemoryImage(posed.estimate(rows))
+        posed.complete(x)
+        y = posed.measured(rows, operator)
+        return Problem(operator, y, x.pixels, t0=posed.t0, case=posed.case, remark=posed.remark)
+
+    def is_large(self, size: tuple[int, int], **inputs: Any) -> bool:
+        """Whether a picture of `size` is worked on in files: its result has more than `spans.LARGE` pixels."""
+        return size[0] * size[1] > spans.LARGE
+
+    def restore_large(self, image: Any, inputs: Mapping[str, Any], options: RunOptions) -> Restoration | None:
+        """See `Task.restore_large`."""
+        model = options.model
+        if not (model.network.exact_tiles and is_one(image) and self.is_large(size_of(image), **inputs)):
+            return None
+        array, back = as_array(image)
+        source = ArrayImage(array)
+        if np.issubdtype(array.dtype, np.floating):
+            ignored = self.ignored(source.size, **inputs)
+            for rows in source.bands():
+                check_values(source.read(rows), None if ignored is None else ignored[:, :, rows])
+        source, inputs, remark = self.restored_before(source, inputs, model, options.label)
+        posed = self.pose(source.on(model.device), **inputs)
+        posed.labels = model.labels(options.label)
+        scheme = self.choose(options.scheme, options.nfe, model, posed.case)
+
+        def finish(result: DiskImage) -> Any:
+            return back(from_disk(result, array))
+
+        restored = large.run(scheme, model, posed, Noise([options.seed]), finish, options.progress)
+        return Restoration(restored, scheme, scheme.nfe, posed.case, model.name, remark or posed.remark)
