@@ -36,9 +36,11 @@ def located(name: str) -> Path:
     """The path of that name; for a URL such as s3://bucket/folder, an object with the methods of a path.
 
     Raises:
-        RestoreError: a package that the URL needs is missing, or the file system is unknown.
+        RestoreError: the name is empty, a package that the URL needs is missing, or the file system is unknown.
 
     """
+    if not name:  # to Path it is the current folder
+        raise RestoreError("'': an empty name; name a file or folder (. is the current folder)")
     protocol, is_url, rest = name.partition("://")
     if not is_url:
         return Path(name)

@@ -184,6 +184,19 @@ def _check(moves: list[Move], t0: float | None = None) -> None:
             raise _MoveError(f"'renoise' uses the noise that an evaluation removed, but '{before[last]}' removed none")
 
 
+def _without_t0(moves: Sequence[Move]) -> str | None:
+    """What is wrong with the last of the moves where t0 is 0, if it is that it or its start is a multiple of t0."""
+    *before, move = moves
+    start = next((other for other in reversed(before) if other.word != "fit"), None)
+    for other in (move, start):
+        if other and other.level and other.level.relative:
+            return (
+                f"t0 is 0 in this task, which expects no noise in its first estimate, and so is the {other.level} of "
+                f"'{other}'; give a number, as in '{other.word} 0.5'"
+            )
+    return None
+
+
 def _reached(moves: list[Move]) -> Level:
     """The level after the moves."""
     start = Level(1.0, relative=True)
@@ -289,7 +302,8 @@ def check(scheme: Scheme, model: BCM, t0: float = 0.0) -> None:
         try:
             _check(list(scheme.moves[:n]), t0)
         except _MoveError as error:
-            raise RestoreError(f'scheme "{scheme}", move {n}: {error}') from None
+            reason = _without_t0(scheme.moves[:n]) if t0 == 0 else None
+            raise RestoreError(f'scheme "{scheme}", move {n}: {reason or error}') from None
         if move.level and move.level.at(t0) > model.sigma_max:
             raise RestoreError(f'scheme "{scheme}", move {n}: levels end at {model.sigma_max:g} for {model.name}')
         if move.word == "mean":

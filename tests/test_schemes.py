@@ -126,6 +126,30 @@ def test_errors_that_depend_on_t0_come_before_any_evaluation(model):
     assert model.nfe == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "place", "level", "example"),
+    [
+        ("level 1.3t0, to 0, fit", 2, "1.3t0 of 'level 1.3t0'", "level 0.5"),
+        ("noise 1.3t0, fit, mean", 3, "1.3t0 of 'noise 1.3t0'", "noise 0.5"),
+        ("to 1.3t0, to 0", 1, "1.3t0 of 'to 1.3t0'", "to 0.5"),
+        ("noise 0.5, noise 2t0, mean", 2, "2t0 of 'noise 2t0'", "noise 0.5"),
+    ],
+)
+def test_multiples_of_a_t0_that_is_0_are_refused_as_such(model, text, place, level, example):
+    with pytest.raises(RestoreError) as caught:
+        execute(text, model, torch.zeros(1, 3, 16, 16))
+    assert str(caught.value) == (
+        f'scheme "{text}", move {place}: t0 is 0 in this task, which expects no noise in its first estimate, and so is '
+        f"the {level}; give a number, as in '{example}'"
+    )
+
+
+@pytest.mark.parametrize("text", ["noise 1t0, to 1, mean, mean", "mean", "fit, to 0", "to 0.5, mean, fit, to 0"])
+def test_t0_is_blamed_for_nothing_else(model, text):
+    with pytest.raises(RestoreError, match="has nothing to do at level 0; put 'noise LEVEL'"):
+        execute(text, model, torch.zeros(1, 3, 16, 16))
+
+
 def test_the_levels_of_each_evaluation(model):
     text = "noise 0.07, to 80, to 0, fit, noise 0.1, to 1.5, mean, level 0.3, mean"
     execute(text, model, torch.zeros(1, 3, 16, 16))

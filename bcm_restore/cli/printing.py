@@ -14,12 +14,16 @@ from ..streams import STREAMS
 
 _show_warning = warnings.showwarning
 _results = "stdout"
+_held: list[str] = []
 _called: dict[str, str] = {}
 
 
 def result(text: str) -> None:
     """A line of the result, on stdout."""
-    _line(text, _results)
+    if _results == "held":
+        _held.append(text)
+    else:
+        _line(text, _results)
 
 
 def note(text: str) -> None:
@@ -29,12 +33,15 @@ def note(text: str) -> None:
 
 @contextlib.contextmanager
 def results_on_stderr() -> Iterator[None]:
-    """Results are printed on stderr: stdout is for a picture."""
+    """Results are printed on stderr, as stdout is for a picture; all at the end, if that comes."""
     global _results
-    _results = "stderr"
+    _results = "held"
     try:
         yield
+        for text in _held:
+            note(text)
     finally:
+        _held.clear()
         _results = "stdout"
 
 
@@ -75,6 +82,18 @@ def document(content: Any, indent: int | None = 2) -> None:
         _print(json.dumps(content, indent=indent), "stdout")
 
 
+def send(data: bytes) -> None:
+    """The bytes of a picture, on stdout.
+
+    Raises:
+        BrokenPipeError: nobody reads stdout any longer.
+        RestoreError: stdout can't be written to.
+    """
+    with STREAMS, _written("stdout"):  # it may be silenced
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
 def discard_results() -> None:
     """What is still to be printed on stdout goes nowhere: a pipe that is closed would raise again at the end."""
     with contextlib.suppress(OSError, ValueError):
@@ -98,8 +117,15 @@ def _print(text: str, name: str) -> None:
     """
     for path, given in _called.items():
         text = text.replace(path, given)
-    try:
+    with _written(name):
         print(text, file=getattr(sys, name), flush=True)
+
+
+@contextlib.contextmanager
+def _written(name: str) -> Iterator[None]:
+    """What is written in the block to a standard stream, and what is raised where it can't be: see `_print`."""
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as error:

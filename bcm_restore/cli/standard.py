@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import RestoreError
-from ..streams import STREAMS
 from . import printing
 from .options import Common
 
@@ -51,7 +50,7 @@ def spooled(arguments: Sequence[str], options: Options) -> Iterator[tuple[list[s
             sending.enter_context(printing.results_on_stderr())
         yield [str(source) if argument == STREAM else argument for argument in arguments], options
         if sends and target.exists():
-            _send(target.read_bytes())
+            printing.send(target.read_bytes())
 
 
 def _check_output(options: Common) -> None:
@@ -71,9 +70,3 @@ def _received() -> bytes:
     if sys.stdin.isatty():
         raise RestoreError("-: standard input is a terminal; send a picture to it (< photo.png)")
     return sys.stdin.buffer.read()
-
-
-def _send(data: bytes) -> None:
-    with STREAMS:  # it may be silenced
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()

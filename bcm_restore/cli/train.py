@@ -30,9 +30,10 @@ def train(
         typer.Option("--data", help="Pictures, folders or .tar files, instead of the configuration's.", metavar="PATH"),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="Wall-clock budget, instead of the configuration's.", min=0.01)
+        float | None,
+        typer.Option(help="Wall-clock budget, instead of the configuration's.", min=0.01, metavar="N"),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Or a number of steps.", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Or a number of steps.", min=1, metavar="N")] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Folder for the run; runs/CONFIG unless given.", metavar="FOLDER"),

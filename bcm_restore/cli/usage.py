@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 from .. import errors
@@ -30,7 +31,7 @@ WORDINGS = (  # of pydantic, which typer checks values with
 
 
 class _Ordered:
-    """Parameters in the order of `PANELS`, and flags without the name of a type."""
+    """Parameters in the order of `PANELS`, and flags and arguments without the name of a type."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         """What the command takes, `--help` included."""
@@ -38,7 +39,24 @@ class _Ordered:
         for param in params:
             if getattr(param, "is_flag", False):
                 param.metavar = ""
+            elif param.param_type_name == "argument":  # newer versions of typer show the type beside the name
+                param.display_type_rich = lambda ctx: ""
         return sorted(params, key=lambda param: PANELS.index(getattr(param, "rich_help_panel", None) or PANELS[0]))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads what was typed; nothing may be empty: as a path it is the current folder.
+
+        Raises:
+            typer.BadParameter: names the argument or the option.
+        """
+        typed, _, _ = self.make_parser(ctx).parse_args(list(args))  # type: ignore[attr-defined]
+        for param in self.get_params(ctx):
+            value = typed.get(param.name)
+            if value == "" or (isinstance(value, list | tuple) and "" in value):
+                raise typer.BadParameter(
+                    "it is empty; give a value (is a variable of the shell not set?)", ctx=ctx, param=param
+                )
+        return super().parse_args(ctx, args)  # type: ignore[misc]
 
 
 class Command(_Ordered, TyperCommand):

@@ -96,7 +96,10 @@ def verify(options: Report, names: AnyNames = None) -> None:
 
     states: dict[str, str] = {}
     damaged = []
-    for name in names or cache.names():
+    there = names or cache.names()
+    if not there:
+        printing.note(f"nothing to verify: no weights are in the cache, {cache.folder()}")
+    for name in there:
         try:
             with _Transfer(name) as bar:
                 cache.verify(name, bar.update)

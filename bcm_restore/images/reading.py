@@ -9,7 +9,7 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError, features
 
 from ..errors import RestoreError
 from . import jpeg_segments
@@ -34,6 +34,7 @@ MAX_PIXELS = 200_000_000
 
 _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "DIB", "GIF", "HEIF")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_TIFF_SAMPLES = {1: "integers", 2: "signed integers", 3: "floats", 5: "complex integers", 6: "complex floats"}
 _READABLE = "PNG, JPEG, WebP, TIFF, AVIF, BMP or GIF"
 
 
@@ -103,6 +104,10 @@ def decoded(path: str | Path, file: BytesIO, max_pixels: int) -> Picture:
     except RestoreError as error:
         raise RestoreError(f"{path}: {error}") from None
     except UnidentifiedImageError:
+        if kind := _tiff_kind(file.getvalue()):
+            raise RestoreError(
+                f"{path}: a TIFF of a kind that is not read ({kind}); save it as grey or RGB of 8 or 16 bits, or as PNG"
+            ) from None
         raise RestoreError(
             f"{path}: not a readable picture, or truncated in its header; give {_READABLE}, or save it again as PNG"
         ) from None
@@ -114,6 +119,27 @@ def decoded(path: str | Path, file: BytesIO, max_pixels: int) -> Picture:
     if turned != 1:
         picture = replace(picture, orientation=turned, exif=with_orientation(picture.exif, turned))
     return picture
+
+
+def _tiff_kind(data: bytes) -> str | None:
+    """What a TIFF file holds: "3 x 32-bit floats"; None where it is no TIFF, or not a whole one."""
+    if data[:4] not in TIFF_MAGICS:
+        return None
+    try:
+        with pillow_silenced():
+            directory, file = TiffImagePlugin.ImageFileDirectory_v2(data[:8]), BytesIO(data)
+            file.seek(directory.next)
+            directory.load(file)
+        tiled = TiffImagePlugin.TILEOFFSETS in directory
+        starts = directory[TiffImagePlugin.TILEOFFSETS if tiled else TiffImagePlugin.STRIPOFFSETS]
+        sizes = directory[TiffImagePlugin.TILEBYTECOUNTS if tiled else TiffImagePlugin.STRIPBYTECOUNTS]
+        whole = all(start + size <= len(data) for start, size in zip(starts, sizes, strict=True))
+        bits, compression = directory[TiffImagePlugin.BITSPERSAMPLE], directory.get(TiffImagePlugin.COMPRESSION, 1)
+        sample = _TIFF_SAMPLES.get(directory.get(TiffImagePlugin.SAMPLEFORMAT, (1,))[0], "numbers")
+    except Exception:  # whatever damaged bytes make of it
+        return None
+    packed = "" if compression in TiffImagePlugin.COMPRESSION_INFO else f", compression {compression}"
+    return f"{len(bits)} x {bits[0]}-bit {sample}{packed}" if whole else None
 
 
 def opened(file: BytesIO, max_pixels: int) -> Image.Image:

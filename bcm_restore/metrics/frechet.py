@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import RestoreError
+from ..packages import required
 from .checks import check_colour
 from .networks import checked_weights
 
@@ -49,10 +50,8 @@ def load() -> Features:
     Raises:
         RestoreError: torch-fidelity or Inception's weights are missing, or they are damaged.
     """
-    try:
+    with required("FID", "torch-fidelity", 'pip install "bcm-restore[bench]"'):
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-    except ImportError as error:
-        raise RestoreError('FID needs the package torch-fidelity; pip install "bcm-restore[bench]"') from error
     path = checked_weights("FID", "Inception", WEIGHTS)
     network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
     return functools.partial(_features, network)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..packages import required
 from .checks import check_colour, check_pair
 from .networks import checked_weights, weights_path
 
@@ -49,9 +50,10 @@ def load(net: Net = "alex") -> "nn.Module":
     """Loads the network of LPIPS, once.
 
     Raises:
-        RestoreError: the network's weights are missing or damaged.
+        RestoreError: the package can't be imported, or the network's weights are missing or damaged.
     """
-    import lpips as package
+    with required("LPIPS", "lpips", "pip install lpips torchvision"):
+        import lpips as package
 
     # otherwise the package would download them, or use whatever file is there
     checked_weights("LPIPS", *BACKBONES[net])

@@ -16,6 +16,7 @@ from .jpeg_evidence import CUSTOM_EVIDENCE, EVIDENCE, FINEST, NOISE, Table, all_
 from .jpeg_history import SAMPLINGS, chroma, clean_blocks, quality_of_parts
 
 NOISES = (NOISE, 1.2, 3.0)  # of pixels that were rounded, saved again at high quality, reduced to a palette
+COARSE = 5.0  # of pixels reduced to a coarser palette; searched where nothing else is found
 MOST = 400  # blocks in which tables are searched
 SIDE = 2048  # rows and columns of a large picture that are used
 NEAR_ZERO = (0.8, 3.0, 8.0, 20.0)  # thresholds for a coefficient of zero, from no noise to much noise
@@ -88,7 +89,9 @@ def find_history(x: Tensor, quality: int | None = None) -> History | None:
     """
     plain = quality or quality_of_parts([x])
     aligned = History((standard_tables(plain)[0],), quality=plain) if plain else None
-    found = search_grids(x, quality) if quality or not aligned else None
+    found = None
+    if quality or not aligned:
+        found = search_grids(x, quality) or search_grids(x, quality, [(COARSE, COARSE)])
     history = found or aligned
     return with_chroma(centre(x), history) if history else None
 

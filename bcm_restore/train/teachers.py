@@ -17,6 +17,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from .. import weights
 from ..errors import RestoreError
+from ..packages import required
 from ..weights.convert import read_checkpoint
 from .config import Teacher as Config
 from .levels import FlowMap, Levels, uniform
@@ -236,10 +237,8 @@ def deepinv(source: str | None) -> Parts:
     Raises:
         RestoreError: the denoiser is not found, cannot be built without arguments, or deepinv is not installed.
     """
-    try:
+    with required("the teacher deepinv", "deepinv", "pip install 'bcm-restore[bench]'"):
         import deepinv.models as models
-    except ImportError as error:
-        raise RestoreError("the teacher deepinv needs the package deepinv; pip install 'bcm-restore[bench]'") from error
     kind: Any = getattr(models, source or "", None)
     if not (isinstance(kind, type) and issubclass(kind, models.Denoiser)):
         raise RestoreError(f"'teacher.source' is {source!r}; choose a denoiser of deepinv.models, such as DRUNet")

@@ -1,5 +1,6 @@
 """Converts checkpoints of the published networks to model files, without running code in them."""
 
+import contextlib
 import re
 import warnings
 from collections.abc import Mapping
@@ -92,9 +93,9 @@ def read_checkpoint(path: Path) -> dict[str, "Tensor"]:
     import torch
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), path.open("rb") as file:  # given a path, torch goes by the suffix
             warnings.simplefilter("ignore")  # about pickles that it then rejects
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
+            tensors = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise RestoreError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     except Exception as error:  # damaged bytes make torch raise anything
@@ -105,6 +106,16 @@ def read_checkpoint(path: Path) -> dict[str, "Tensor"]:
     if not _are_named(tensors):
         raise Rejected(f"{path}: does not contain a network's tensors by name; use the file of its weights")
     return dict(tensors)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is PyTorch's, not .safetensors: by how it begins, or else by its suffix."""
+    start = b""
+    with contextlib.suppress(OSError), path.open("rb") as file:  # who reads it on says why it can't be read
+        start = file.read(9)
+    if start[8:] == b"{":  # behind the length of a description in JSON
+        return False
+    return start.startswith((b"PK", b"\x80")) or path.suffix.lower() != ".safetensors"
 
 
 def is_consistency_model(tensors: Mapping[str, "Tensor"]) -> bool:
@@ -128,7 +139,7 @@ def _read(source: Path) -> tuple[dict[str, Any] | None, dict[str, "Tensor"]]:
 
     from .files import read
 
-    if source.suffix.lower() != ".safetensors":
+    if is_checkpoint(source):
         return None, read_checkpoint(source)
     try:
         with safe_open(source, "pt") as file:

@@ -18,7 +18,6 @@ from ..model import BCM
 DEFAULT = "bcm-photo"
 SMALL = "bcm-photo-small"  # trained without level maps
 PUBLISHED = "bcm-imagenet64"  # the paper's model
-CHECKPOINTS = (".pt", ".pth")
 
 
 def names() -> list[str]:
@@ -70,10 +69,10 @@ def load_model(
     Raises:
         RestoreError: the file is not found or not a model, or the overlap is invalid for its network.
     """
-    path = find(name_or_path)
-    if path.suffix.lower() in CHECKPOINTS:
-        from .convert import described
+    from .convert import described, is_checkpoint
 
+    path = find(name_or_path)
+    if is_checkpoint(path):
         description, tensors = described(path)
     else:
         description, tensors = read(path)

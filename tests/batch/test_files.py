@@ -47,6 +47,17 @@ def test_files_folders_and_patterns(here):
     assert found("a.png", "./a.png", "*.png") == ["a.png"]
 
 
+def test_an_empty_name_is_not_the_current_folder(here):
+    here("a.png")
+    with pytest.raises(RestoreError, match="an empty name"):
+        found("")
+    with pytest.raises(RestoreError, match="an empty name"):
+        targets("a.png", output="")
+    with pytest.raises(RestoreError, match="an empty name"):
+        targets(".", output="")
+    assert found(".") == ["a.png"]
+
+
 def test_a_file_with_the_characters_of_a_pattern_is_that_file(here):
     here("[a].png", "a.png")
     assert found("[a].png") == ["[a].png"]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -363,11 +364,12 @@ def test_an_unknown_solver_raises_an_error(exact):
 
 
 def test_without_deepinv_only_our_solvers_are_available(exact, monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "deepinv", None)
     for name in ON_DEEPINV:
         with pytest.raises(RestoreError) as error:
             solvers([name], [1], exact, {}, 0)
-        assert str(error.value) == f'{name} needs deepinv; pip install "bcm-restore[bench]", or omit {name}'
+        expected = f'{name} needs the package deepinv; pip install "bcm-restore[bench]", or omit {name}'
+        assert str(error.value) == expected
     assert len(solvers(["ddnm", "cm4ir"], [1], exact, {}, 0)) == 2
 
 

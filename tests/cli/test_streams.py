@@ -125,6 +125,15 @@ def test_results_that_do_not_fit():
     assert result.stderr.count(b"\n") == 1
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux alone has it")  # noqa: PTH110
+def test_a_picture_that_does_not_fit(tmp_path, photo):
+    """What has not arrived is not said to have."""
+    result = shell(f"$RUN super-resolve - --scale 2 {' '.join(FAST)} < photo.png > /dev/full", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.decode().startswith("error: standard output: cannot be written (")
+    assert result.stderr.count(b"\n") == 1
+
+
 def test_lines_where_there_is_no_terminal(capsys, monkeypatch):
     with Bar(2, "results") as bar:
         bar.file(100)

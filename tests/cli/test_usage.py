@@ -61,9 +61,11 @@ def test_help_imports_nothing_heavy(command):
 
 
 @pytest.mark.parametrize("command", [[], ["bench"], ["weights"], *(name.split() for name in COMMANDS)])
-def test_help_shows_no_types_of_flags(cli, monkeypatch, command):
+def test_help_shows_no_types(cli, monkeypatch, command):
     monkeypatch.setenv("COLUMNS", "200")
-    assert "bool" not in cli(*command, "--help").stdout
+    text = cli(*command, "--help").stdout
+    assert "bool" not in text
+    assert not re.search(r"<(list|str|int|float|path)\b", text)
 
 
 def test_help_begins_with_what_everyone_needs_and_ends_with_clusters(cli, monkeypatch):
@@ -180,6 +182,25 @@ def test_usage_errors_in_our_words(cli, tmp_path, photo, arguments, message):
 
 def test_an_option_without_its_value(cli, tmp_path):
     assert "not known" not in cli.refuses(tmp_path, "train", tmp_path / "x.toml", "--steps")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["super-resolve", ""], "'INPUT'"),
+        (["super-resolve", "photo.png", ""], "'INPUT'"),
+        (["run", "inpaint", "", "--mask", "masks/mask.png"], "'INPUT'"),
+        (["inpaint", "photo.png", "--mask", ""], "'--mask'"),
+        (["inpaint", "photo.png", "--mask="], "'--mask'"),
+        (["super-resolve", "photo.png", "-o", ""], "'-o' / '--output'"),
+        (["interpolate", "", "photo.png"], "'A'"),
+        (["weights", "import", ""], "'FILE|FOLDER'"),
+        (["bench", "--task", "jpeg", "--data", ""], "'--data'"),
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(cli, tmp_path, monkeypatch, photo, mask, arguments, name):
+    monkeypatch.chdir(tmp_path)
+    assert f"Invalid value for {name}: it is empty" in cli.refuses(tmp_path, *arguments)
 
 
 def test_unknown_command_and_option_offer_close_ones(cli, tmp_path):

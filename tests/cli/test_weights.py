@@ -62,6 +62,12 @@ def test_import_path_verify_remove(cli, home, own, tmp_path):
     assert [path.name for path in home.iterdir()] == [".cache.lock"]
 
 
+def test_nothing_to_verify_is_said(cli, home):
+    result = cli("weights", "verify")
+    assert (result.stdout, result.stderr) == ("", f"nothing to verify: no weights are in the cache, {home}\n")
+    assert json.loads(cli("weights", "verify", "--json").stdout) == {}
+
+
 def test_download(cli, home, tmp_path, monkeypatch):
     data = b"a network"
     known = catalogue.get("inception-fid")

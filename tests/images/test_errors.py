@@ -9,12 +9,13 @@ import sys
 import threading
 import warnings
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
-from PIL import Image, features
+from PIL import Image, TiffImagePlugin, features
 
 from bcm_restore import files, images
 from bcm_restore.errors import RestoreError
@@ -54,6 +55,50 @@ def test_missing_empty_and_invalid_files(tmp_path):
     assert "no such file" in assert_one_line("b.png", images.read, tmp_path / "a.png" / "b.png")
     if os.name == "posix":
         assert "ordinary" in assert_one_line("null", images.read, "/dev/null")
+
+
+def tiff(bits, channels, sample, compression=1):
+    """An 8x8 TIFF of zeros."""
+    directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+    pixels = bytes(8 * 8 * channels * bits // 8)
+    directory.update(
+        {
+            TiffImagePlugin.IMAGEWIDTH: 8,
+            TiffImagePlugin.IMAGELENGTH: 8,
+            TiffImagePlugin.BITSPERSAMPLE: (bits,) * channels,
+            TiffImagePlugin.COMPRESSION: compression,
+            TiffImagePlugin.PHOTOMETRIC_INTERPRETATION: 2 if channels > 2 else 1,
+            TiffImagePlugin.STRIPOFFSETS: 0,  # counted from the end of the directory
+            TiffImagePlugin.SAMPLESPERPIXEL: channels,
+            TiffImagePlugin.ROWSPERSTRIP: 8,
+            TiffImagePlugin.STRIPBYTECOUNTS: len(pixels),
+            TiffImagePlugin.SAMPLEFORMAT: (sample,) * channels,
+        }
+    )
+    file = BytesIO()
+    directory.save(file)
+    return file.getvalue() + pixels
+
+
+@pytest.mark.parametrize(
+    ("layout", "kind"),
+    [
+        ((32, 3, 3), "3 x 32-bit floats"),
+        ((16, 1, 3), "1 x 16-bit floats"),
+        ((64, 1, 3), "1 x 64-bit floats"),
+        ((32, 3, 1), "3 x 32-bit integers"),
+        ((16, 3, 2), "3 x 16-bit signed integers"),
+        ((8, 3, 1, 34712), "3 x 8-bit integers, compression 34712"),
+    ],
+)
+def test_tiffs_of_kinds_that_are_not_read_are_not_called_damaged(tmp_path, layout, kind):
+    path, whole = tmp_path / "a.tif", tiff(*layout)
+    path.write_bytes(whole)
+    assert f"a.tif: a TIFF of a kind that is not read ({kind}); save it as" in assert_one_line(path, images.read, path)
+    for data in (whole[:-1], whole[:100]):
+        path.write_bytes(data)
+        message = assert_one_line(path, images.read, path)
+        assert "of a kind" not in message and ("cut off" in message or "truncated" in message)
 
 
 def test_file_without_read_permission(tmp_path, monkeypatch):

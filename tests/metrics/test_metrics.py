@@ -98,6 +98,52 @@ def test_lpips_names_missing_weights(without_weights, portrait, net, network, na
     assert lines_of(refused).startswith(f"{folder / entry.file}: is damaged, or does not hold {network}'s weights")
 
 
+BROKEN = "operator torchvision::nms does not exist"
+
+
+def forget(monkeypatch, package):
+    """Has a package imported anew."""
+    for module in [module for module in sys.modules if module.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
+
+
+@pytest.fixture
+def broken(without_weights, monkeypatch):
+    """A torchvision that was built for another torch: packages that need it fail while they are imported."""
+    folder = without_weights / "packages"
+    for name in ("lpips", "torch_fidelity"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(f"raise RuntimeError({BROKEN!r})")
+        forget(monkeypatch, name)
+    monkeypatch.syspath_prepend(folder)
+
+
+def test_metrics_say_which_package_is_broken(broken, portrait):
+    way = "take torch and torchvision of versions that fit, both from the same index (pip's --index-url)"
+    for measured, what, package in (
+        (lambda: metrics.lpips(portrait, portrait), "LPIPS", "lpips"),
+        (lambda: metrics.fid([portrait] * 2, [portrait] * 2, "key"), "FID", "torch-fidelity"),
+    ):
+        with pytest.raises(RestoreError) as refused:
+            measured()
+        assert lines_of(refused) == f"{what} needs the package {package}, which can't be imported ({BROKEN}); {way}"
+
+
+def test_the_other_columns_do_not_need_torchvision(broken):
+    missing = {name: measure.missing for name, measure in measures("jpeg").items()}
+    assert [name for name, why in missing.items() if why] == LPIPS_FID
+    assert all(BROKEN in missing[name] for name in LPIPS_FID)
+
+
+@pytest.mark.parametrize("package", ["lpips", "torchvision"])
+def test_lpips_says_which_package_it_needs(without_weights, portrait, monkeypatch, package):
+    pytest.importorskip("lpips")
+    forget(monkeypatch, "lpips")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(RestoreError, match=f"^LPIPS needs the package {package}; pip install lpips torchvision$"):
+        metrics.lpips(portrait, portrait)
+
+
 def lpips_by_hand(layers, ends, heads, a, b):
     """Normalised features after some layers; their squared differences, weighted, averaged over pixels and summed."""
     shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])

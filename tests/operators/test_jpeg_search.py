@@ -55,6 +55,17 @@ def test_palettes():
     assert find_history(reduced).quality == 15
 
 
+def test_palettes_that_suit_the_picture_less():
+    """Their noise is larger than that of 256 colours."""
+    for name, colours in (("coffee", 64), ("rocket", 64)):
+        original = Image.fromarray(getattr(data, name)()).crop((64, 64, 256, 256))
+        file = io.BytesIO()
+        original.save(file, "JPEG", quality=15)
+        found = find_history(to_tensor(Image.open(file).convert("RGB").quantize(colours)))
+        assert found is not None and (found.quality, found.corner) == (15, (0, 0)), name
+        assert find_history(to_tensor(original.quantize(colours))) is None, name
+
+
 def test_other_programs_tables():
     table = [[min(255, 6 + 4 * (i // 4)) for i in range(64)], [min(255, 9 + 7 * (i // 4)) for i in range(64)]]
     file = io.BytesIO()

@@ -134,6 +134,23 @@ def test_a_published_checkpoint_loads_as_after_its_import(tmp_path, monkeypatch)
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in model.network.state_dict().items())
 
 
+@pytest.mark.parametrize("name", ["model", "model.pt", "model.PTH", "model.safetensors", "model.bin"])
+def test_what_a_file_is_stands_in_it_not_in_its_name(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("BCM_RESTORE_HOME", str(tmp_path / "home"))
+    network = ConvUNet(**CONFIG)
+    checkpoint_file, file = tmp_path / "checkpoint" / name, tmp_path / name
+    checkpoint_file.parent.mkdir()
+    checkpoint_file.write_bytes(checkpoint())
+    weights.save_model(file, network, CONFIG)
+    for path, kind in ((file, "ConvUNet"), (checkpoint_file, "AdmUNet")):
+        model = weights.load_model(path, device="cpu")
+        import_file(path, name="own", overwrite=True)
+        imported = weights.load_model("own", device="cpu")
+        assert weights.read(weights.find("own"))[0]["architecture"] == kind
+        assert (model.name, model.classes) == ("model", imported.classes)
+        assert model.network.state_dict().keys() == imported.network.state_dict().keys()
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
-from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +23,7 @@ from ...errors import RestoreError
 from ...model import BCM, Noise
 from ...operators import Mask, Operator, Resize
 from ...operators.banded import Banded
+from ...packages import required
 from ...tasks import Problem
 from ...tasks.arrays import to_tensor
 from ..base import Case, Contestant, Sample
@@ -103,15 +103,16 @@ def solvers(
     """The solvers of the given names (keys of `SOLVERS`) at each NFE, 1 or more.
 
     Raises:
-        RestoreError: a name is not known, deepinv is not installed, or the model has no posterior mean.
+        RestoreError: a name is not known, deepinv can't be imported, or the model has no posterior mean.
     """
     for name in names:
         if name not in SOLVERS:
             raise RestoreError(f"solver '{name}' is not known; choose one of {', '.join(SOLVERS)}")
         if SOLVERS[name].diagonal and not model.diagonal:
             raise RestoreError(f"{name} needs the posterior mean, which model '{model.name}' lacks; omit {name}")
-        if SOLVERS[name].deepinv and find_spec("deepinv") is None:
-            raise RestoreError(f'{name} needs deepinv; pip install "bcm-restore[bench]", or omit {name}')
+        if SOLVERS[name].deepinv:
+            with required(name, "deepinv", f'pip install "bcm-restore[bench]", or omit {name}'):
+                import deepinv  # noqa: F401
     return [ZeroShot(name, nfe, model, model_identity, seed) for name in names for nfe in nfes]
 
 
