@@ -27,7 +27,7 @@ def label_index(label: str | int, classes: int) -> int:
     """
     text = " ".join(str(label).split())
     if classes == 0:
-        raise RestoreError("the model takes no labels; leave --label out")
+        raise RestoreError("the model takes no labels; omit the label")
     if re.fullmatch(INDEX, text):
         if not 0 <= int(text) < classes:
             raise RestoreError(f"no label {text}; the model's classes are 0 to {classes - 1}")

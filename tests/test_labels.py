@@ -110,7 +110,7 @@ def test_names_without_imagenet():
 
 def test_a_model_without_labels():
     for label in (0, "0", "tench"):
-        assert refused(label, 0) == "the model takes no labels; leave --label out"
+        assert refused(label, 0) == "the model takes no labels; omit the label"
 
 
 def test_a_missing_file_of_names(monkeypatch, tmp_path):

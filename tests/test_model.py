@@ -129,7 +129,7 @@ def test_labels_reach_the_network():
 
 def test_labels_are_refused_by_a_model_without_classes():
     assert make().labels(None) is None
-    with pytest.raises(RestoreError, match="the model takes no labels; leave --label out"):
+    with pytest.raises(RestoreError, match="the model takes no labels; omit the label"):
         make().labels(3)
 
 

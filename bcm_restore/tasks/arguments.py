@@ -63,6 +63,17 @@ def whole(name: str, value: Any) -> int:
     raise RestoreError(f"{name}={value!r} is a {kind}, not a whole number; {hint}")
 
 
+def real(name: str, value: Any) -> float:
+    """The value as a float.
+
+    Raises:
+        RestoreError: it is no number; names the argument.
+    """
+    if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
+        raise RestoreError(f"{name}={value!r} is a {type(value).__name__}, not a number; give a float")
+    return float(value)
+
+
 def dealt(inputs: Mapping[str, Any], images: Sequence[Any]) -> list[dict[str, Any]]:
     """The inputs of each of several pictures: lists and arrays that have one for each are dealt out."""
     count = len(images)

@@ -33,15 +33,28 @@ def to_tensor(image: AnyImage) -> tuple[Tensor, Back]:
     Raises:
         RestoreError: it is none of these.
     """
+    check_kind(image)
     if isinstance(image, Image.Image):
         from .pil import from_pil
 
         return from_pil(image)
+    return _from_numpy(image) if isinstance(image, np.ndarray) else _from_torch(image)
+
+
+def check_kind(image: AnyImage) -> None:
+    """Refuses what `to_tensor` refuses because of its type or its axes, without looking at its values.
+
+    Raises:
+        RestoreError: it is no image, or its channels are elsewhere; says where they belong.
+    """
     if isinstance(image, np.ndarray):
-        return _from_numpy(image)
-    if isinstance(image, Tensor):
-        return _from_torch(image)
-    raise RestoreError(f"{type(image).__name__} is not a picture; give a PIL image, a NumPy array or a torch tensor")
+        _channels_last(image)
+    elif isinstance(image, Tensor):
+        _channels_first(image)
+    elif not isinstance(image, Image.Image):
+        raise RestoreError(
+            f"{type(image).__name__} is not a picture; give a PIL image, a NumPy array or a torch tensor"
+        )
 
 
 def size_of(image: AnyImage) -> tuple[int, int]:
@@ -53,7 +66,7 @@ def size_of(image: AnyImage) -> tuple[int, int]:
     if isinstance(image, Image.Image):
         return image.height, image.width
     if not isinstance(image, np.ndarray | Tensor) or image.ndim < 2:
-        to_tensor(image)  # says what it is
+        check_kind(image)
     last = isinstance(image, np.ndarray)
     height, width = image.shape[max(image.ndim - 3, 0) :][:2] if last else image.shape[-2:]
     return height, width
@@ -129,11 +142,8 @@ def check_values(x: Tensor, ignored: Tensor | None = None) -> None:
 
 
 def _from_numpy(array: np.ndarray) -> tuple[Tensor, Back]:
+    shaped = _channels_last(array)
     scale = _scale(array.dtype.name, array)
-    shaped = array[:, :, None] if array.ndim == 2 else array
-    if shaped.ndim != 3 or shaped.shape[2] not in (1, 3):
-        raise RestoreError(_no_array(array.shape))
-    _check_size(array.shape)
     planes = torch.from_numpy(_widen(shaped)).permute(2, 0, 1)[None]
     tensor = _normalise(planes, scale)
 
@@ -143,6 +153,15 @@ def _from_numpy(array: np.ndarray) -> tuple[Tensor, Back]:
         return out[:, :, 0] if array.ndim == 2 else out
 
     return tensor, to_numpy
+
+
+def _channels_last(array: np.ndarray) -> np.ndarray:
+    """(H, W, 1 or 3)."""
+    shaped = array[:, :, None] if array.ndim == 2 else array
+    if shaped.ndim != 3 or shaped.shape[2] not in (1, 3):
+        raise RestoreError(_no_array(array.shape))
+    _check_size(array.shape)
+    return shaped
 
 
 def _no_array(shape: tuple[int, ...]) -> str:
@@ -155,10 +174,7 @@ def _no_array(shape: tuple[int, ...]) -> str:
 
 
 def _from_torch(image: Tensor) -> tuple[Tensor, Back]:
-    batch = image[None] if image.ndim == 3 else image
-    if batch.ndim != 4 or batch.shape[1] not in (1, 3):
-        raise RestoreError(_no_tensor(tuple(image.shape)))
-    _check_size(tuple(image.shape))
+    batch = _channels_first(image)
     scale = 1.0 if image.is_floating_point() else _scale(str(image.dtype).removeprefix("torch."), image)
 
     def to_torch(result: Tensor) -> Tensor:
@@ -166,6 +182,18 @@ def _from_torch(image: Tensor) -> tuple[Tensor, Back]:
         return out[0] if image.ndim == 3 else out
 
     return _normalise(batch.detach(), scale), to_torch
+
+
+def _channels_first(image: Tensor) -> Tensor:
+    """(B, 1 or 3, H, W)."""
+    if image.layout != torch.strided or image.is_meta:
+        kind = "without values (device meta)" if image.is_meta else "that is sparse"
+        raise RestoreError(f"a tensor {kind} is not a picture; give a dense one")
+    batch = image[None] if image.ndim == 3 else image
+    if batch.ndim != 4 or batch.shape[1] not in (1, 3):
+        raise RestoreError(_no_tensor(tuple(image.shape)))
+    _check_size(tuple(image.shape))
+    return batch
 
 
 def _no_tensor(shape: tuple[int, ...]) -> str:

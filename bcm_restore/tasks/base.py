@@ -21,7 +21,7 @@ from ..model import BCM, Label, Noise
 from ..operators import Operator, as_operator
 from ..schemes import Progress, Scheme, Setting, State
 from .arguments import check_names, dealt, whole
-from .arrays import AnyImage, Back, check_values, to_tensor
+from .arrays import AnyImage, Back, check_kind, check_values, to_tensor
 from .inputs import Input
 from .transparency import without_hidden
 
@@ -234,6 +234,8 @@ class Task(ABC):
         """
         nfe, seed = whole("nfe", nfe), whole("seed", seed)
         model = ready(model)
+        for image in images:
+            check_kind(image)
         known, inputs = zip(*map(self.prepare, images, inputs), strict=True)
         if len(images) == 1:
             options = RunOptions(nfe, scheme, model, label, seed, progress)

@@ -21,6 +21,7 @@ from ..operators.jpeg_part import JpegPart
 from ..operators.jpeg_search import History
 from ..operators.local_range import cells
 from ..spans import widened
+from .arguments import whole
 from .arrays import AnyImage, ArrayImage
 from .band_task import BandTask
 
@@ -53,6 +54,7 @@ class Jpeg(BandTask):
         Raises:
             NothingToRestore: there are no coefficients, and the pixels show no trace of JPEG compression.
         """
+        quality = None if quality is None else whole("quality", quality)
         coefficients = _usable(coefficients, quality)
         rows = image.middle(SAMPLE, 96)  # whole blocks, whatever the chroma
         pixels = image.read(rows).cpu()  # a search through many small blocks

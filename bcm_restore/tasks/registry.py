@@ -34,6 +34,8 @@ def get(name: str) -> Task:
     for point in _registered():
         if point.name == name:
             return point.load()()
+    if not isinstance(name, str):
+        raise RestoreError(f"task {name!r} is a {type(name).__name__}; give a task's name: {', '.join(names())}")
     close = difflib.get_close_matches(name, [*names(), *COMMANDS], 1) or names()
     raise RestoreError(f"task '{name}' is not known; did you mean {', '.join(close)}?")
 

@@ -20,6 +20,7 @@ from ..operators.jpeg_earlier import find_first
 from ..operators.noise import chroma
 from ..operators.noise_level import CLEAN
 from ..schemes import Scheme
+from .arguments import real
 from .arrays import AnyImage
 from .band_task import BandTask
 from .base import Task
@@ -111,6 +112,7 @@ def flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | None:
     Raises:
         RestoreError: the noise is not a standard deviation.
     """
+    noise = None if noise is None else real("noise", noise)
     if noise is not None and not (math.isfinite(noise) and 0 <= noise <= 255):
         raise RestoreError(f"noise {noise}: give its standard deviation in 8-bit steps, 0 (none) to 255")
     if not noise and coefficients is not None and _is_known(coefficients):

@@ -33,6 +33,9 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
     """
     from . import cache, catalogue
 
+    if not isinstance(name_or_path, str | os.PathLike):
+        kind = type(name_or_path).__name__
+        raise RestoreError(f"{name_or_path!r} is a {kind}, not a model; give a model's name or the path of its file")
     if str(name_or_path) in names():
         return package_data.folder("weights") / f"{name_or_path}.safetensors"
     path = Path(name_or_path)

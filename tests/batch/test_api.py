@@ -154,6 +154,7 @@ def test_runs_in_threads_beside_each_other(save, face, tmp_path):
     assert [outcome.status for name in ("a", "b") for outcome in found[name]] == [Status.RESTORED] * 2
 
 
+@pytest.mark.slow
 def test_processes_report_what_they_do(album, tmp_path):
     heard = Heard()
     outcomes = list(batch.restore("jpeg", album, nfe=1, device="cpu,cpu", observer=heard))

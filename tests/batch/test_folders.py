@@ -104,6 +104,7 @@ def test_only_what_changed_is_redone(again, album, out, save, face):
     assert again() == []
 
 
+@pytest.mark.slow
 def test_changed_settings_redo_all(again, tmp_path):
     model = shutil.copy(weights.find(weights.DEFAULT), tmp_path / f"{weights.DEFAULT}.safetensors")
     assert again("--model", model) == []  # the same weights
@@ -261,6 +262,7 @@ def test_names_that_are_not_utf8(cli, album, out, save, face):
     assert "nothing to do" in cli(*RUN, album).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_stopped_run_goes_on(cli, save, face, tmp_path, number, status):
     for n in range(24):

@@ -48,6 +48,7 @@ def album(save, face, hole, tmp_path) -> Path:
 # Pictures together
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -116,6 +117,7 @@ def test_neighbours_that_are_alike_are_worked_on_together():
 # Several devices
 
 
+@pytest.mark.slow
 def test_the_same_bytes_on_two_devices(cli, album, tmp_path):
     (album / "broken.png").write_bytes(b"no picture")
     run = ("jpeg-restore", album, "--nfe", "1", "--json")
@@ -184,6 +186,7 @@ def test_who_joined_holds_the_folder_when_the_first_run_is_over(cli, album):
     cli(*RUN, album)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [None, signal.SIGTERM, signal.SIGKILL])
 def test_two_runs_share_a_folder(cli, save, face, tmp_path, number):
     """Also where the first one is stopped: the second leaves what that was at to the next run, or does it."""

@@ -223,6 +223,7 @@ def test_adm_crop_scales_the_shorter_side(height, width, size):
     assert np.abs(crop - expected[top : top + size, left : left + size]).max() <= 2  # rounded after each axis
 
 
+@pytest.mark.slow
 @given(st.integers(1, 700), st.integers(1, 700), st.sampled_from([64, 256]))
 @settings(deadline=None, max_examples=30)
 def test_adm_crop_of_any_size_is_a_square(height, width, size):

@@ -98,6 +98,7 @@ def measured(tmp_path_factory, sources):
     return measure(tmp_path_factory.mktemp("light"), pages)
 
 
+@pytest.mark.slow
 def test_nothing_is_logged_or_fetched(measured):
     pages, log = measured
     assert log == []

@@ -612,6 +612,7 @@ def test_large_reports_have_jpegs_then_fewer_pictures(monkeypatch):
     assert sizes[:-1] == sorted(set(sizes), reverse=True)
 
 
+@pytest.mark.slow
 def test_a_page_stays_small():
     contestants = tuple((f"BCM, NFE {nfe}", "BCM", nfe) for nfe in range(1, 9))
     cases = tuple(f"case {n}" for n in range(4))

@@ -27,6 +27,7 @@ def folder(tmp_path, monkeypatch, portrait):
 SMALL = ("bench", "--data", "clean", "--size", "64", "--nfe", "1,2")
 
 
+@pytest.mark.slow
 def test_inpaint(cli, folder):
     result = cli(*SMALL, "--task", "inpaint", "--case", "text", "--case", "box", "--solvers", "ddnm")
     for line in ("inpaint, text", "inpaint, box", "BCM, NFE 1", "BCM, NFE 2", "Telea", "DDNM, NFE 2", "first estimate"):
@@ -55,6 +56,7 @@ def test_inpaint(cli, folder):
     assert (folder / "bench_inpaint" / "report.md").is_file()
 
 
+@pytest.mark.slow
 def test_a_second_run_only_reports(cli, folder):
     arguments = (*SMALL, "--task", "jpeg", "--case", "quality-10", "--json")
     first = json.loads(cli(*arguments).stdout)

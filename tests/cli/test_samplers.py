@@ -67,7 +67,7 @@ def test_grid_and_folder(cli, folder):
         (["--size", "99999"], "16384"),
         (["--grid", "all.xyz"], "suffix"),
         (["-o", "all.png"], "name a folder for the pictures; --grid all.png puts them all into one file"),
-        (["--label", "3"], "takes no labels; leave --label out"),
+        (["--label", "3"], "takes no labels; omit the label"),
         (["--overlap", "8"], "--overlap"),
         (["--model", "none"], "'none' is neither"),
     ],

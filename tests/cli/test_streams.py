@@ -101,6 +101,7 @@ def test_a_file_of_that_name_is_a_file(cli, save, face, tmp_path, monkeypatch):
     assert Image.open("out.png").size == (80, 96)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_closed_streams(tmp_path, photo, closed):
     """Nothing is said, and no output takes a closed stream's number."""
@@ -117,6 +118,7 @@ def test_results_that_nobody_reads():
     assert result.returncode in (0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux alone has it")  # noqa: PTH110
 def test_results_that_do_not_fit():
     result = shell("$RUN tasks > /dev/full")

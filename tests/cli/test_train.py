@@ -150,6 +150,7 @@ def test_tensorboard_is_asked_for_by_name(cli, config, pictures, tmp_path, monke
     assert "bcm-restore[train]" in cli(*arguments, status=2).stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_ends(config, pictures, tmp_path, number):
     folder = tmp_path / "run"

@@ -370,6 +370,7 @@ def test_bugs_are_one_line_too(cli, tmp_path, photo, monkeypatch):
     assert "error: MemoryError" in result.stderr
 
 
+@pytest.mark.slow
 def test_strange_names_are_printed(tmp_path, save, face):
     source = save("photo.png", face)
     for name in (b"[red]a\nb.png", b"\xff\xfe.png", b"-dash.png", "\u00e9.png".encode()):
@@ -390,6 +391,7 @@ def test_strange_names_are_printed(tmp_path, save, face):
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
 
 
+@pytest.mark.slow
 def test_interrupted(tmp_path, save, face):
     for n in range(60):
         save(f"album/{n:02}.png", face)
@@ -413,6 +415,7 @@ def test_interrupted(tmp_path, save, face):
     assert f"{len(restored)} of 60 files done; the same command goes on from there" in stderr
 
 
+@pytest.mark.slow
 def test_progress_on_a_terminal_only(tmp_path, save, face):
     for name in ("a.png", "b.png"):
         save(f"album/{name}", face)

@@ -58,6 +58,7 @@ def test_valid_and_damaged_files_of_every_kind(tmp_path, name):
         outcome(path)
 
 
+@pytest.mark.slow
 def test_traps(tmp_path, monkeypatch):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -203,6 +204,7 @@ def listed(folder):
 needs_posix = pytest.mark.skipif(sys.platform != "linux", reason="file names of any bytes")
 
 
+@pytest.mark.slow
 @needs_posix
 def test_hostile_names_stay_in_the_output_folder(tmp_path, face):
     Image.fromarray(face[:16, :16]).save(tmp_path / "plain.png")
@@ -231,6 +233,7 @@ def test_hostile_names_stay_in_the_output_folder(tmp_path, face):
     assert errors[0].startswith("error: in/broken\\n\\udcff.png: ")
 
 
+@pytest.mark.slow
 @needs_posix
 def test_a_leading_dash(tmp_path, face):
     Image.fromarray(face[:16, :16]).save(tmp_path / "-x.png")

@@ -105,6 +105,7 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path, monkeypatch):
         DiskImage((10, 10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["read", "write"])
 def test_a_disk_that_fails_at_any_tile_ends_the_run_in_one_line(photograph, broken, monkeypatch):
     """Whichever tile it is: those that are read ahead, and the last one to be written."""
@@ -230,6 +231,7 @@ def test_only_exact_tiles_and_single_pictures_are_restored_in_parts(photograph, 
     assert steps(photograph, BCM(NET_ALONE, device="cpu")) == steps(planes.expand(2, -1, -1, -1), toy()) == [1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["inpaint", "jpeg", "super-resolve"])
 def test_pictures_of_any_kind_take_the_same_road(task, photograph, tmp_path, monkeypatch):
     monkeypatch.setattr(spans, "LARGE", 10_000)
@@ -333,7 +335,7 @@ def test_jpeg_finds_nothing_to_restore(photograph, monkeypatch):
 @pytest.mark.parametrize("scale", [2, 3, 8])
 def test_super_resolve_is_near_the_whole_picture_and_gives_the_small_one_back(photograph, scale, monkeypatch):
     small = 0.2 + 0.6 * photograph[100 : 100 + 600 // scale, : 402 // scale] / 255  # nothing gets clipped
-    how = {"scale": scale, "scheme": "level 0.02, noise 0.03, to 0, fit"}
+    how = {"scale": scale, "kernel": "bicubic", "scheme": "level 0.02, noise 0.03, to 0, fit"}
     expected, found = whole_and_in_parts("super-resolve", small, monkeypatch, **how)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     operator = Resize(found.shape[:2], scale=scale)

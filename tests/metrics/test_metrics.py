@@ -291,6 +291,7 @@ def test_fid_names_the_missing_package(without_weights, sets, monkeypatch):
         metrics.fid(*sets, "key")
 
 
+@pytest.mark.slow
 def test_fid_is_what_torch_fidelity_computes(without_weights, portrait, noisy, save, monkeypatch):
     """With random weights, against torch-fidelity's own function."""
     package = pytest.importorskip("torch_fidelity")

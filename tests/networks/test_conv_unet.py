@@ -56,6 +56,7 @@ def test_known_pixels_are_continued_into_a_hole():
     assert spread[0, 0, 8, 8] > 0.98 and spread[0, 0, 40, 40] == 0
 
 
+@pytest.mark.slow
 def test_the_same_bits_for_any_number_of_threads():
     model = bcm_restore.load_model(device="cpu")
     x = torch.randn(1, 3, 301, 333, generator=torch.Generator().manual_seed(0))

@@ -50,6 +50,7 @@ def test_bands_and_strips_are_the_whole(data):
     assert (found - expected).abs().max() <= 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strip", [1 << 16, 1 << 20, 1 << 30])
 @pytest.mark.parametrize("near", [False, True])
 def test_bands_and_strips_of_the_default_model_are_the_same_bits(strip, near, monkeypatch):

@@ -74,6 +74,7 @@ def test_cuts_cover_the_picture_and_keep_to_the_budget(height, width, maps, pixe
             assert (rows.stop - rows.start + halo) * (seen_columns.stop - seen_columns.start) <= 1.1 * pixels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [128, 160, 200, 256])
 def test_tiles_of_the_default_model_are_the_same_bits(tile):
     x = torch.rand(1, 3, 400, 391) * 2 - 1
@@ -81,6 +82,7 @@ def test_tiles_of_the_default_model_are_the_same_bits(tile):
     assert torch.equal(in_tiles.mean(x, 0.1), bcm_restore.load_model(device="cpu").mean(x, 0.1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("tile", [None, 64])
 def test_an_image_has_the_same_bits_in_any_batch(model, count, tile):

@@ -110,6 +110,7 @@ def contrasts(side, overlap, t, u):
     return [(steps[places].mean() / steps[elsewhere].mean()).item() for places in (borders, middles)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("t", "u"), [(0.07, 80.0), (0.5, 0.002), (80.0, 0.002)])
 def test_no_seams(t, u):
     """At the default overlap. A side of 131 puts borders on even and on odd columns, between which networks differ."""
@@ -117,6 +118,7 @@ def test_no_seams(t, u):
     assert contrasts(131, 8, t, u) == pytest.approx([1, 1], abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("t", "u", "low", "high"), [(0.07, 80.0, 1.2, 2.0), (80.0, 0.002, 0.5, 0.85)])
 def test_windows_without_overlap_have_seams(t, u, low, high):
     """Jumps where the picture is smooth; where it is rough, the smoother rims of the windows."""

@@ -35,6 +35,7 @@ def test_quality_of_overexposed_pictures(quality):
     assert estimate_quality(reread(bright, quality, "4:2:0")) == quality
 
 
+@pytest.mark.slow
 def test_no_quality_without_jpeg():
     ramp = torch.linspace(-0.9, 0.9, 128).expand(3, 128, 128)[None]
     noise = torch.randint(1, 255, (1, 3, 128, 128)) / 127.5 - 1

@@ -24,6 +24,7 @@ def pixels(x):
     return Image.fromarray(((x[0].permute(1, 2, 0) + 1) * 127.5).round().byte().numpy())
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(top=st.integers(0, 20), left=st.integers(0, 20), quality=st.sampled_from([10, 50, 80]))
 def test_crops_at_any_offset(top, left, quality):

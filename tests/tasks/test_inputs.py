@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+import bcm_restore
 from bcm_restore import schemes, tasks
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM
@@ -311,6 +312,7 @@ def test_numbers_of_numpy_are_numbers(quick):
     assert larger.shape == (8, 8, 3)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_readme_prints_nothing(tmp_path, portrait):
     Image.fromarray(portrait[:24, :32]).save(tmp_path / "photo.png")
     Image.fromarray(box()).convert("L").save(tmp_path / "mask.png")
@@ -346,3 +348,43 @@ def test_t0_alone_is_once():
     assert str(schemes.parse("level t0, to 0.5t0, mean")) == "level 1t0, to 0.5t0, mean"
     with pytest.raises(RestoreError, match="'x' is not a number"):
         schemes.parse("level xt0")
+
+
+# Arguments of another type
+
+
+@pytest.mark.parametrize("image", [np.zeros((3, 48, 40)), torch.zeros(48, 40, 3)])
+@pytest.mark.parametrize("name", ["inpaint", "super-resolve", "jpeg"])
+def test_channels_in_the_wrong_place_are_named(image, name):
+    inputs = {"mask": np.eye(48, 40)} if name == "inpaint" else {}
+    with pytest.raises(RestoreError, match=r"have their channels (first|last); (transpose|permute)"):
+        tasks.get(name).restore(image, **inputs)
+
+
+@pytest.mark.parametrize(
+    ("image", "kind"), [(torch.zeros(3, 8, 8).to_sparse(), "sparse"), (torch.zeros(3, 8, 8, device="meta"), "meta")]
+)
+def test_tensors_without_dense_values_are_refused(image, kind):
+    with pytest.raises(RestoreError, match=f"{kind}.* is not a picture; give a dense one"):
+        tasks.get("super-resolve").restore(image)
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "message"),
+    [
+        ("jpeg", {"quality": "a"}, "quality='a' is a str, not a whole number; give an int"),
+        ("jpeg", {"quality": 50.5}, "quality=50.5 is a float, not a whole number; give quality=50"),
+        ("super-resolve", {"noise": "a"}, "noise='a' is a str, not a number; give a float"),
+    ],
+)
+def test_numbers_of_another_type_are_named(name, inputs, message):
+    with pytest.raises(RestoreError) as error:
+        tasks.get(name).restore(np.zeros((16, 16, 3), np.uint8), **inputs)
+    assert str(error.value) == message
+
+
+def test_names_of_another_type_are_named():
+    with pytest.raises(RestoreError, match="3 is a int, not a model; give a model's name or the path"):
+        bcm_restore.load_model(3)
+    with pytest.raises(RestoreError, match="task None is a NoneType; give a task's name: inpaint"):
+        tasks.get(None)

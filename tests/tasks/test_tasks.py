@@ -146,6 +146,7 @@ def test_wide_and_thin_holes_have_their_own_schemes(portrait, model):
     assert cases == ["wide", "thin", "deep"]
 
 
+@pytest.mark.slow
 def test_a_200_pixel_hole_is_continued_smoothly(model):
     """A sky: no seam, no noise and no drift of the colours in a hole wider than the network sees."""
     rows, columns = np.mgrid[:400, :500]

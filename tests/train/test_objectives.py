@@ -314,6 +314,7 @@ TRAINED = {  # objective, options, decay, tolerances (relative error of f, error
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("s", [0.3, 0.5])
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_tiny_network_learns_the_flow_of_normal_images(name, s):
@@ -330,6 +331,7 @@ def test_a_tiny_network_learns_the_flow_of_normal_images(name, s):
             assert error.square().mean().sqrt() < of_mean * s, t
 
 
+@pytest.mark.slow
 def test_a_small_network_learns_the_curved_trajectories_of_a_mixture():
     mixture = toys.Mixture([[0.6, 0.2], [-0.5, -0.3]], 0.1)
     model = toys.train(

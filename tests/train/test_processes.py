@@ -15,6 +15,8 @@ from torch import nn
 from bcm_restore.train import checkpoints
 from bcm_restore.train.objectives import Batch, draw_known, flow_map
 
+pytestmark = pytest.mark.slow
+
 OPTIMIZER = {"warmup": 1, "clip": 0.5, "muon": 0, "adamw": 0.003}
 SCRIPT = """
 import sys, time

@@ -255,6 +255,7 @@ def test_noise_in_the_hole_reaches_the_later_stages(clean):
 # The tuner
 
 
+@pytest.mark.slow
 def test_tuner_groups_by_case_and_searches_each_nfe(clean, model):
     tuner = Tuner(tasks.get("inpaint"), model, clean[:2], variants("inpaint"), PSNR)
     assert {case: len(evaluator.pictures) for case, evaluator in tuner.evaluators.items()} == {"thin": 4, "wide": 2}

@@ -323,6 +323,7 @@ def test_two_threads_at_once(home, catalogued, server):
     assert results == [home / "net.safetensors"]
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(home, server):
     server.data = archive()
     code = (
