@@ -27,6 +27,7 @@ def settings(tmp_path, monkeypatch, portrait) -> BenchSettings:
     )
 
 
+@pytest.mark.slow
 def test_a_bench_and_its_report(settings):
     results = run(settings)
     written = json.loads((settings.output / "results.json").read_text())

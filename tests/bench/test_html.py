@@ -121,6 +121,7 @@ def test_the_measurements_detect_a_bad_page(tmp_path):
     assert pages["bad"]["images"][0][1] == 0
 
 
+@pytest.mark.slow
 def test_all_tables_are_complete(measured, results):
     pages, _ = measured
     for width in (400, 1280):

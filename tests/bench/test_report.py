@@ -483,6 +483,7 @@ def test_families_have_distinct_styles():
     assert len({(look["color"], look["marker"]) for look in looks.values()}) == 60
 
 
+@pytest.mark.slow
 def test_figures_have_the_colour_of_the_page(page):
     assert figures.INK not in page.source
     for svg in re.findall(r"<svg.*?</svg>", page.source, re.DOTALL):
@@ -718,6 +719,7 @@ def test_read_rejects_other_files(tmp_path, content, message):
     assert str(caught.value) == f"{path}: {message}"
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),

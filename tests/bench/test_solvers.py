@@ -96,6 +96,7 @@ def global_noise(seed, *like):
 # --- all of them
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nfe", [1, 2, 4, 8])
 @pytest.mark.parametrize("name", EACH)
 @pytest.mark.parametrize(("task", "variant"), CASES)

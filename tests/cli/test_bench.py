@@ -69,6 +69,7 @@ def test_a_second_run_only_reports(cli, folder):
     assert (folder / "bench_jpeg" / "records.jsonl").read_bytes() != records
 
 
+@pytest.mark.slow
 def test_other_programs_on_the_exported_pictures(cli, folder):
     cli(*SMALL, "--task", "super-resolve", "--case", "x4", "--export", "exported", "--no-classical")
     damaged = folder / "exported" / "x4" / "damaged"
@@ -105,6 +106,7 @@ def test_own_schemes_masks_and_models(cli, folder):
     assert f'BCM, "{scheme}"' in [row["contestant"] for row in case["rows"]]
 
 
+@pytest.mark.slow
 def test_interpolate(cli):
     results = json.loads(cli(*SMALL, "--task", "interpolate", "--json").stdout)
     [case] = results["cases"]
@@ -113,6 +115,7 @@ def test_interpolate(cli):
     assert rows["BCM, NFE 2"]["path_length"] > rows["cross-fade"]["path_length"]
 
 
+@pytest.mark.slow
 def test_compare(cli, folder):
     cli(*SMALL, "--task", "jpeg", "--case", "quality-10", "-o", "one")
     cli(*SMALL, "--task", "jpeg", "--case", "quality-10", "--seed", 1, "-o", "two")
@@ -152,6 +155,7 @@ def test_recorded_benches(cli):
     assert {"inpaint", "jpeg", "super-resolve", "interpolate"} <= set(recorded.names())
 
 
+@pytest.mark.slow
 def test_reproduce(cli, folder, monkeypatch):
     cli(*SMALL, "--task", "jpeg", "--case", "quality-10", "-o", "before")
     results = recorded.condensed(json.loads((folder / "before" / "results.json").read_text()))

@@ -111,6 +111,7 @@ def test_closed_streams(tmp_path, photo, closed):
     assert Image.open(tmp_path / "photo_x2.png").size == (80, 96)
 
 
+@pytest.mark.slow
 def test_results_that_nobody_reads():
     result = shell("$RUN tasks | head -n 1; exit ${PIPESTATUS[0]}")
     assert result.stdout.count(b"\n") == 1
@@ -127,6 +128,7 @@ def test_results_that_do_not_fit():
     assert result.stderr.count(b"\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux alone has it")  # noqa: PTH110
 def test_a_picture_that_does_not_fit(tmp_path, photo):
     """What has not arrived is not said to have."""

@@ -40,6 +40,7 @@ def only_starts(monkeypatch):
     monkeypatch.setattr(Search, "_descend", lambda search, plan: plan)
 
 
+@pytest.mark.slow
 def test_writes_what_super_resolve_takes(tune, cli, tmp_path, photo):
     result = tune("--variant", "x4", "--nfe", "1,2")
     assert "1 of 3 pictures left out" in result.stderr
@@ -58,6 +59,7 @@ def test_writes_what_super_resolve_takes(tune, cli, tmp_path, photo):
     cli(command, photo, "--scale", 4, "--scheme", text.strip('"'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "cases"),
     [("inpaint", {"thin", "wide"}), ("jpeg", {"any"}), ("super-resolve", {"x2", "x3", "x4", "x8"})],

@@ -111,6 +111,7 @@ def test_the_environment_is_set_before_torch_unless_it_says_otherwise(name, give
     assert result.stdout.splitlines()[-1] == f"False {given or startup.ENVIRONMENT[name]}"
 
 
+@pytest.mark.slow
 def test_threads_are_those_of_the_command_and_of_what_it_starts():
     code = (
         "import os\n"

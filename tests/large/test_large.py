@@ -411,6 +411,7 @@ def test_deep_pictures_are_encoded_band_by_band(photograph, suffix, alpha, grey,
 # The command line
 
 
+@pytest.mark.slow
 def test_the_command_line_counts_tiles_and_leaves_known_pixels(cli, save, photograph, tmp_path, monkeypatch):
     seen = set()
     monkeypatch.setattr(Bar, "progress", lambda bar, unit, done, total: seen.add((unit, total)))

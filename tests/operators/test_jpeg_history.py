@@ -15,6 +15,7 @@ from bcm_restore.operators.dct import (
 from bcm_restore.operators.jpeg_history import chroma, find_sampling, quality_of_parts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_quality_is_found(kind):
     for quality in (5, 12, 30, 50, 71, 85, 90, 95):

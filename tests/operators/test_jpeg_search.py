@@ -77,6 +77,7 @@ def test_other_programs_tables():
     assert (history.tables[0].numpy() == own)[:4, :4].mean() > 0.9
 
 
+@pytest.mark.slow
 def test_clean_pictures_have_no_history():
     for name in ("astronaut", "camera", "coffee", "moon", "text"):
         image = getattr(data, name)()[:256, :256]

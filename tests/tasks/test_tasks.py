@@ -95,6 +95,7 @@ def test_a_scheme_that_leaves_noise_is_refused(portrait):
 # Inpainting
 
 
+@pytest.mark.slow
 def test_inpaint_leaves_known_pixels_identical_and_is_near_the_truth(portrait, model):
     mask = lines(portrait.shape[:2])
     for name, image in kinds(portrait).items():

@@ -90,6 +90,7 @@ def test_other_files_are_not_checkpoints(tmp_path):
         network({"start": str(path)})
 
 
+@pytest.mark.slow
 def test_training_from_a_consistency_model(tmp_path):
     """The initial function is the consistency model's for every u; then it learns."""
     torch.manual_seed(0)

@@ -67,6 +67,7 @@ def clock(monkeypatch):
     monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_an_interrupted_run_resumes_bit_for_bit(tmp_path, objective):
     tables = {"objective": {"name": objective}, "optimizer": {"warmup": 2, "ema": [0.9, 0.2]}}
@@ -97,6 +98,7 @@ def test_runs_depend_on_the_seed(tmp_path):
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_training_lowers_the_loss(tmp_path, objective):
     run = tiny_trainer(tmp_path, objective={"name": objective}, optimizer={"warmup": 1}, run={"steps": 80, "batch": 24})

@@ -166,6 +166,7 @@ def test_search_finds_the_only_optimum(start):
     assert len(evaluated) == len(set(evaluated)) == len(search.trials)  # no scheme is evaluated twice
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(spaces, st.integers(1, 4), st.integers(0, 99))
 def test_all_trials_have_the_given_nfe(space, nfe, seed):
