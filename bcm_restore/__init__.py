@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["__version__", "batch", "load_model", "restore_file"]
 
-_HOMES = {
+_MODULES = {
     "load_model": "weights",
     "restore_file": "batch",
 }  # torch takes seconds to import: --help must not wait for it
@@ -24,6 +24,6 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name == "batch":
         return importlib.import_module(".batch", __name__)
-    if name in _HOMES:
-        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

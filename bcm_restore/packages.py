@@ -5,15 +5,15 @@ from collections.abc import Iterator
 
 from .errors import RestoreError
 
-_FITTING = "take torch and torchvision of versions that fit, both from the same index (pip's --index-url)"
+_MATCHING = "install matching versions of torch and torchvision from the same index (pip's --index-url)"
 
 
 @contextlib.contextmanager
 def required(what: str, package: str, way: str) -> Iterator[None]:
-    """Says in one line why what is imported in the block can't be.
+    """Turns a failed import in the block into an error of one line.
 
     Args:
-        what: needs the package, for messages: "LPIPS".
+        what: the part that needs the package, for messages: "LPIPS".
         package: its name on PyPI.
         way: how to get it.
 
@@ -28,5 +28,5 @@ def required(what: str, package: str, way: str) -> Iterator[None]:
         raise RestoreError(f"{what} needs the package {missing}; {way}") from error
     except Exception as error:  # torchvision raises RuntimeError beside a torch that it was not built for
         reason = " ".join(str(error).split()) or type(error).__name__
-        way = _FITTING if "torchvision" in reason else f"install it again: {way}"
-        raise RestoreError(f"{what} needs the package {package}, which can't be imported ({reason}); {way}") from error
+        way = _MATCHING if "torchvision" in reason else f"install it again: {way}"
+        raise RestoreError(f"{what} needs the package {package}, which cannot be imported ({reason}); {way}") from error

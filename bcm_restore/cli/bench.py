@@ -1,4 +1,4 @@
-"""The commands that compare methods of restoration."""
+"""The commands that compare restoration methods."""
 
 import dataclasses
 import shlex
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Size(str, Enum):
-    """How large the pictures are."""
+    """The size of the pictures."""
 
     SMALL = "64"
     MEDIUM = "256"
@@ -29,50 +29,48 @@ class Size(str, Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Benching(Reading, Evaluation):
-    """What the bench takes."""
+    """The options of `bench`."""
 
     task: Annotated[
-        str | None, option("--task", panel="What", text="inpaint, jpeg, super-resolve or interpolate.", metavar="TASK")
+        str | None, option("--task", panel="Data", text="inpaint, jpeg, super-resolve or interpolate.", metavar="TASK")
     ] = None
     data: Annotated[
         Path | None,
-        option(
-            "--data", panel="What", text="Folder of clean pictures; those in scikit-image unless given.", metavar="DIR"
-        ),
+        option("--data", panel="Data", text="Folder of clean pictures; default: those in scikit-image.", metavar="DIR"),
     ] = None
     case: Annotated[
-        list[str] | None, option("--case", panel="What", text="Only this case; repeatable.", metavar="CASE")
+        list[str] | None, option("--case", panel="Data", text="Only this case; repeatable.", metavar="CASE")
     ] = None
     mask: Annotated[
-        Path | None, option("--mask", panel="What", text="A mask of your own as one more case.", metavar="FILE")
+        Path | None, option("--mask", panel="Data", text="Your own mask as an additional case.", metavar="FILE")
     ] = None
     size: Annotated[
-        Size, option("--size", panel="What", text="Centre crops of that side, as ADM takes them, or whole pictures.")
+        Size, option("--size", panel="Data", text="Side of the centre crops (as in ADM); native: whole pictures.")
     ] = Size.MEDIUM
     limit: Annotated[
-        int | None, option("--limit", panel="What", text="Only the first N pictures.", min=1, metavar="N")
+        int | None, option("--limit", panel="Data", text="Only the first N pictures.", min=1, metavar="N")
     ] = None
     export: Annotated[
         Path | None,
-        option("--export", panel="What", text="Write the damaged pictures there, for other programs.", metavar="DIR"),
+        option("--export", panel="Data", text="Folder for the damaged pictures, for other programs.", metavar="DIR"),
     ] = None
     nfe: Annotated[
-        str, option("--nfe", panel="Contestants", text="Network evaluations of BCM and of solvers.", metavar="N,N,...")
+        str, option("--nfe", panel="Contestants", text="Network evaluations of BCM and the solvers.", metavar="N,N,...")
     ] = "1,2,4,8"
     scheme: Annotated[
         list[str] | None,
-        option("--scheme", panel="Contestants", text="BCM with a scheme of your own; repeatable.", metavar="TEXT"),
+        option("--scheme", panel="Contestants", text="BCM with your own scheme; repeatable.", metavar="TEXT"),
     ] = None
     model: Annotated[
         list[str] | None,
-        option("--model", panel="Contestants", text="Model or file of one; repeatable.", metavar="NAME|FILE"),
+        option("--model", panel="Contestants", text="Name of a model, or its file; repeatable.", metavar="NAME|FILE"),
     ] = None
     outputs: Annotated[
         list[str] | None,
         option(
             "--outputs",
             panel="Contestants",
-            text="Results of another program, a folder or I2SB's recon.pt, with its NFE if you like; repeatable.",
+            text="Results of another program: a folder or I2SB's recon.pt, optionally with its NFE; repeatable.",
             metavar="NAME[@NFE]=PATH",
         ),
     ] = None
@@ -86,14 +84,14 @@ class Benching(Reading, Evaluation):
         ),
     ] = ""
     classical: Annotated[
-        bool, option("--classical/--no-classical", panel="Contestants", text="With methods that need no model.")
+        bool, option("--classical/--no-classical", panel="Contestants", text="Include methods without a model.")
     ] = True
     output: Annotated[
         Path | None,
-        option("-o", "--output", panel="Output", text="Folder of the report; bench_TASK unless given.", metavar="DIR"),
+        option("-o", "--output", panel="Output", text="Folder of the report; default: bench_TASK.", metavar="DIR"),
     ] = None
     overwrite: Annotated[
-        bool, option("--overwrite", panel="Output", text="Do all anew, also what earlier runs have done.")
+        bool, option("--overwrite", panel="Output", text="Recompute all results, including those of earlier runs.")
     ] = False
 
 
@@ -119,12 +117,12 @@ def _bench(context: typer.Context, options: Benching) -> None:
 
 
 def _typed_command() -> str:
-    """As it was typed."""
+    """The command line as it was typed."""
     return shlex.join(["bcm-restore", *sys.argv[1:]])
 
 
 def _run(settings: "BenchSettings", as_json: bool) -> dict[str, Any]:
-    """Runs a bench and prints its tables, each as soon as it is there, or its results as JSON."""
+    """Runs a bench and prints each table as soon as it is complete, or all results as JSON."""
     from ..bench.assembly import assembled
     from .progress import Bar
 
@@ -164,7 +162,7 @@ def _print_table(results: dict[str, Any], case: str) -> None:
         table.add_column(title, justify="right" if n else "left", width=width)
     for row, cells in zip(rows, shown, strict=True):
         table.add_row(*(Text(text, style="bold" if cell.best else "") for text, cell in zip(cells, row, strict=True)))
-    # a narrower console would cut numbers off; borders and padding take 3 characters a column
+    # a narrower console would truncate numbers; borders and padding take 3 characters per column
     Console(width=max(Console().width, sum(widths) + 3 * len(widths) + 2)).print(table)
 
 
@@ -172,9 +170,9 @@ def _print_table(results: dict[str, Any], case: str) -> None:
 def compare(
     options: Report,
     a: Annotated[Path, typer.Argument(help="results.json, or the folder with it.", metavar="A", show_default=False)],
-    b: Annotated[Path, typer.Argument(help="Another one.", metavar="B", show_default=False)],
+    b: Annotated[Path, typer.Argument(help="The results to compare with A.", metavar="B", show_default=False)],
 ) -> None:
-    """Show two results side by side: every metric of each, and the difference.
+    """Show two results side by side: every metric, and the difference.
 
     Example: bcm-restore bench compare before/ after/
     """
@@ -188,16 +186,16 @@ def compare(
 def reproduce(
     options: Report,
     name: Annotated[
-        str | None, typer.Argument(help="A recorded bench; unless given, all are listed.", metavar="NAME")
+        str | None, typer.Argument(help="A recorded bench; without it, all are listed.", metavar="NAME")
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of the pictures, if other than those in scikit-image were recorded.", metavar="DIR"),
+        typer.Option(help="Folder of the pictures, if they are not those in scikit-image.", metavar="DIR"),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.", metavar="NAME")] = "auto",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder of the report.", metavar="DIR")] = None,
 ) -> None:
-    """Run a bench again whose results are recorded in this package, and compare.
+    """Rerun a bench whose results are recorded in this package, and compare.
 
     Example: bcm-restore bench reproduce inpaint
     """

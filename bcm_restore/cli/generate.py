@@ -1,4 +1,4 @@
-"""The command that makes pictures out of noise."""
+"""The command that generates pictures from noise."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..model import BCM
     from ..schemes import Scheme
 
-BATCH = 16  # pictures made at a time
+BATCH = 16  # pictures generated at a time
 LARGEST = 16384  # pixels along a side
 
 
@@ -35,14 +35,14 @@ def generate(
     ] = "one-step",
     size: Annotated[
         str | None,
-        typer.Option(help="Width and height; those that the model was trained on unless given.", metavar="WxH"),
+        typer.Option(help="Width and height; default: those that the model was trained on.", metavar="WxH"),
     ] = None,
     grid: Annotated[Path | None, typer.Option(help="Write all pictures into one file.", metavar="FILE")] = None,
 ) -> None:
-    """Make pictures out of noise.
+    """Generate pictures from noise.
 
-    -o DIR/ gets sample_000.png and so on (generated/ unless --grid is given). Picture i is made of the noise of
-    seed + i.
+    -o DIR/ gets sample_000.png and so on (default: generated/, unless --grid is given). Picture i is generated with
+    the seed SEED + i.
 
     Example: bcm-restore generate --model bcm-imagenet64 --n 16 --schedule zigzag-3 --label tabby --grid cats.png
     """
@@ -61,12 +61,12 @@ def generate(
         made.append(pixels)
     if grid:
         images.write(images.Picture(montage.grid(made)), grid, quality=options.quality)
-    if note := engine.small_model_note(model, "out of pure noise it makes soft colours and textures, no objects"):
+    if note := engine.small_model_note(model, "from pure noise it generates soft colours and textures, no objects"):
         printing.note(note)
     written = [str(path) for path in (*targets, *([grid] if grid else []))]
     if options.json:
-        how = {"label": options.label, "scheme": str(scheme), "nfe": scheme.nfe}
-        printing.document({**engine.header("generate", model, options.seed), **how, "files": written})
+        facts = {"label": options.label, "scheme": str(scheme), "nfe": scheme.nfe}
+        printing.document({**engine.header("generate", model, options.seed), **facts, "files": written})
         return
     height, width = made[0].shape[:2]
     rest = f" and {len(written) - 1} more" if len(written) > 1 else ""
@@ -74,10 +74,10 @@ def generate(
 
 
 def _targets(n: int, grid: Path | None, options: Files) -> list[Path]:
-    """One file a picture, none if only a grid is wanted.
+    """The file of each picture; empty if only a grid is written.
 
     Raises:
-        RestoreError: an output exists, or its name makes no sense.
+        RestoreError: an output exists, or its name is not valid.
     """
     if grid:
         planning.check_suffix(grid, options.format and options.format.value)
@@ -85,7 +85,7 @@ def _targets(n: int, grid: Path | None, options: Files) -> list[Path]:
     if options.output or not grid:
         folder = Path(options.output or "generated")
         if planning.is_file_name(str(folder)):
-            raise RestoreError(f"{folder}: name a folder for the pictures; --grid {folder} puts them all into one file")
+            raise RestoreError(f"{folder}: name a folder for the pictures; --grid {folder} writes them all to one file")
         suffix = options.format.suffix if options.format else ".png"
         digits = max(3, len(str(n - 1)))
         targets = [folder / f"sample_{i:0{digits}}{suffix}" for i in range(n)]
@@ -107,7 +107,7 @@ def _shape(size: str | None) -> tuple[int, int] | None:
 def _samples(
     model: "BCM", scheme: "Scheme", n: int, shape: tuple[int, int] | None, options: Files
 ) -> Iterator["np.ndarray"]:
-    """The pictures (H, W, 3), uint8, as soon as they are made."""
+    """The pictures (H, W, 3), uint8, as soon as they are generated."""
     import torch
 
     from .. import samplers

@@ -1,4 +1,4 @@
-"""How a command gets its name and its help."""
+"""Names and help texts of commands."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,9 @@ def add(app: typer.Typer, command: Callable[..., None], name: str | None = None)
     """Adds a command whose help is its docstring: a line of summary, paragraphs, and an example at the end.
 
     Args:
-        app: where to.
+        app: the application to add it to.
         command: its function.
-        name: of the command, if it is not the function's.
+        name: of the command; None: the function's name.
     """
     *text, example = (" ".join(paragraph.split()) for paragraph in (command.__doc__ or "").split("\n\n"))
     own = command.__name__.strip("_").replace("_", "-")  # import_ is import

@@ -1,4 +1,4 @@
-"""The commands that tell what there is."""
+"""The commands that list tasks, versions, devices and models."""
 
 import platform
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The command that makes the pictures between two pictures."""
+"""The command that interpolates between two pictures."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,20 +13,20 @@ from .report import View
 
 @shared
 def interpolate(
-    first: Annotated[str, typer.Argument(help="The picture that it begins with.", metavar="A", show_default=False)],
-    last: Annotated[str, typer.Argument(help="The picture that it ends with.", metavar="B", show_default=False)],
+    first: Annotated[str, typer.Argument(help="The first picture.", metavar="A", show_default=False)],
+    last: Annotated[str, typer.Argument(help="The last picture.", metavar="B", show_default=False)],
     options: Common,
     frames: Annotated[
-        int, typer.Option(help="Number of pictures, A and B included.", min=2, max=10_000, metavar="N")
+        int, typer.Option(help="Number of frames, including A and B.", min=2, max=10_000, metavar="N")
     ] = 9,
-    fps: Annotated[float, typer.Option(help="Pictures a second in an animation.", min=0.1, max=100, metavar="N")] = 10,
+    fps: Annotated[float, typer.Option(help="Frames per second of an animation.", min=0.1, max=100, metavar="N")] = 10,
     resize: Annotated[bool, typer.Option("--resize", help="Resize B to the size of A.")] = False,
 ) -> None:
-    """Make the pictures between two pictures.
+    """Interpolate between two pictures.
 
-    -o DIR/ gets frame_000.png and so on (A_to_B/ beside A unless given), -o FILE.gif or FILE.webp an animation, and a
-    file of another format all frames in a row. - is standard input, and standard output: frames in a row, or with
-    --format webp an animation.
+    -o DIR/ gets frame_000.png and so on (default: A_to_B/ beside A), -o FILE.gif or FILE.webp an animation, and a
+    file of another format all frames in a row. - is standard input and standard output, which gets the frames in a
+    row or, with --format webp, an animation.
 
     Example: bcm-restore interpolate day.jpg night.jpg --frames 17 -o day_to_night.gif
     """

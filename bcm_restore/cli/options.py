@@ -1,4 +1,4 @@
-"""The options that several commands share: each is one field, and a command has them all by taking the class."""
+"""Options that several commands share: a command that takes one of these classes has an option for each field."""
 
 import dataclasses
 import inspect
@@ -17,7 +17,7 @@ from .startup import limit_threads
 
 
 class Precision(str, Enum):
-    """What the network calculates in."""
+    """The arithmetic of the network."""
 
     AUTO = "auto"
     FP32 = "fp32"
@@ -26,14 +26,14 @@ class Precision(str, Enum):
 
 
 class Runner(str, Enum):
-    """What spreads a folder over devices."""
+    """How a folder is distributed over devices."""
 
     LOCAL = "local"
     RAY = "ray"
 
 
 class Format(str, Enum):
-    """What outputs are written as."""
+    """The format of outputs."""
 
     PNG = "png"
     JPG = "jpg"
@@ -48,32 +48,32 @@ class Format(str, Enum):
         return f".{self.value}"
 
 
-FIRST = ("output", "overwrite", "nfe", "model", "format", "quality", "compare", "recursive")  # what everyone needs
+FIRST = ("output", "overwrite", "nfe", "model", "format", "quality", "compare", "recursive")  # shown first in the help
 
 
 def option(*names: str, panel: str | None = None, text: str, **more: Any) -> Any:
-    """An option in a panel of the help, in the first one unless it is given."""
+    """An option in a panel of the help; None: the first panel."""
     return typer.Option(*names, help=text, rich_help_panel=panel, **more)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-    """How a command tells what it did."""
+    """How a command reports its results."""
 
-    json: Annotated[bool, option("--json", panel="Output", text="Print a JSON document, and nothing else.")] = False
+    json: Annotated[bool, option("--json", panel="Output", text="Print only a JSON document.")] = False
     debug: Annotated[bool, option("--debug", panel="Output", text="Show the traceback of an error.")] = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Calculation(Report):
-    """What calculating commands take."""
+    """The options of commands that compute."""
 
     threads: Annotated[
         int | None,
         option(
             "--threads",
             panel="Model",
-            text="Threads on the CPU, of all processes together; one a core unless given.",
+            text="CPU threads of all processes together; default: one per core.",
             min=1,
             max=1024,
             metavar="N",
@@ -83,15 +83,15 @@ class Calculation(Report):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation(Calculation):
-    """How models are evaluated, and on what."""
+    """How models are evaluated, and on which device."""
 
     label: Annotated[
         str | None,
         option(
             "--label",
             panel="Model",
-            text="Class of what is shown, for models that know classes: an index or an ImageNet name; the mean of all "
-            "classes unless given.",
+            text="Class of the picture, for class-conditional models: an index or an ImageNet name; default: the mean "
+            "of all class embeddings.",
             metavar="N|NAME",
         ),
     ] = None
@@ -100,7 +100,7 @@ class Evaluation(Calculation):
         option(
             "--overlap",
             panel="Model",
-            text="Pixels that neighbouring windows share, for models of one image size.",
+            text="Overlap of neighbouring windows in pixels, for models of one image size.",
             min=0,
             metavar="N",
         ),
@@ -119,7 +119,7 @@ class Evaluation(Calculation):
         option(
             "--precision",
             panel="Model",
-            text="Arithmetic of the network; auto is fp32 on CPU.",
+            text="Arithmetic of the network; auto is fp32 on the CPU.",
         ),
     ] = Precision.AUTO
     seed: Annotated[
@@ -136,7 +136,7 @@ class Reading:
         option(
             "--max-pixels",
             panel="Input",
-            text="Megapixels that a picture may have; AVIF, WebP, progressive JPEG and 16-bit colour count more.",
+            text="Largest picture to read, in megapixels; AVIF, WebP, progressive JPEG and 16-bit colour count more.",
             min=1e-6,
             metavar="MP",
         ),
@@ -144,13 +144,13 @@ class Reading:
 
     @property
     def most_pixels(self) -> int:
-        """The same as a number of pixels."""
+        """`max_pixels` as a number of pixels."""
         return round(self.max_pixels * 1e6) if math.isfinite(self.max_pixels) else sys.maxsize
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Files(Evaluation):
-    """What commands take that write pictures."""
+    """The options of commands that write pictures."""
 
     model: Annotated[
         str | None,
@@ -161,7 +161,7 @@ class Files(Evaluation):
         option("-o", "--output", text="File or folder to write to.", metavar="PATH"),
     ] = None
     overwrite: Annotated[bool, option("--overwrite", text="Replace outputs that exist.")] = False
-    format: Annotated[Format | None, option("--format", text="Format of the outputs, png unless given.")] = None
+    format: Annotated[Format | None, option("--format", text="Format of the outputs; default: png.")] = None
     quality: Annotated[
         int | None,
         option("--quality", text="Quality of JPEG, WebP and AVIF outputs.", min=1, max=100, metavar="N"),
@@ -170,7 +170,7 @@ class Files(Evaluation):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Common(Reading, Files):
-    """What every restoring command takes."""
+    """The options of every command that restores."""
 
     nfe: Annotated[
         int | None,
@@ -178,7 +178,7 @@ class Common(Reading, Files):
     ] = None
     scheme: Annotated[
         str | None,
-        option("--scheme", panel="Model", text='A scheme of your own, such as "noise 0.5, to 0, fit".', metavar="TEXT"),
+        option("--scheme", panel="Model", text='Your own scheme, such as "noise 0.5, to 0, fit".', metavar="TEXT"),
     ] = None
     compare: Annotated[
         bool,
@@ -188,31 +188,29 @@ class Common(Reading, Files):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Batch(Common):
-    """What commands that work on many pictures take besides."""
+    """Further options of commands that restore many pictures."""
 
-    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Look into the folders of a folder, too.")] = (
-        False
-    )
+    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Include subfolders.")] = False
     resume: Annotated[
         bool,
         option(
             "--resume",
             panel="Output",
-            text="Keep all outputs that exist, whatever made them. Without it, an output folder's own are kept while "
-            "their inputs and the options are the same, and made anew where they are not.",
+            text="Keep all outputs that exist, whatever wrote them. Without it, those of earlier runs into an output "
+            "folder are kept unless their input or the settings have changed, and recomputed otherwise.",
         ),
     ] = False
     join: Annotated[
         bool,
-        option("--join", panel="Cluster", text="Take part in the work of a run that is at work in the output folder."),
+        option("--join", panel="Cluster", text="Share the work of a run that is writing to the output folder."),
     ] = False
     engine: Annotated[
         Runner,
         option(
             "--engine",
             panel="Cluster",
-            text="ray: restore on a Ray cluster, whose nodes see the same files or get them by their URLs "
-            "(s3://bucket/folder); an actor for each GPU, or for each CPU where there is none.",
+            text="ray: restore on a Ray cluster, with an actor for each GPU, or for each CPU if it has no GPU. The "
+            "nodes need the same files, in a shared folder or by URL (s3://bucket/folder).",
         ),
     ] = Runner.LOCAL
     address: Annotated[
@@ -220,21 +218,21 @@ class Batch(Common):
         option(
             "--address",
             panel="Cluster",
-            text="Of the Ray cluster; $RAY_ADDRESS or a new local one unless given.",
+            text="Address of the Ray cluster; default: $RAY_ADDRESS, or else a local cluster is started.",
             metavar="HOST:PORT",
         ),
     ] = None
     keep_times: Annotated[
-        bool, option("--keep-times", panel="Output", text="Give outputs the times of their inputs.")
+        bool, option("--keep-times", panel="Output", text="Give outputs the modification times of their inputs.")
     ] = False
     dry_run: Annotated[
-        bool, option("--dry-run", panel="Output", text="Only say for each picture what would be done.")
+        bool, option("--dry-run", panel="Output", text="Only list what would be done with each picture.")
     ] = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RoundTrip(Batch):
-    """What `reconstruct` takes: comparisons are always written, and there are two published NFE."""
+    """The options of `reconstruct`: comparisons are always written, and NFE 2 and 3 are published."""
 
     compare: ClassVar[bool] = True  # type: ignore[misc]
     nfe: Annotated[
@@ -242,7 +240,7 @@ class RoundTrip(Batch):
         option(
             "--nfe",
             metavar="N",
-            text="Network evaluations there and back: 2 (default, the published one-step inversion) or 3 (two-step).",
+            text="Evaluations to noise and back: 2 (default, the published one-step inversion) or 3 (two-step).",
             min=1,
         ),
     ] = None
@@ -251,7 +249,7 @@ class RoundTrip(Batch):
 Inputs = Annotated[
     list[str],
     typer.Argument(
-        help='Pictures, folders or quoted patterns such as "*.png"; or - for standard input, and output.',
+        help='Pictures, folders or quoted patterns such as "*.png"; - is standard input and output.',
         metavar="INPUT",
         show_default=False,
     ),
@@ -259,7 +257,7 @@ Inputs = Annotated[
 
 
 def settings(options: Files) -> Settings:
-    """What a command was asked for, as a run takes it."""
+    """The settings of a run, from a command's options."""
     given = {name: getattr(options, name) for name in NAMES if hasattr(options, name)}
     plain = {name: value.value if isinstance(value, Enum) else value for name, value in given.items()}
     return Settings(**plain | ({"max_pixels": options.most_pixels} if isinstance(options, Reading) else {}))
@@ -269,7 +267,7 @@ def numbers(text: str) -> list[int]:
     """The numbers in the text of `--nfe`, in order: "1,2,4".
 
     Raises:
-        RestoreError: it holds something else.
+        RestoreError: it contains anything else.
     """
     try:
         found = sorted({int(word) for word in text.split(",")})
@@ -281,10 +279,10 @@ def numbers(text: str) -> list[int]:
 
 
 def shared(command: Callable[..., None]) -> Callable[..., None]:
-    """Turns the command's parameter `options`, one of the classes above, into one command-line option a field."""
+    """Turns the command's parameter `options`, one of the classes above, into a command-line option for each field."""
     own = list(inspect.signature(command).parameters.values())
     kind = next(parameter.annotation for parameter in own if parameter.name == "options")
-    # what is common to all stands last in the help
+    # the options that all commands share come last in the help
     order = [*FIRST, *(name for level in kind.__mro__ for name in inspect.get_annotations(level))]
     fields = sorted(dataclasses.fields(kind), key=lambda field: order.index(field.name))
     parameters = [parameter for parameter in own if parameter.name != "options"] + [

@@ -1,4 +1,4 @@
-"""What people read: one line a fact, safe for any terminal, results on stdout and everything else on stderr."""
+"""Printed output: a line for each fact, safe for any terminal; results on stdout, everything else on stderr."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from ..streams import STREAMS
 _show_warning = warnings.showwarning
 _results = "stdout"
 _held: list[str] = []
-_called: dict[str, str] = {}
+_shown_as: dict[str, str] = {}
 
 
 def result(text: str) -> None:
@@ -33,7 +33,7 @@ def note(text: str) -> None:
 
 @contextlib.contextmanager
 def results_on_stderr() -> Iterator[None]:
-    """Results are printed on stderr, as stdout is for a picture; all at the end, if that comes."""
+    """Prints results on stderr, as stdout is used for a picture; all at the end, none after an error."""
     global _results
     _results = "held"
     try:
@@ -45,9 +45,9 @@ def results_on_stderr() -> Iterator[None]:
         _results = "stdout"
 
 
-def call(path: Path, name: str) -> None:
-    """Has a temporary file called by another name from now on."""
-    _called[str(path)] = name
+def show_as(path: Path, name: str) -> None:
+    """Replaces the path of a temporary file by another name in all further output."""
+    _shown_as[str(path)] = name
 
 
 def trace(error: BaseException) -> None:
@@ -64,7 +64,7 @@ def warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """For `warnings.showwarning`: what the package warns of is a line like any other."""
+    """For `warnings.showwarning`: prints a warning of the package as one line."""
     if issubclass(category, RestoreWarning):
         note(f"warning: {message}")
     else:
@@ -72,12 +72,12 @@ def warning(
 
 
 def printable(text: str) -> str:
-    """The text on one line, with control characters and stray bytes of file names escaped."""
+    """The text on one line, with control characters and undecodable bytes of file names escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def document(content: Any, indent: int | None = 2) -> None:
-    """A JSON document on stdout; ASCII, so that no file name can be without an encoding."""
+    """A JSON document on stdout, in ASCII, so that any file name can be encoded."""
     with STREAMS:
         _print(json.dumps(content, indent=indent), "stdout")
 
@@ -86,8 +86,8 @@ def send(data: bytes) -> None:
     """The bytes of a picture, on stdout.
 
     Raises:
-        BrokenPipeError: nobody reads stdout any longer.
-        RestoreError: stdout can't be written to.
+        BrokenPipeError: the reader has closed stdout.
+        RestoreError: stdout cannot be written.
     """
     with STREAMS, _written("stdout"):  # it may be silenced
         sys.stdout.buffer.write(data)
@@ -95,7 +95,7 @@ def send(data: bytes) -> None:
 
 
 def discard_results() -> None:
-    """What is still to be printed on stdout goes nowhere: a pipe that is closed would raise again at the end."""
+    """Discards what is still to be printed on stdout: a closed pipe would raise again at exit."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -103,7 +103,7 @@ def discard_results() -> None:
 
 
 def _line(text: str, name: str) -> None:
-    with STREAMS:  # before looking the stream up: it may be a silenced one
+    with STREAMS:  # before the stream is looked up: it may be silenced
         encoding = getattr(sys, name).encoding or "utf-8"
         _print(printable(text).encode(encoding, "backslashreplace").decode(encoding), name)
 
@@ -112,10 +112,10 @@ def _print(text: str, name: str) -> None:
     """Prints on a standard stream.
 
     Raises:
-        BrokenPipeError: nobody reads stdout any longer.
-        RestoreError: stdout can't be written to.
+        BrokenPipeError: the reader has closed stdout.
+        RestoreError: stdout cannot be written.
     """
-    for path, given in _called.items():
+    for path, given in _shown_as.items():
         text = text.replace(path, given)
     with _written(name):
         print(text, file=getattr(sys, name), flush=True)
@@ -123,12 +123,12 @@ def _print(text: str, name: str) -> None:
 
 @contextlib.contextmanager
 def _written(name: str) -> Iterator[None]:
-    """What is written in the block to a standard stream, and what is raised where it can't be: see `_print`."""
+    """Turns errors of writing to a standard stream in the block into those of `_print`."""
     try:
         yield
     except BrokenPipeError:
         raise
     except OSError as error:
-        if name == "stdout":  # where stderr can't be written to, there is nobody to tell
+        if name == "stdout":  # if stderr cannot be written, the error cannot be reported
             discard_results()
             raise RestoreError(f"standard output: cannot be written ({error.strerror or error})") from error

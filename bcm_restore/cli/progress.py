@@ -1,4 +1,4 @@
-"""The bar that long work shows on a terminal; a line a minute elsewhere."""
+"""The progress bar of long work on a terminal; a line per minute elsewhere."""
 
 import sys
 import time
@@ -9,16 +9,16 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from ..batch.observer import Evaluations, Observer
 from . import printing
 
-EVERY = 60.0  # seconds between lines where there is no terminal
+EVERY = 60.0  # seconds between lines without a terminal
 
 
 class Bar(Observer):
-    """Files done, speed, time left and how far the current picture is.
+    """Files done, speed, time left and the progress within the current picture.
 
     Args:
-        files: how many there are.
-        unit: what they are.
-        quiet: show nothing where stderr is no terminal.
+        files: number of files.
+        unit: name of what is counted.
+        quiet: show nothing if stderr is not a terminal.
 
     Attributes:
         evaluation: called after each evaluation, or tile, of the current picture.
@@ -35,13 +35,13 @@ class Bar(Observer):
             console=console,
             transient=True,
             disable=not console.is_terminal,
-            # else results that are piped elsewhere would end up on the terminal
+            # else piped results would appear on the terminal
             redirect_stdout=sys.stdout.isatty(),
         )
         self.evaluation = Evaluations(self)
         self._files, self._done, self._unit = files, 0, unit
         self._megapixels, self._start = 0.0, time.monotonic()
-        self._lines, self._told = not (console.is_terminal or quiet), self._start
+        self._lines, self._printed = not (console.is_terminal or quiet), self._start
         self._task: TaskID = self._bar.add_task("", total=files, files=f"0/{files}", part="", speed="")
 
     def __enter__(self) -> "Bar":
@@ -57,7 +57,7 @@ class Bar(Observer):
         self._line(f", {unit} {done}/{total} of the next")
 
     def file(self, pixels: int) -> None:
-        """Tells that a file is done, and how many pixels were restored."""
+        """Records that a file is done, and the number of restored pixels."""
         self._done += 1
         self._megapixels += pixels / 1e6
         speed = self._megapixels / max(time.monotonic() - self._start, 1e-9)
@@ -71,10 +71,10 @@ class Bar(Observer):
         self._line("")
 
     def _line(self, part: str) -> None:
-        """A line where there is no terminal, if the last one was long ago."""
+        """Prints a line if there is no terminal and the last line was long ago."""
         now = time.monotonic()
-        if self._lines and self._done < self._files and now - self._told >= EVERY:
-            self._told = now
+        if self._lines and self._done < self._files and now - self._printed >= EVERY:
+            self._printed = now
             printing.note(f"{self._done}/{self._files} {self._unit} done{part}, {clock(now - self._start)}")
 
 

@@ -1,4 +1,4 @@
-"""What a command says of the pictures: a line each, what failed at the end, or a JSON document."""
+"""A command's report on the pictures: a line each and the failures at the end, or a JSON document."""
 
 import dataclasses
 import signal
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 class View(Observer):
-    """What is printed while pictures are restored, and at the end, whatever ends the run.
+    """Prints the progress while pictures are restored, and the report at the end, also of an interrupted run.
 
     Args:
         settings: of the run.
-        options: what was asked for.
-        plan: what is to be done with several pictures; None: the error of the only one is the command's.
-        unit: what is counted.
+        options: of the command.
+        plan: of the run; None: a single picture, whose error is the command's.
+        unit: name of what is counted.
 
     Attributes:
         outcomes: of each picture, in the order of the jobs.
@@ -33,7 +33,7 @@ class View(Observer):
         self._dry_run, self._options, self._unit = settings.dry_run, options, unit
         self._single = plan is None or plan.single
         resumes = plan is not None and all(job.root for job in plan.jobs)
-        self._resume = "the same command" if resumes else "--resume"
+        self._resume = "the same command" + ("" if resumes else " with --resume")
         self._header: Header | None = None
         self._bar: Bar | None = None
         self._noted: set[str] = set()
@@ -51,7 +51,7 @@ class View(Observer):
         interrupted = isinstance(error, KeyboardInterrupt)
         if interrupted and not self._single and not self._dry_run:
             done = sum(outcome.status != Status.INTERRUPTED for outcome in self.outcomes)
-            printing.note(f"{done} of {len(self.outcomes)} files done; {self._resume} goes on from there")
+            printing.note(f"{done} of {len(self.outcomes)} files done; {self._resume} resumes the run")
         if not (interrupted and self._dry_run):
             _finish(self.outcomes, self._header, self._options)
 
@@ -102,7 +102,7 @@ class View(Observer):
             printing.result(_summary(outcome))
 
     def list_failures(self) -> bool:
-        """What failed, once more, as the lines of a long run have scrolled away; whether anything has."""
+        """Lists the failures again, as the lines of a long run have scrolled away; whether there are any."""
         failed = [outcome for outcome in self.outcomes if outcome.status == Status.FAILED]
         if failed:
             printing.note(f"{len(failed)} of {len(self.outcomes)} files failed:")
@@ -112,17 +112,17 @@ class View(Observer):
 
 
 def _summary(outcome: Outcome) -> str:
-    """One line on what was done."""
+    """One line about a restored picture."""
     assert outcome.size is not None
     width, height = outcome.size
     mse = "" if outcome.mse is None else f", MSE {outcome.mse:.5f}"
     made = "" if outcome.nfe is None else f"{width}x{height}, NFE {outcome.nfe}{mse}, {outcome.seconds:.1f} s"
-    how = "; ".join(filter(None, [made, outcome.remark]))
-    return f"{_joined(outcome.input)} -> {_joined(outcome.output)} ({how})"
+    details = "; ".join(filter(None, [made, outcome.remark]))
+    return f"{_joined(outcome.input)} -> {_joined(outcome.output)} ({details})"
 
 
 def _finish(outcomes: Sequence[Outcome], header: Header, options: Report) -> None:
-    """The end of the report: the JSON document or the mean error, and what was kept or skipped."""
+    """The end of the report: the JSON document or the mean error, and how many were kept or skipped."""
     if options.json:
         printing.document({**header, "files": [dataclasses.asdict(outcome) for outcome in outcomes]})
     errors = [outcome.mse for outcome in outcomes if outcome.mse is not None]
@@ -131,8 +131,8 @@ def _finish(outcomes: Sequence[Outcome], header: Header, options: Report) -> Non
         printing.result(f"mean MSE {sum(errors) / len(errors):.5f} ({len(errors)} pictures, NFE {nfe})")
     kept = sum(outcome.status == Status.KEPT for outcome in outcomes)
     if kept:
-        rest = f"{kept} of {len(outcomes)} outputs are there and are kept"
-        printing.note("nothing to do: all outputs are there" if kept == len(outcomes) else rest)
+        rest = f"{kept} of {len(outcomes)} outputs exist and are kept"
+        printing.note("nothing to do: all outputs exist" if kept == len(outcomes) else rest)
     left = sum(outcome.status == Status.LEFT for outcome in outcomes)
     if left:
         printing.note(f"{left} of {len(outcomes)} pictures are left to the other runs in the folder")

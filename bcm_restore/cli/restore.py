@@ -16,7 +16,7 @@ from .report import View
 
 
 class Scale(str, Enum):
-    """How much larger."""
+    """The scale factor."""
 
     X2 = "2"
     X3 = "3"
@@ -25,13 +25,13 @@ class Scale(str, Enum):
 
 
 def restore(task: str, arguments: list[str], options: Batch, **inputs: Any) -> None:
-    """What all commands of this module do: find the pictures, check everything, restore.
+    """Finds the pictures, checks everything, and restores: the work of all commands of this module.
 
     Args:
-        task: its name.
+        task: name of the task.
         arguments: the inputs as typed.
-        options: what was asked for.
-        **inputs: what the task needs besides.
+        options: of the command.
+        **inputs: the task's other inputs.
 
     Raises:
         typer.Exit: with status 1, a picture of several could not be restored.
@@ -57,28 +57,28 @@ def inpaint(
     mask: Annotated[
         str,
         typer.Option(
-            help="White where the picture is to be filled, or strokes of any colour on transparent, on one flat colour "
-            "or on a copy of the picture: a file for all, a folder of masks with the pictures' stems, or the word "
+            help="What to fill: white on black, or strokes of any colour on transparent, on one flat colour or on a "
+            "copy of the picture. One file for all pictures, a folder of masks with the pictures' names, or the word "
             "alpha to fill what is transparent.",
             metavar="FILE|FOLDER|alpha",
         ),
     ],
-    invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Fill what is black instead.")] = False,
+    invert_mask: Annotated[bool, typer.Option("--invert-mask", help="Fill the black pixels instead.")] = False,
     mask_threshold: Annotated[
         int | None,
         typer.Option(
-            help="Fill only what is at least that light; without it, whatever the mask touches, however faintly.",
+            help="Only fill pixels where the mask is at least this light, of 255; default: all that a stroke touches.",
             min=1,
             max=255,
-            metavar="LEVEL",
+            metavar="N",
         ),
     ] = None,
-    grow: Annotated[int, typer.Option(help="Grow the mask by that many pixels.", min=0, max=1000, metavar="N")] = 0,
+    grow: Annotated[int, typer.Option(help="Grow the mask by N pixels.", min=0, max=1000, metavar="N")] = 0,
     fit_mask: Annotated[bool, typer.Option("--fit-mask", help="Resize a mask of another size to its picture.")] = False,
 ) -> None:
-    """Fill holes, scratches and unwanted things, marked by a mask.
+    """Fill holes, scratches and unwanted objects that a mask marks.
 
-    All other pixels stay exactly what they are. The output is photo_inpainted.png beside photo.png, or the folder
+    All other pixels stay identical. The output is photo_inpainted.png beside photo.png, or the folder
     dir_inpainted beside dir.
 
     Example: bcm-restore inpaint photo.png --mask mask.png --nfe 8
@@ -102,19 +102,18 @@ def jpeg_restore(
     input_quality: Annotated[
         int | None,
         typer.Option(
-            help="Quality that the pictures were once saved with, before they were saved in these files.",
+            help="Quality of an earlier JPEG compression, before the pictures were saved in these files.",
             min=1,
             max=100,
             metavar="N",
         ),
     ] = None,
 ) -> None:
-    """Take blocks, ringing and banding out of JPEGs of any quality.
+    """Remove blocks, ringing and banding from JPEGs of any quality.
 
-    A JPEG file says itself how it was compressed; for a PNG or WebP that was a JPEG once, the quality is estimated,
-    and so is the one that a JPEG had before it was saved again. In a folder, pictures without a trace of JPEG are
-    skipped and listed at the end. The output is photo_restored.png beside photo.jpg, or the folder dir_restored beside
-    dir.
+    The quantisation is read from a JPEG file. For a PNG or WebP that was once a JPEG, the quality is estimated, and so
+    is that of an earlier compression of a JPEG. In a folder, pictures without a trace of JPEG are skipped and listed at
+    the end. The output is photo_restored.png beside photo.jpg, or the folder dir_restored beside dir.
 
     Example: bcm-restore jpeg-restore holiday/ -r -o clean/
     """
@@ -125,11 +124,11 @@ def jpeg_restore(
 def super_resolve(
     arguments: Inputs,
     options: Batch,
-    scale: Annotated[Scale, typer.Option(help="How many times larger.")] = Scale.X4,
+    scale: Annotated[Scale, typer.Option(help="Scale factor.")] = Scale.X4,
     noise: Annotated[
         float | None,
         typer.Option(
-            help="Standard deviation of the pictures' noise, of 255; 0: none. Estimated unless given.",
+            help="Standard deviation of the pictures' noise, of 255; 0: none; default: estimated.",
             min=0,
             max=255,
             metavar="S",
@@ -138,7 +137,7 @@ def super_resolve(
 ) -> None:
     """Enlarge pictures 2, 3, 4 or 8 times.
 
-    Scaled down again, the result gives the input back; of a JPEG or a noisy picture, what it is without artefacts or
+    Scaled down again, the result gives the input; for a JPEG or a noisy picture, the input without artefacts or
     noise. The output is photo_x4.png beside photo.png, or the folder dir_x4 beside dir.
 
     Example: bcm-restore super-resolve photo.png --scale 2
@@ -148,9 +147,9 @@ def super_resolve(
 
 @shared
 def reconstruct(arguments: Inputs, options: RoundTrip) -> None:
-    """Turn pictures into noise and back, and measure what is lost.
+    """Invert pictures to noise and back, and measure the error.
 
-    Prints each picture's mean squared error, of pixels between 0 and 1, and the mean of them all. The output is
+    Prints the mean squared error of each picture, for pixels in [0, 1], and the mean of all. The output is
     photo_reconstructed.png beside photo.png, or the folder dir_reconstructed beside dir, with a comparison for each
     picture: before and after, side by side.
 

@@ -1,6 +1,6 @@
 """The root of the command line: its commands, exit statuses and signals.
 
-Only light modules are imported before a command runs: torch and its company take seconds, and `--help` must not.
+Only light modules are imported before a command runs: torch takes seconds to import, and `--help` must not.
 """
 
 import signal
@@ -27,13 +27,13 @@ INTERRUPTED, TERMINATED = 130, 143
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a run as Ctrl-C does: what was begun is cleaned up."""
+    """SIGTERM, which ends a run like Ctrl-C, with cleanup."""
 
 
 class _Shell(usage.Group):
-    """All that goes wrong is one line on stderr and an exit status: 2, or 130 after Ctrl-C and 143 after SIGTERM.
+    """Turns every error into one line on stderr and an exit status: 2, or 130 after Ctrl-C and 143 after SIGTERM.
 
-    Where nobody reads the results any longer, typer ends with status 1 and without a line.
+    If the reader of stdout has closed it, typer exits with status 1 and without a line.
     """
 
     def main(self, *args: Any, **more: Any) -> NoReturn:
@@ -86,7 +86,7 @@ def _root(
 ) -> None:
     """Restore pictures with one generative model and a few network evaluations, without training for the damage.
 
-    Fill holes, clean JPEGs, enlarge, and interpolate: bcm-restore COMMAND --help says how.
+    Fill holes, clean JPEGs, enlarge, and interpolate: bcm-restore COMMAND --help shows how.
     """
     if context.invoked_subcommand is None:
         printing.result(context.get_help())

@@ -1,4 +1,4 @@
-"""`bcm-restore run TASK`: any task; those of other packages with the inputs that they declare as options."""
+"""`bcm-restore run TASK`: any task; tasks of other packages have an option for each declared input."""
 
 import inspect
 from importlib.metadata import entry_points
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class _Tasks(usage.Group):
-    """The tasks of this package are the commands that they are elsewhere; others are looked up when they are needed."""
+    """The tasks of this package by their own commands; tasks of other packages are looked up when needed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Names of all tasks; nothing is imported for them."""
+        """Names of all tasks, without importing them."""
         return sorted({*super().list_commands(ctx), *(point.name for point in entry_points(group="bcm_restore.tasks"))})
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of a task; one that can't be run says why, and does not spoil the list of all.
+        """The command of a task; for a task that cannot be loaded, a command that reports why.
 
         Raises:
             RestoreError: there is no such task.
@@ -47,7 +47,7 @@ class _Tasks(usage.Group):
 
 
 def _unusable(error: Exception) -> Any:
-    """The function of a command that can't be run."""
+    """The function of a command that cannot be run."""
 
     def run(arguments: Inputs, options: Batch) -> None:
         raise error
@@ -59,7 +59,7 @@ def _unusable(error: Exception) -> Any:
 
 
 def _restoring(name: str, task: "Task") -> Any:
-    """The function of a task's command: a parameter for each input that the task declares."""
+    """The function of a task's command, with a parameter for each declared input."""
     from ..batch.recipes.plain import RESERVED
 
     def run(arguments: Inputs, options: Batch, **inputs: Any) -> None:
@@ -67,7 +67,7 @@ def _restoring(name: str, task: "Task") -> Any:
 
     for declared in task.inputs:
         if declared.name in RESERVED:
-            raise RestoreError(f"task '{name}' has an input '{declared.name}', which every command has; rename it")
+            raise RestoreError(f"task '{name}' has an input '{declared.name}', an option of every command; rename it")
     common = list(inspect.signature(run).parameters.values())[:2]
     run.__signature__ = inspect.Signature([*common, *map(_parameter, task.inputs)])  # type: ignore[attr-defined]
     run.__doc__ = f"""Run the task {task.name}, which {task.summary}.
@@ -102,7 +102,7 @@ def _parameter(declared: "Input") -> inspect.Parameter:
 group = typer.Typer(
     name="run",
     cls=_Tasks,
-    help="Run any task, also one of another package, with its own inputs as options.",
+    help="Run any task, also of another package, with its own inputs as options.",
     epilog="Example: bcm-restore run inpaint photo.png --mask mask.png",
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},

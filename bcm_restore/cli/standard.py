@@ -1,4 +1,4 @@
-"""`-` in the place of a file: standard input, and standard output."""
+"""`-` in place of a file: standard input and standard output."""
 
 import contextlib
 import dataclasses
@@ -19,16 +19,16 @@ Options = TypeVar("Options", bound=Common)
 
 @contextlib.contextmanager
 def spooled(arguments: Sequence[str], options: Options) -> Iterator[tuple[list[str], Options]]:
-    """The arguments and options with temporary files for `-`; what is in that of the output is sent at the end.
+    """The arguments and options with temporary files for `-`; the output's file is sent to stdout at the end.
 
     An input `-` goes to standard output unless `-o` names another place.
 
     Args:
         arguments: the inputs as typed.
-        options: what was asked for.
+        options: of the command.
 
     Raises:
-        RestoreError: a stream is a terminal, or can't be what it is to be.
+        RestoreError: a stream is a terminal, or an option does not fit it.
     """
     given = STREAM in arguments
     sends = options.output == STREAM or (given and options.output is None)
@@ -42,10 +42,10 @@ def spooled(arguments: Sequence[str], options: Options) -> Iterator[tuple[list[s
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as sending:
         source, target = Path(folder, "stdin"), Path(folder, f"stdout{_suffix(options)}")
         if given:
-            printing.call(source, STREAM)
+            printing.show_as(source, STREAM)
             source.write_bytes(_received())
         if sends:
-            printing.call(target, STREAM)
+            printing.show_as(target, STREAM)
             options = dataclasses.replace(options, output=str(target), overwrite=False)
             sending.enter_context(printing.results_on_stderr())
         yield [str(source) if argument == STREAM else argument for argument in arguments], options
@@ -54,12 +54,12 @@ def spooled(arguments: Sequence[str], options: Options) -> Iterator[tuple[list[s
 
 
 def _check_output(options: Common) -> None:
-    """Refuses what standard output can't take."""
+    """Refuses a terminal, and options that do not fit standard output."""
     if sys.stdout.isatty():
         raise RestoreError("standard output is a terminal; send it to a file or another program, or give -o FILE")
     for name, wanted in (("--json", options.json), ("--compare", options.compare)):
         if wanted:
-            raise RestoreError(f"{name}: standard output takes the picture alone; give -o FILE")
+            raise RestoreError(f"{name}: standard output is used for the picture; give -o FILE")
 
 
 def _suffix(options: Common) -> str:

@@ -1,27 +1,27 @@
-"""What a process of the command line sets right before anything heavy is imported."""
+"""What a command-line process sets up before slow imports."""
 
 import os
 import sys
 from typing import Any
 
 ENVIRONMENT = {
-    # PyTorch looks at its first allocation; with huge pages, large pictures take two thirds of the time on Linux
+    # PyTorch reads it at its first allocation; with huge pages, large pictures take two thirds of the time on Linux
     "THP_MEM_ALLOC_ENABLE": "1",
-    # threads that wait for others sleep: spinning, they take the core of the one they wait for (benchmarks/threads.md)
+    # waiting threads sleep: spinning, they would occupy the core of the thread they wait for (benchmarks/threads.md)
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 THREADS = ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 
 
 def prepare() -> None:
-    """Streams that can be written to, and the environment of this process and of all that it starts."""
+    """Reopens closed standard streams, and sets the environment of this process and its children."""
     _open_streams()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
 def limit_threads(count: int | None) -> None:
-    """This process, and those that it starts, calculate with so many threads on the CPU; None: as many as they like."""
+    """Limits the CPU threads of this process and its children; None: no limit."""
     if count is None:
         return
     for name in THREADS:
@@ -30,7 +30,7 @@ def limit_threads(count: int | None) -> None:
 
 
 def set_threads(count: int) -> None:
-    """The same for libraries that are loaded already, and no longer look at the environment."""
+    """Sets the threads of libraries that are already loaded and no longer read the environment."""
     modules: dict[str, Any] = sys.modules
     if torch := modules.get("torch"):
         torch.set_num_threads(count)
@@ -39,11 +39,11 @@ def set_threads(count: int) -> None:
 
 
 def _open_streams() -> None:
-    """Puts /dev/null where a standard stream was closed: the next file opened would take its number, and its output."""
+    """Opens /dev/null in place of a closed standard stream: the next open file would get its number and output."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest number that is free: this one
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number: this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115

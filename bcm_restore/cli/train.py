@@ -1,4 +1,4 @@
-"""The command that trains."""
+"""The command that trains models."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ MINUTE = 60.0
 @shared
 def train(
     options: Calculation,
-    config: Annotated[Path, typer.Argument(help="What to train, on what and how: a TOML file.", metavar="CONFIG")],
+    config: Annotated[Path, typer.Argument(help="TOML file of the training run.", metavar="CONFIG")],
     data: Annotated[
         list[str] | None,
         typer.Option("--data", help="Pictures, folders or .tar files, instead of the configuration's.", metavar="PATH"),
@@ -33,22 +33,21 @@ def train(
         float | None,
         typer.Option(help="Wall-clock budget, instead of the configuration's.", min=0.01, metavar="N"),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Or a number of steps.", min=1, metavar="N")] = None,
+    steps: Annotated[int | None, typer.Option(help="Budget in steps, instead of minutes.", min=1, metavar="N")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Folder for the run; runs/CONFIG unless given.", metavar="FOLDER"),
+        typer.Option("-o", "--output", help="Folder for the run; default: runs/CONFIG.", metavar="FOLDER"),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the folder's checkpoint.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.", metavar="NAME")] = "auto",
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also write for TensorBoard, with pictures.")
+        bool, typer.Option("--tensorboard", help="Also write logs and pictures for TensorBoard.")
     ] = False,
 ) -> None:
-    """Train a model, or train one further.
+    """Train a model, from scratch or from another model.
 
-    The folder gets model.safetensors, which every command takes as its --model; checkpoint.pt, which --resume goes on
-    from; and log.csv. Ctrl-C saves and ends. On several devices: torchrun --nproc-per-node 2 -m bcm_restore train
-    CONFIG.
+    The run's folder gets model.safetensors, which every command takes as --model; checkpoint.pt for --resume; and
+    log.csv. Ctrl-C saves and ends the run. On several devices: torchrun --nproc-per-node 2 -m bcm_restore train CONFIG.
 
     Example: bcm-restore train examples/train.toml --data photos/ --minutes 60
     """
@@ -57,7 +56,7 @@ def train(
     from ..train.records import Board, Log
 
     if minutes is not None and steps is not None:
-        raise RestoreError("--minutes and --steps are two ways to say the same; give one")
+        raise RestoreError("--minutes and --steps both set the budget; give one")
     chosen = start.with_options(configs.read_config(config), sources=tuple(data or ()), minutes=minutes, steps=steps)
     if not chosen.data.sources:
         raise RestoreError(f"no pictures to train on: give --data FOLDER, or 'sources' in the [data] of {config}")
@@ -88,7 +87,7 @@ def _check_folder(folder: Path, resume: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise RestoreError(f"{folder}: is a file; give another -o")
     if not resume and (folder / CHECKPOINT).exists():
-        raise RestoreError(f"{folder}: holds another run; --resume goes on with it, or give another -o")
+        raise RestoreError(f"{folder}: contains another run; resume it with --resume, or give another -o")
 
 
 def _run(trainer: "Trainer", reports: list[Callable[["Status"], None]], quiet: bool) -> "Status | None":
@@ -108,20 +107,20 @@ def _run(trainer: "Trainer", reports: list[Callable[["Status"], None]], quiet: b
         try:
             trainer.run(report)
         except KeyboardInterrupt:
-            printing.note(f"saved at step {trainer.steps}; --resume goes on from there")
+            printing.note(f"saved at step {trainer.steps}; --resume resumes the run")
             raise
     return last
 
 
 @contextlib.contextmanager
 def _signals(trainer: "Trainer") -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run after the step that it is in; a second one ends it at once."""
+    """Ctrl-C and SIGTERM end the run after the current step; a second signal ends it at once."""
 
     def ask(number: int, frame: Any) -> None:
         if trainer.stop:
             raise KeyboardInterrupt
         trainer.stop = True
-        with contextlib.suppress(RuntimeError):  # it came while something was printed
+        with contextlib.suppress(RuntimeError):  # the signal came while something was printed
             printing.note("stopping after this step; Ctrl-C again stops at once")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}

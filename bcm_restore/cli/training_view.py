@@ -1,4 +1,4 @@
-"""What a run shows: a live table on a terminal, a line a minute elsewhere."""
+"""The display of a training run: a live table on a terminal, a line per minute elsewhere."""
 
 import math
 import threading
@@ -26,11 +26,11 @@ NAMES = {
 
 
 class View:
-    """Loss by term, images a second, time left, and the last validation beside the best.
+    """Loss by term, images per second, time left, and the last, previous and first validation.
 
     Args:
         quiet: show nothing.
-        first: what the time before the first step goes into.
+        first: text that is shown before the first step.
     """
 
     def __init__(self, quiet: bool, first: str = "no step yet") -> None:
@@ -39,7 +39,7 @@ class View:
         on_terminal = not quiet and console.is_terminal
         self._live = Live(first, console=console, refresh_per_second=2) if on_terminal else None
         self._first, self._begun = first, threading.Event()
-        self._printed = -math.inf  # the first step is told of
+        self._printed = -math.inf  # the first step is always printed
         self._bar = Progress(BarColumn(), TextColumn("{task.percentage:.0f} %  {task.fields[left]} left", markup=False))
         self._task = self._bar.add_task("", total=1.0, left="?")
         self._scores: dict[str, list[float]] = {}
@@ -52,7 +52,7 @@ class View:
         return self
 
     def _wait(self) -> None:
-        """A line a minute until the first step is done."""
+        """Prints a line per minute until the first step is done."""
         start = time.monotonic()
         while not self._begun.wait(EVERY):
             printing.note(f"{clock(time.monotonic() - start)}: {self._first}")
@@ -63,7 +63,7 @@ class View:
             self._live.stop()
 
     def __call__(self, status: "Status") -> None:
-        """Shows where the run is."""
+        """Shows the status."""
         self._begun.set()
         for name, value in status.scores.items():
             self._scores.setdefault(name, []).append(value)
@@ -76,9 +76,9 @@ class View:
     def _draw(self, status: "Status") -> Group:
         left = status.seconds * (1 / max(status.progress, 1e-6) - 1)
         self._bar.update(self._task, completed=status.progress, left=clock(left))
-        table = Table("", "now", "before", "at first", box=None)
+        table = Table("", "last", "previous", "first", box=None)
         table.add_row("step", str(status.step))
-        table.add_row("images a second", f"{status.speed:.0f}")
+        table.add_row("images per second", f"{status.speed:.0f}")
         for name, value in status.losses.items():
             table.add_row(f"loss, {name}", f"{value:.4f}")
         for name, values in self._scores.items():

@@ -1,4 +1,4 @@
-"""The command that searches a task's schemes on clean pictures."""
+"""The command that searches better schemes for a task."""
 
 import contextlib
 import dataclasses
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 _model_option = functools.partial(typer.Option, rich_help_panel="Model")
 _search_option = functools.partial(typer.Option, rich_help_panel="Search")
 
-ENOUGH = 12  # pictures that tell schemes apart
+ENOUGH = 12  # pictures for a reliable ranking of schemes
 SHOWN = 6  # schemes of a frontier; --json has all
 USES = {"inpaint": "inpaint photo.png --mask mask.png", "jpeg": "jpeg-restore photo.jpg"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tuning(Reading, Calculation):
-    """What `tune` takes besides the task and the pictures."""
+    """The options of `tune` besides the task and the pictures."""
 
     nfe: Annotated[
         list[str] | None,
@@ -40,7 +40,7 @@ class Tuning(Reading, Calculation):
     ] = None
     variant: Annotated[
         list[str] | None,
-        typer.Option("--variant", help="Only this damage: text, quality-10, x4, ...; repeatable.", metavar="NAME"),
+        typer.Option("--variant", help="Only this degradation: text, quality-10, x4, ...; repeatable.", metavar="NAME"),
     ] = None
     metric: Annotated[
         str,
@@ -48,13 +48,11 @@ class Tuning(Reading, Calculation):
     ] = "psnr"
     start: Annotated[
         list[str] | None,
-        _search_option("--start", help="A scheme to begin with besides the default; repeatable.", metavar="TEXT"),
+        _search_option("--start", help="A scheme to start from besides the default; repeatable.", metavar="TEXT"),
     ] = None
     minutes: Annotated[float, _search_option("--minutes", help="Time for the search.", min=0.0, metavar="X")] = 10.0
-    pictures: Annotated[int, _search_option("--pictures", help="Pictures to use at most.", min=1, metavar="N")] = 16
-    crop: Annotated[
-        int, _search_option("--crop", help="Side of the piece that is taken from their middle.", min=64, metavar="N")
-    ] = 192
+    pictures: Annotated[int, _search_option("--pictures", help="Most pictures to use.", min=1, metavar="N")] = 16
+    crop: Annotated[int, _search_option("--crop", help="Side of the centre crops.", min=64, metavar="N")] = 192
     model: Annotated[
         str | None, _model_option("--model", help="Name of a model or path of its file.", metavar="NAME|FILE")
     ] = None
@@ -62,12 +60,12 @@ class Tuning(Reading, Calculation):
     seed: Annotated[int, _model_option("--seed", help="Seed of the noise.", min=0, max=2**31, metavar="N")] = 0
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", help="TOML file for the schemes; TASK.toml unless given.", metavar="FILE"),
+        typer.Option("-o", "--output", help="TOML file for the schemes; default: TASK.toml.", metavar="FILE"),
     ] = None
 
     @property
     def nfes(self) -> list[int]:
-        """The numbers of evaluations asked for, in order."""
+        """The requested numbers of evaluations, in order."""
         return numbers(",".join(self.nfe or ["4"]))
 
 
@@ -80,11 +78,11 @@ def tune(
         typer.Option(help="Clean pictures: a folder, file or quoted pattern; repeatable.", metavar="PATH"),
     ],
 ) -> None:
-    """Search for better schemes of a task, on clean pictures that are damaged on purpose.
+    """Search better schemes for a task, on clean pictures that are degraded synthetically.
 
-    From the present default and other starts, levels are searched by coordinate descent, then noise and moves. Schemes
-    that draw patterns into flat areas lose against all that don't. The best of each case and NFE go into a TOML file
-    like those of the folder tasks/; what else it holds stays. Ctrl-C ends the search with what was found so far.
+    From the default and other starts, levels are searched by coordinate descent, then noise and moves. Schemes that
+    draw patterns into flat areas rank below all that do not. The best of each case and NFE are written to a TOML file
+    like those in tasks/; its other contents are kept. Ctrl-C ends the search and keeps the results so far.
 
     Example: bcm-restore tune --task super-resolve --variant x4 --nfe 1,2,4 --data photos/
     """
@@ -111,7 +109,7 @@ def _starts(options: Tuning) -> "list[Scheme]":
     """The schemes of `--start`.
 
     Raises:
-        RestoreError: one makes no sense, leaves noise in the picture, or has an NFE that is not asked for.
+        RestoreError: one is malformed, leaves noise in the picture, or has an NFE that is not requested.
     """
     from .. import schemes
 
@@ -125,7 +123,7 @@ def _starts(options: Tuning) -> "list[Scheme]":
 
 
 def _written(target: Path, tuner: "Tuner", nfes: list[int]) -> "list[Scheme]":
-    """The schemes of an earlier run in the file, so that the search goes on from there."""
+    """The schemes of an earlier run in the file, as further starts of the search."""
     from .. import schemes
     from ..tuning.tables import read_table
 
@@ -136,7 +134,7 @@ def _written(target: Path, tuner: "Tuner", nfes: list[int]) -> "list[Scheme]":
 
 
 def _tuner(task: str, data: list[str], target: Path, options: Tuning) -> "Tuner":
-    """Checks everything that can be known before any work, and damages the pictures."""
+    """Checks everything before any work, and degrades the pictures."""
     from .. import tasks, weights
     from ..simulation.degradations import variants
     from ..tuning.scores import parse_metric
@@ -152,7 +150,7 @@ def _tuner(task: str, data: list[str], target: Path, options: Tuning) -> "Tuner"
 
 
 def _pictures(data: list[str], options: Tuning) -> "list[np.ndarray]":
-    """The middles of some of the pictures, (H, W, 3) uint8, evenly spread over all that were found.
+    """Centre crops (H, W, 3), uint8, of some pictures, evenly spread over all that were found.
 
     Raises:
         RestoreError: there is no picture, or none that is large enough.
@@ -171,12 +169,12 @@ def _pictures(data: list[str], options: Tuning) -> "list[np.ndarray]":
     if len(large) < len(read):
         printing.note(f"{len(read) - len(large)} of {len(read)} pictures left out: smaller than {SMALLEST}x{SMALLEST}")
     if len(large) < min(ENOUGH, options.pictures):
-        printing.note(f"only {len(large)} pictures to judge by; {ENOUGH} or more tell schemes apart better")
+        printing.note(f"only {len(large)} pictures; {ENOUGH} or more rank schemes more reliably")
     return [centre(pixels, options.crop) for pixels in large]
 
 
 def _read_target(target: Path) -> str:
-    """The text of the file that schemes are put into, empty where there is none.
+    """The text of the file for the schemes, empty if it does not exist.
 
     Raises:
         RestoreError: it is another kind of file.
@@ -189,7 +187,7 @@ def _read_target(target: Path) -> str:
         text = target.read_text(encoding="utf-8")
         read_table(text)
     except (RestoreError, UnicodeDecodeError) as error:
-        why = error if isinstance(error, RestoreError) else "it is no text"
+        why = error if isinstance(error, RestoreError) else "it is not a text file"
         raise RestoreError(f"{target}: {why}; give another -o") from error
     return text
 
@@ -199,7 +197,7 @@ def _on_result(case: str, nfe: int, trial: "Trial") -> None:
 
 
 def _finish(tuner: "Tuner", target: Path, options: Tuning) -> None:
-    """Reports all and writes the best schemes, in this order: what can't be written is not lost."""
+    """Reports all results, then writes the best schemes: the report survives if writing fails."""
     best = _best(tuner)
     if options.json:
         printing.document(_document(tuner, target if best else None, options))
@@ -234,25 +232,25 @@ def _write(target: Path, model: str, best: "dict[str, dict[int, Scheme]]") -> No
 
 
 def _print_found(tuner: "Tuner", found: "Found") -> None:
-    """What was found for one case and NFE: the best schemes, beside the default and the first estimate."""
+    """Prints the results of one case and NFE: the best schemes, beside the default and the first estimate."""
     trials = found.search.trials.values()
     drew = sum(trial.penalised for trial in trials)
     printing.result(f"{found.case}, NFE {found.nfe}: {len(trials)} schemes tried, {drew} draw into flat areas")
     printing.result(f"  first estimate: {_values(found.start)}")
     if found.default is None:
-        printing.result("  default: there is none")
+        printing.result("  default: none")
     else:
         printing.result(f"  default: {_values(found.default.values)}{_drawn(found.default)}: {found.default.scheme}")
     for trial in tuner.frontier(found)[:SHOWN]:
         gains = [_gains(trial, found.default.values, "default")] if found.default else []
         gains.append(_gains(trial, found.start, "first estimate"))
         seconds = tuner.evaluators[found.case].seconds(trial.scheme)
-        text = f"{_values(trial.values)}{_drawn(trial)} ({'; '.join(gains)}; {seconds:.2f} s a picture)"
+        text = f"{_values(trial.values)}{_drawn(trial)} ({'; '.join(gains)}; {seconds:.2f} s per picture)"
         printing.result(f"  {text}: {trial.scheme}")
 
 
 def _drawn(trial: "Trial") -> str:
-    """What it draws into flat areas, where that is too much."""
+    """A note on the error in flat areas, if it is too large."""
     return f", draws {trial.flat_error:.1f} of 255 into flat areas" if trial.penalised else ""
 
 
@@ -278,7 +276,7 @@ def _use(task: str, case: str) -> str:
 
 
 def _document(tuner: "Tuner", written: Path | None, options: Tuning) -> dict[str, Any]:
-    """All that was tried, for `--json`."""
+    """All trials, for `--json`."""
 
     def plain(trial: "Trial") -> dict[str, Any]:
         return {

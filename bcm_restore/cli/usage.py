@@ -1,4 +1,4 @@
-"""Help and usage errors, as people read them: what everyone needs comes first, and no library speaks."""
+"""Help and usage errors: the most used options first, and messages in this package's words."""
 
 import re
 from typing import Any
@@ -8,9 +8,9 @@ from typer.core import TyperCommand, TyperGroup
 
 from .. import errors
 
-PANELS = ("Options", "What", "Contestants", "Search", "Output", "Model", "Input", "Cluster")  # in the order of the help
+PANELS = ("Options", "Data", "Contestants", "Search", "Output", "Model", "Input", "Cluster")  # in the order of the help
 
-ELSEWHERE = {  # what other programs call it
+ELSEWHERE = {  # names in other programs
     "--gpu": "--device cuda runs on a GPU",
     "--cuda": "--device cuda runs on a GPU",
     "--cpu": "--device cpu runs on the CPU",
@@ -20,7 +20,7 @@ ELSEWHERE = {  # what other programs call it
     "--out": "-o PATH names the output",
 }
 
-WORDINGS = (  # of pydantic, which typer checks values with
+WORDINGS = (  # messages of pydantic, with which typer checks values
     (r"Value error, ", ""),
     (r"Input should be greater than or equal to (\S+)", r"give \1 or more"),
     (r"Input should be less than or equal to (\S+)", r"give \1 or less"),
@@ -34,7 +34,7 @@ class _Ordered:
     """Parameters in the order of `PANELS`, and flags and arguments without the name of a type."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """What the command takes, `--help` included."""
+        """The parameters of the command, with `--help`."""
         params = super().get_params(ctx)  # type: ignore[misc]
         for param in params:
             if getattr(param, "is_flag", False):
@@ -44,7 +44,7 @@ class _Ordered:
         return sorted(params, key=lambda param: PANELS.index(getattr(param, "rich_help_panel", None) or PANELS[0]))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Reads what was typed; nothing may be empty: as a path it is the current folder.
+        """Parses the arguments and refuses empty ones: an empty path would be the current folder.
 
         Raises:
             typer.BadParameter: names the argument or the option.
@@ -68,11 +68,11 @@ class Group(_Ordered, TyperGroup):
 
 
 def describe(error: Exception) -> str:
-    """What went wrong, in one line."""
+    """The error in one line."""
     option = getattr(error, "option_name", None)
     if type(error).__name__ == "NoSuchOption" and option in ELSEWHERE:  # of click or of typer's own copy of it
         return f"{option} is not known here; {ELSEWHERE[option]}"
-    wording = getattr(error, "format_message", None)  # usage errors of typer's know how to word themselves
+    wording = getattr(error, "format_message", None)  # usage errors of typer have a message of their own
     if wording is None:
         return errors.describe(error)
     text = wording()

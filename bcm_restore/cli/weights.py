@@ -1,4 +1,4 @@
-"""The commands that fetch weights and look after them."""
+"""The commands that download and manage weights."""
 
 import dataclasses
 import sys
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Stored(str, Enum):
-    """What the numbers of a model are stored as."""
+    """The number format of stored models."""
 
     FP16 = "fp16"
     FP32 = "fp32"
@@ -30,17 +30,17 @@ Names = Annotated[
     list[str], typer.Argument(help="Names that 'weights list' shows.", metavar="NAME", show_default=False)
 ]
 AnyNames = Annotated[
-    list[str] | None, typer.Argument(help="Only these; all unless given.", metavar="NAME", show_default=False)
+    list[str] | None, typer.Argument(help="Only these; default: all.", metavar="NAME", show_default=False)
 ]
 Inside = Annotated[
     str | None,
-    typer.Option("--file", help="Which file of the archive or folder, where several could be meant.", metavar="NAME"),
+    typer.Option("--file", help="The file in the archive or folder, if several could be meant.", metavar="NAME"),
 ]
 
 
 @shared
 def list_(options: Report) -> None:
-    """List the weights that are in the package, in the cache, and to be had.
+    """List the weights that are in the package, in the cache, and available for download.
 
     Example: bcm-restore weights list
     """
@@ -59,13 +59,13 @@ def list_(options: Report) -> None:
 def download(
     options: Report,
     names: Names,
-    precision: Annotated[Stored, typer.Option("--precision", help="What models are stored as.")] = Stored.FP16,
+    precision: Annotated[Stored, typer.Option("--precision", help="Number format of stored models.")] = Stored.FP16,
     file: Inside = None,
 ) -> None:
-    """Fetch weights, verify them, and convert them to what --model NAME takes.
+    """Download weights, verify them, and convert them for --model NAME.
 
-    What breaks off is resumed by the next call. Proxies are those of the environment (HTTPS_PROXY). Where a server
-    sends something else, fetch the file with a browser and import it.
+    The next call resumes an interrupted download. Proxies are taken from the environment (HTTPS_PROXY). If a server
+    sends something else, download the file with a browser and import it.
 
     Example: bcm-restore weights download bcm-imagenet64
     """
@@ -88,7 +88,7 @@ def download(
 
 @shared
 def verify(options: Report, names: AnyNames = None) -> None:
-    """Compare files in the cache with the SHA-256 that was recorded when they came.
+    """Compare files in the cache with the SHA-256 that was recorded when they were downloaded or imported.
 
     Example: bcm-restore weights verify
     """
@@ -123,16 +123,16 @@ def import_(
     source: Annotated[
         Path, typer.Argument(help=".pt, .safetensors, .zip, or a folder with one.", metavar="FILE|FOLDER")
     ],
-    name: Annotated[str | None, typer.Option("--name", help="What --model will find it under.", metavar="NAME")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name for --model.", metavar="NAME")] = None,
     precision: Annotated[
-        Stored | None, typer.Option("--precision", help="What it is stored as; fp16 for checkpoints.")
+        Stored | None, typer.Option("--precision", help="Number format; default: fp16 for checkpoints.")
     ] = None,
     file: Inside = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace weights of that name.")] = False,
 ) -> None:
-    """Take a checkpoint that was fetched by hand, or a model of your own, into the cache.
+    """Import a checkpoint that you have downloaded, or your own model, into the cache.
 
-    The published archives are known by the names of their folders and files. Code inside a .pt file is never run.
+    Published archives are recognised by the names of their folders and files. Code in a .pt file is never run.
 
     Example: bcm-restore weights import bcf_imagenet64_no32_qkv_4096.zip
     """
@@ -149,13 +149,13 @@ def import_(
 @shared
 def path(
     options: Report,
-    name: Annotated[str | None, typer.Argument(help="Of these weights.", metavar="NAME", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of the weights.", metavar="NAME", show_default=False)] = None,
 ) -> None:
-    """Show where the cache is, or a file in it.
+    """Show the path of the cache, or of a file in it.
 
     The cache is the folder weights/ below $BCM_RESTORE_HOME, or else below the platform's folder for caches
-    (~/.cache/bcm-restore on Linux). The networks of LPIPS are put into torch.hub's folder of checkpoints
-    besides, $TORCH_HOME/hub/checkpoints, where LPIPS looks for them.
+    (~/.cache/bcm-restore on Linux). The networks of LPIPS are also stored in torch.hub's folder of
+    checkpoints, $TORCH_HOME/hub/checkpoints, where LPIPS looks for them.
 
     Example: bcm-restore weights path bcm-imagenet64
     """
@@ -167,7 +167,7 @@ def path(
         where = weights.find(name) if name in weights.names() else cache.find(name)
     if where is None:
         assert name is not None
-        known = catalogue.get(name).name  # else it says what there is
+        known = catalogue.get(name).name  # else the error lists the known names
         raise RestoreError(f"'{known}' is not in the cache; 'bcm-restore weights download {known}' fetches it")
     if options.json:
         printing.document({"path": str(where)})
@@ -177,7 +177,7 @@ def path(
 
 @shared
 def remove(options: Report, names: Names) -> None:
-    """Remove weights from the cache, with their record and what is left of broken transfers.
+    """Remove weights from the cache, with their record and partial downloads.
 
     Example: bcm-restore weights remove bcm-imagenet64
     """
@@ -195,7 +195,7 @@ def remove(options: Report, names: Names) -> None:
 group = typer.Typer(
     name="weights",
     cls=usage.Group,
-    help="Fetch the published models and the networks of metrics, import your own, and look after them.",
+    help="Download the published models and the metric networks, import your own, and manage them.",
     epilog="Example: bcm-restore weights download bcm-imagenet64",
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -213,7 +213,7 @@ for _command in (list_, download, verify, import_, path, remove):
 
 
 class _Transfer:
-    """The bar of one file, in bytes; nothing where stderr is no terminal."""
+    """The progress bar of one file, in bytes; hidden if stderr is not a terminal."""
 
     def __init__(self, name: str) -> None:
         console = Console(stderr=True)
@@ -226,7 +226,7 @@ class _Transfer:
             console=console,
             transient=True,
             disable=not console.is_terminal,
-            # else results that are piped elsewhere would end up on the terminal
+            # else piped results would appear on the terminal
             redirect_stdout=sys.stdout.isatty(),
         )
         self._task = self._bar.add_task(name, total=None)
@@ -239,12 +239,12 @@ class _Transfer:
         self._bar.stop()
 
     def update(self, done: int, total: int | None) -> None:
-        """Tells of bytes: done, and in all where that is known."""
+        """Shows the bytes done, and the total if it is known."""
         self._bar.update(self._task, completed=done, total=total)
 
 
 def _rows() -> dict[str, dict[str, Any]]:
-    """What there is, by name: shipped, catalogued, imported."""
+    """All weights by name: in the package, in the catalogue, imported."""
     from .. import weights
     from ..weights import cache, catalogue
 

@@ -142,7 +142,7 @@ def test_compare(cli, folder):
         ([*SMALL, "--task", "jpeg", "--model", "none"], "'none' is neither"),
     ],
 )
-def test_what_is_refused(cli, folder, arguments, message):
+def test_refusals(cli, folder, arguments, message):
     (folder / "home").mkdir()
     assert message in cli.refuses(folder, *arguments)
 

@@ -1,4 +1,4 @@
-"""What the commands say of a small model, before people are disappointed."""
+"""Notes on the limits of a small model."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_a_hole_at_the_border_is_as_wide_as_it_is_far_from_what_is_known():
     assert not wide(hole)
 
 
-def test_wide_holes_are_told_of_once(cli, save, tmp_path):
+def test_wide_holes_are_noted_once(cli, save, tmp_path):
     hole = np.zeros((90, 96), np.uint8)
     hole[10:80, 10:86] = 255
     mask = save("mask.png", hole)
@@ -42,7 +42,7 @@ def test_wide_holes_are_told_of_once(cli, save, tmp_path):
     assert cli("inpaint", tmp_path / "album", "--mask", narrow, *FAST).stderr == ""
 
 
-def test_generate_and_interpolate_say_what_to_expect(cli, photo, tmp_path):
+def test_generate_and_interpolate_note_the_limits(cli, photo, tmp_path):
     arguments = ["--model", "bcm-photo-small"]
     said = cli("generate", "--n", 1, "--size", 16, "--grid", tmp_path / "grid.png", *arguments).stderr
     assert "no objects" in said and said.count("\n") == 1
@@ -50,7 +50,7 @@ def test_generate_and_interpolate_say_what_to_expect(cli, photo, tmp_path):
     assert "blend and blur" in said and said.count("\n") == 1
 
 
-def test_large_models_are_left_alone():
+def test_no_note_for_large_models():
     class Model:
         name = "large"
         network = nn.Linear(8000, 8000, device="meta")

@@ -1,4 +1,4 @@
-"""The command that makes the pictures between two pictures."""
+"""The command that interpolates between two pictures."""
 
 import json
 
@@ -87,6 +87,6 @@ def test_outputs_that_exist(cli, pair, tmp_path):
     cli("interpolate", *pair, "--frames", 3, "--nfe", 2, "--overwrite")
 
 
-def test_output_names_that_make_no_sense(cli, pair, tmp_path):
+def test_invalid_output_names(cli, pair, tmp_path):
     assert "suffix" in cli.refuses(tmp_path, "interpolate", *pair, "-o", tmp_path / "film.mp4")
     assert "disagree" in cli.refuses(tmp_path, "interpolate", *pair, "-o", tmp_path / "row.jpg", "--format", "png")

@@ -57,7 +57,7 @@ def test_generate_and_reconstruct(cli, photo, tmp_path):
     assert entry(cli("reconstruct", photo, *PUBLISHED, "--json"))["mse"] > 0
 
 
-def test_labels_that_are_not_there(cli, photo, mask, tmp_path):
+def test_unknown_labels(cli, photo, mask, tmp_path):
     command = "inpaint", photo, "--mask", mask, *PUBLISHED
     assert "no label 10; the model's classes are 0 to 9" in cli.refuses(tmp_path, *command, "--label", 10)
     assert "names are known for ImageNet's classes only" in cli.refuses(tmp_path, *command, "--label", "tabby")
@@ -75,7 +75,7 @@ def test_overlap_reaches_the_windows(cli, save, tmp_path):
     assert "63" in line
 
 
-def test_schemes_that_need_what_it_never_learnt(cli, photo, mask, tmp_path):
+def test_schemes_that_it_was_not_trained_for(cli, photo, mask, tmp_path):
     line = cli.refuses(tmp_path, "inpaint", photo, "--mask", mask, *PUBLISHED, "--scheme", "noise 0.5, mean, fit")
     assert "model 'bcm-imagenet64' has no posterior mean; use a scheme with 'to 0' for 'mean'" in line
 

@@ -26,7 +26,7 @@ def test_inpaint_keeps_known_pixels(cli, photo, mask, face, hole, tmp_path):
     assert result.stderr == ""
 
 
-def test_a_device_without_memory_is_told_of_once(cli, photo, tmp_path, monkeypatch):
+def test_a_device_without_memory_is_reported_once(cli, photo, tmp_path, monkeypatch):
     """Device "meta" computes nothing."""
     monkeypatch.setattr(base, "_tell_of_cpu", functools.cache(base._tell_of_cpu.__wrapped__))
     monkeypatch.setattr(weights, "load_model", lambda *names, **options: BCM(Tight(), device="meta"))
@@ -161,7 +161,7 @@ def test_jpegs_in_other_colours(cli, face, tmp_path, mode):
     cli("jpeg-restore", tmp_path / "a.jpg", "--input-quality", 10, "--overwrite", "--nfe", 1)
 
 
-def test_inks_keep_their_black(cli, face, tmp_path):
+def test_cmyk_keeps_its_black(cli, face, tmp_path):
     inks = np.dstack([255 - face, np.tile(np.linspace(0, 200, face.shape[1]).astype(np.uint8), (face.shape[0], 1))])
     Image.fromarray(inks, "CMYK").save(tmp_path / "a.jpg", quality=10)
     cli("jpeg-restore", tmp_path / "a.jpg", "--nfe", 1)

@@ -1,4 +1,4 @@
-"""The commands that make pictures out of noise, and turn pictures into noise and back."""
+"""The commands that generate pictures from noise, and invert pictures to noise and back."""
 
 import json
 
@@ -21,7 +21,7 @@ def as_pixels(x):
     return x.add(1).mul(127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-def test_generate_writes_a_file_a_picture(cli, model, folder):
+def test_generate_writes_a_file_per_picture(cli, model, folder):
     out = cli("generate", "--n", 3, "--size", "24x16", "--seed", 5, "--schedule", "ancestral-2").stdout
     assert out == "3 pictures -> generated/sample_002.png and 2 more (24x16, NFE 2)\n"
     assert sorted(path.name for path in (folder / "generated").iterdir()) == [f"sample_00{i}.png" for i in range(3)]
@@ -66,7 +66,7 @@ def test_grid_and_folder(cli, folder):
         (["--size", "0"], "--size '0'"),
         (["--size", "99999"], "16384"),
         (["--grid", "all.xyz"], "suffix"),
-        (["-o", "all.png"], "name a folder for the pictures; --grid all.png puts them all into one file"),
+        (["-o", "all.png"], "name a folder for the pictures; --grid all.png writes them all to one file"),
         (["--label", "3"], "takes no labels; omit the label"),
         (["--overlap", "8"], "--overlap"),
         (["--model", "none"], "'none' is neither"),

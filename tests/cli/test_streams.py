@@ -1,4 +1,4 @@
-"""Standard streams: `-`, closed and full ones, and what is said while work goes on."""
+"""Standard streams: `-`, closed and full ones, and the lines printed during the work."""
 
 import json
 import os
@@ -18,7 +18,7 @@ FAST = ("--nfe", "1", "--model", "bcm-photo-small")
 
 
 def shell(line, **options):
-    """A line for the shell, in which $RUN is the command, with its streams as the line has them."""
+    """Runs a line of the shell, in which $RUN is the command, with the streams of the line."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RUN": f"{sys.executable} -m bcm_restore"}
     return subprocess.run(
         ["bash", "-c", line], env=environment, capture_output=True, timeout=300, check=False, **options
@@ -80,13 +80,13 @@ def test_frames_on_standard_output(pipe, photo):
     ("arguments", "message"),
     [
         (["-", "-"], "holds one picture"),
-        (["-", "--json"], "--json: standard output takes the picture alone"),
-        (["-", "--compare"], "--compare: standard output takes the picture alone"),
+        (["-", "--json"], "--json: standard output is used for the picture"),
+        (["-", "--compare"], "--compare: standard output is used for the picture"),
         (["album", "-o", "-"], "-: there are several outputs"),
         (["-"], "-: the file is empty"),
     ],
 )
-def test_what_streams_cannot_be(pipe, save, face, tmp_path, monkeypatch, arguments, message):
+def test_streams_that_are_refused(pipe, save, face, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     save("album/a.png", face)
     sent, said = pipe("super-resolve", *arguments, status=2)
@@ -112,7 +112,7 @@ def test_closed_streams(tmp_path, photo, closed):
 
 
 @pytest.mark.slow
-def test_results_that_nobody_reads():
+def test_results_without_a_reader():
     result = shell("$RUN tasks | head -n 1; exit ${PIPESTATUS[0]}")
     assert result.stdout.count(b"\n") == 1
     assert result.stderr == b""
@@ -131,7 +131,7 @@ def test_results_that_do_not_fit():
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux alone has it")  # noqa: PTH110
 def test_a_picture_that_does_not_fit(tmp_path, photo):
-    """What has not arrived is not said to have."""
+    """A picture that was not sent is not reported as restored."""
     result = shell(f"$RUN super-resolve - --scale 2 {' '.join(FAST)} < photo.png > /dev/full", cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.decode().startswith("error: standard output: cannot be written (")
@@ -148,17 +148,17 @@ def test_lines_where_there_is_no_terminal(capsys, monkeypatch):
         bar.file(100)
         bar.evaluation.tile(1, 2)
         bar.file(100)
-    told = capsys.readouterr().err.splitlines()
-    assert told[0].startswith("0/2 results done, NFE 3/4 of the next, 0:00:0")
-    assert told[1].startswith("1/2 results done, 0:00:0")
-    assert told[2].startswith("1/2 results done, tile 1/2 of the next")
-    assert len(told) == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("0/2 results done, NFE 3/4 of the next, 0:00:0")
+    assert lines[1].startswith("1/2 results done, 0:00:0")
+    assert lines[2].startswith("1/2 results done, tile 1/2 of the next")
+    assert len(lines) == 3
     with Bar(2, quiet=True) as bar:
         bar.file(100)
     assert capsys.readouterr().err == ""
 
 
-def test_the_first_step_of_a_training_is_told_of_and_so_is_the_wait_for_it(capsys, monkeypatch):
+def test_the_first_step_of_a_training_and_the_wait_for_it_are_printed(capsys, monkeypatch):
     monkeypatch.setattr(training_view, "EVERY", 0.01)
     said = []
     monkeypatch.setattr(training_view.printing, "note", said.append)

@@ -68,7 +68,7 @@ def test_a_run_leaves_a_model_that_restores(cli, config, pictures, tmp_path, por
     assert tasks.get("super-resolve").restore(portrait[:16, :16], scale=2, model=model, nfe=1).shape == (32, 32, 3)
 
 
-def test_resume_goes_on_and_nothing_is_overwritten(cli, config, pictures, tmp_path):
+def test_a_run_is_resumed_and_nothing_is_overwritten(cli, config, pictures, tmp_path):
     folder = tmp_path / "run"
     cli("train", config, "--data", pictures, "-o", folder)
     assert "--resume" in cli.refuses(folder, "train", config, "--data", pictures, "-o", folder)
@@ -79,7 +79,7 @@ def test_resume_goes_on_and_nothing_is_overwritten(cli, config, pictures, tmp_pa
     assert [line["step"] for line in lines(folder / "log.csv")][-3:] == ["3", "4", "5"]
 
 
-def test_a_model_teaches_the_next(cli, config, pictures, tmp_path):
+def test_a_model_as_teacher(cli, config, pictures, tmp_path):
     cli("train", config, "--data", pictures, "-o", tmp_path / "first")
     config.write_text(f"{CONFIG}[teacher]\nkind = 'model'\nsource = '{tmp_path / 'first' / 'model.safetensors'}'\n")
     result = cli("train", config, "--data", pictures, "-o", tmp_path / "second", "--json")
@@ -87,7 +87,7 @@ def test_a_model_teaches_the_next(cli, config, pictures, tmp_path):
     assert all(float(line["taught"]) >= 0 for line in lines(tmp_path / "second" / "log.csv"))
 
 
-def test_what_cannot_be_read_is_said_and_skipped(cli, config, pictures, tmp_path):
+def test_unreadable_pictures_are_reported_and_skipped(cli, config, pictures, tmp_path):
     (pictures / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
     Image.new("RGB", (8, 300)).save(pictures / "narrow.png")
     result = cli("train", config, "--data", pictures, "-o", tmp_path / "run", "--steps", 1)
@@ -120,7 +120,7 @@ def test_what_cannot_be_read_is_said_and_skipped(cli, config, pictures, tmp_path
         (CONFIG, ["--data", "pictures", "--resume"], "omit --resume"),
     ],
 )
-def test_what_is_refused(cli, config, pictures, tmp_path, monkeypatch, text, arguments, message):
+def test_refusals(cli, config, pictures, tmp_path, monkeypatch, text, arguments, message):
     monkeypatch.chdir(tmp_path)
     config.write_text(text)
     assert message in cli.refuses(tmp_path, "train", config, *arguments)
@@ -163,7 +163,7 @@ def test_a_signal_saves_and_ends(config, pictures, tmp_path, number):
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "--resume goes on from there" in errors and "Traceback" not in errors
+    assert "--resume resumes the run" in errors and "Traceback" not in errors
     steps = torch.load(folder / CHECKPOINT, weights_only=True)["steps"]
     assert f"saved at step {steps}" in errors
     assert sorted(path.name for path in folder.iterdir()) == [CHECKPOINT, "log.csv", "model.safetensors"]

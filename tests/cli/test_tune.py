@@ -44,12 +44,12 @@ def only_starts(monkeypatch):
 def test_writes_what_super_resolve_takes(tune, cli, tmp_path, photo):
     result = tune("--variant", "x4", "--nfe", "1,2")
     assert "1 of 3 pictures left out" in result.stderr
-    assert "only 2 pictures to judge by; 12 or more tell schemes apart better" in result.stderr
+    assert "only 2 pictures; 12 or more rank schemes more reliably" in result.stderr
     table = tables.read_table((tmp_path / "super-resolve.toml").read_text())
     assert list(table) == [weights.DEFAULT]
     assert {nfe: schemes.parse(text).nfe for nfe, text in table[weights.DEFAULT]["x4"].items()} == {1: 1, 2: 2}
     default = tasks.get("super-resolve").schemes()[weights.DEFAULT]["x4"][1]
-    assert f"default: {default}" not in result.stdout  # its score stands between
+    assert f"default: {default}" not in result.stdout  # its score is in between
     assert f": {default}" in result.stdout
     assert "over the first estimate" in result.stdout
     *_, wrote, use = result.stdout.splitlines()
@@ -77,7 +77,7 @@ def test_every_task_and_json(tune, tmp_path, task, cases):
 
 
 @pytest.mark.usefixtures("only_starts")
-def test_goes_on_from_the_file_and_keeps_the_rest(tune, tmp_path):
+def test_starts_from_the_schemes_of_the_file_and_keeps_the_rest(tune, tmp_path):
     target = tmp_path / "mine.toml"
     target.write_text(
         f'# Mine.\n\n[other.x4]\n1 = "{SCHEME}"\n\n[{weights.DEFAULT}.x4]\n1 = "{SCHEME}"\n8 = "{SCHEME}"\n'
@@ -111,19 +111,19 @@ def test_start_and_mixed_metric(tune):
     assert best["score"] == pytest.approx(best["metrics"]["psnr"] + 10 * best["metrics"]["ssim"])
 
 
-def test_results_are_told_where_they_cannot_be_written(tune, tmp_path):
+def test_results_are_printed_if_they_cannot_be_written(tune, tmp_path):
     (tmp_path / "file").write_text("")
     result = tune("--variant", "x4", "--nfe", 1, "--minutes", 0, "-o", "file/x.toml", status=2)
     assert "default: " in result.stdout
     assert "file/x.toml: cannot be written" in result.stderr.splitlines()[-1]
 
 
-def test_says_what_draws_into_flat_areas(tune, monkeypatch, tmp_path):
+def test_schemes_that_draw_into_flat_areas_are_reported(tune, monkeypatch, tmp_path):
     monkeypatch.setattr(Evaluator, "flat_error", lambda evaluator, scheme: 2.5)
     result = tune("--variant", "x4", "--nfe", 1, "--minutes", 0, "--pictures", 2)
     assert "1 schemes tried, 1 draw into flat areas" in result.stdout
     assert result.stdout.count("dB, draws 2.5 of 255 into flat areas") == 2  # the default, which is the best as well
-    assert "to judge by" not in result.stderr
+    assert "rank schemes" not in result.stderr
     assert "wrote super-resolve.toml" in result.stdout
 
 

@@ -68,7 +68,7 @@ def test_help_shows_no_types(cli, monkeypatch, command):
     assert not re.search(r"<(list|str|int|float|path)\b", text)
 
 
-def test_help_begins_with_what_everyone_needs_and_ends_with_clusters(cli, monkeypatch):
+def test_order_of_the_options_in_the_help(cli, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     text = cli("inpaint", "--help").stdout
     named = re.findall(r"^│ \*? *(--[\w-]+)", text, re.MULTILINE)
@@ -360,11 +360,11 @@ def test_full_disk(cli, tmp_path, photo, monkeypatch):
 
 def test_bugs_are_one_line_too(cli, tmp_path, photo, monkeypatch):
     def explode(self, *arguments, **options):
-        raise MemoryError("no room\nfor details")
+        raise MemoryError("out of memory\nfor details")
 
     monkeypatch.setattr(type(tasks.get("super-resolve")), "run_together", explode)
     line = cli.refuses(tmp_path, "super-resolve", photo)
-    assert "MemoryError: no room" in line
+    assert "MemoryError: out of memory" in line
     assert "--debug" in line
     result = cli("super-resolve", photo, "--debug", status=2)
     assert "Traceback" in result.stderr
@@ -372,7 +372,7 @@ def test_bugs_are_one_line_too(cli, tmp_path, photo, monkeypatch):
 
 
 @pytest.mark.slow
-def test_strange_names_are_printed(tmp_path, save, face):
+def test_names_with_control_characters_are_printed(tmp_path, save, face):
     source = save("photo.png", face)
     for name in (b"[red]a\nb.png", b"\xff\xfe.png", b"-dash.png", "\u00e9.png".encode()):
         (tmp_path / "in" / os.fsdecode(name)).parent.mkdir(exist_ok=True)
@@ -413,7 +413,7 @@ def test_interrupted(tmp_path, save, face):
     entries = json.loads(stdout)["files"]
     restored = {tmp_path / entry["output"] for entry in entries if entry["status"] == "restored"}
     assert restored == set(written)
-    assert f"{len(restored)} of 60 files done; the same command goes on from there" in stderr
+    assert f"{len(restored)} of 60 files done; the same command resumes the run" in stderr
 
 
 @pytest.mark.slow

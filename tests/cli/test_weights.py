@@ -32,7 +32,7 @@ def test_help(cli):
     assert "Example: bcm-restore weights" in listing
 
 
-def test_what_there_is(cli, own):
+def test_list(cli, own):
     listing = cli("weights", "list").stdout
     assert f"{weights.DEFAULT}: model, the default [in the package]" in listing
     assert "[to download, about 1120 MB]" in listing
@@ -62,7 +62,7 @@ def test_import_path_verify_remove(cli, home, own, tmp_path):
     assert [path.name for path in home.iterdir()] == [".cache.lock"]
 
 
-def test_nothing_to_verify_is_said(cli, home):
+def test_nothing_to_verify_is_reported(cli, home):
     result = cli("weights", "verify")
     assert (result.stdout, result.stderr) == ("", f"nothing to verify: no weights are in the cache, {home}\n")
     assert json.loads(cli("weights", "verify", "--json").stdout) == {}
@@ -89,7 +89,7 @@ def test_download(cli, home, tmp_path, monkeypatch):
     assert "already in the cache" in result.stderr
 
 
-def test_what_is_refused(cli, tmp_path, own):
+def test_refusals(cli, tmp_path, own):
     assert "did you mean lpips-alex" in cli.refuses(tmp_path, "weights", "download", "lpips-alec")
     assert "inside the package" in cli.refuses(tmp_path, "weights", "download", weights.DEFAULT)
     assert "'weights download lpips-alex'" in cli.refuses(tmp_path, "weights", "path", "lpips-alex").replace(

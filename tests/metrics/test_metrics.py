@@ -119,14 +119,14 @@ def broken(without_weights, monkeypatch):
 
 
 def test_metrics_say_which_package_is_broken(broken, portrait):
-    way = "take torch and torchvision of versions that fit, both from the same index (pip's --index-url)"
+    way = "install matching versions of torch and torchvision from the same index (pip's --index-url)"
     for measured, what, package in (
         (lambda: metrics.lpips(portrait, portrait), "LPIPS", "lpips"),
         (lambda: metrics.fid([portrait] * 2, [portrait] * 2, "key"), "FID", "torch-fidelity"),
     ):
         with pytest.raises(RestoreError) as refused:
             measured()
-        assert lines_of(refused) == f"{what} needs the package {package}, which can't be imported ({BROKEN}); {way}"
+        assert lines_of(refused) == f"{what} needs the package {package}, which cannot be imported ({BROKEN}); {way}"
 
 
 def test_the_other_columns_do_not_need_torchvision(broken):
