@@ -19,11 +19,10 @@ INTRODUCTION = """# The bench on this package's pictures and on public sets
 bcm-restore bench reproduce NAME --data FOLDER
 ```
 
-Means over the pictures of a set, one table a bench and set; everything else that was measured (other metrics,
-standard errors, differences to BCM with their intervals, seconds, memory) is in [recorded/](recorded). Bold is the
-best of a column. Seconds and memory there were taken beside other work and don't compare. LPIPS and FID are not
-measured: their networks could not be fetched where this was run. I2SB and Palette are not in it: there were no
-results of theirs.
+Means over the pictures of a set, one table per bench and set. The best value of a column is bold. All other
+measurements (other metrics, standard errors, differences to BCM with their intervals, seconds, memory) are in
+[recorded/](recorded). Seconds and memory were measured beside other work and are not comparable. LPIPS and FID are
+not measured, as their networks could not be downloaded. I2SB and Palette are missing, as no results were available.
 """
 
 

@@ -1,4 +1,4 @@
-"""Makes the damaged pictures in this folder, and with the package the before/after pictures of the README.
+"""Makes the damaged pictures in this folder, and the README's before/after pictures with the package.
 
     python examples/make_pictures.py
 
@@ -19,7 +19,7 @@ FIGURES = HERE / "figures"
 
 
 def scratches(size: tuple[int, int]) -> np.ndarray:
-    """A mask of scratches, dust and a line of writing, like those of an old print."""
+    """A mask of scratches, dust and a line of text, as on an old print."""
     rng = np.random.default_rng(7)
     mask = np.zeros(size, np.uint8)
     height, width = size
@@ -34,7 +34,7 @@ def scratches(size: tuple[int, int]) -> np.ndarray:
 
 
 def before_after(name: str, before: np.ndarray, after: np.ndarray) -> None:
-    """Both side by side, enlarged to one height."""
+    """Saves both side by side, enlarged to one height."""
     height = max(before.shape[0], after.shape[0])
     left = cv2.resize(before, None, fx=height / before.shape[0], fy=height / before.shape[0], interpolation=0)
     gap = np.full((height, 8, 3), 255, np.uint8)

@@ -15,10 +15,10 @@ import bcm_restore
 
 
 class Cli:
-    """Runs `bcm-restore` in this process, with what it left on the disk."""
+    """Runs `bcm-restore` in this process, and checks the files that it leaves."""
 
     def __call__(self, *arguments: Any, status: int = 0) -> Any:
-        # the tests of a device also run where there is no command line
+        # the tests of a device also run without the command line's packages
         from typer.testing import CliRunner
 
         from bcm_restore.cli import app
@@ -40,7 +40,7 @@ class Cli:
         return lines[0]
 
 
-torch.set_num_threads(1)  # pictures as small as the tests' only lose by more
+torch.set_num_threads(1)  # more threads only slow small pictures down
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +60,7 @@ def cli() -> Cli:
 
 @pytest.fixture(scope="session")
 def face() -> np.ndarray:
-    """A photograph, (48, 40, 3), that stays away from black and white: nothing is clipped when it is restored."""
+    """A photograph (48, 40, 3) without values near black or white, so that no restored pixel is clipped."""
     astronaut = Image.fromarray(skimage.data.astronaut()[0:240, 120:320])
     small = np.asarray(astronaut.resize((40, 48), Image.Resampling.BICUBIC))
     return (40 + small * (175 / 255)).astype(np.uint8)

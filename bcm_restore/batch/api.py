@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import RestoreError
 from ..files import located
-from .inputs import trouble
+from .inputs import unreadable
 from .observer import Observer
 from .outcomes import Outcome
 from .planning import plan
@@ -28,27 +28,27 @@ def restore(
 ) -> Generator[Outcome, None, None]:
     """Restores files and folders as the command line does.
 
-    A folder's run can be stopped at any time, and resumes with the same call: what is complete is kept. A picture that
-    cannot be restored has an outcome that says why, and does not stop the rest.
+    A run over a folder can be stopped at any time, and resumes with the same call: complete outputs are kept. A picture
+    that cannot be restored has an outcome with the reason, and does not stop the rest.
 
         for outcome in batch.restore("inpaint", ["photos/"], output="clean/", mask="logo.png", nfe=4):
             print(outcome.input, outcome.status, outcome.output)
 
     Args:
-        task: its name: "inpaint", "jpeg", "super-resolve", "reconstruct", or a task of another package.
+        task: name of the task: "inpaint", "jpeg", "super-resolve", "reconstruct", or a task of another package.
         inputs: pictures, folders and patterns such as "*.png".
         output: file or folder to write to; None: photo_inpainted.png beside photo.png, dir_inpainted/ beside dir.
         observer: receives the reports.
-        **options: the fields of `Settings`, and what the task needs besides: `mask`, `invert_mask`, `mask_threshold`,
+        **options: the fields of `Settings`, and the task's other inputs: `mask`, `invert_mask`, `mask_threshold`,
             `grow` and `fit_mask` of inpaint, `input_quality` of jpeg, `scale` and `noise` of super-resolve.
 
     Returns:
-        What became of each picture, as soon as it is known. The work is done while this is iterated over; where several
-        devices are asked for, in processes that import the calling script (`if __name__ == "__main__":`).
+        The outcome of each picture, as soon as it is known. The work is done during the iteration; with several
+        devices, in processes that import the calling script (`if __name__ == "__main__":`).
 
     Raises:
-        RestoreError: an input or an option does not fit, or outputs would overwrite what no earlier run has made; also
-            during the work, if the disk is full or the model is missing.
+        RestoreError: an input or an option does not fit, or outputs would overwrite files of no earlier run;
+            also during the work, if the disk is full or the model is missing.
         TypeError: there is no option of that name.
     """
     settings, own = from_keywords({**options, "output": None if output is None else str(output)})
@@ -59,7 +59,7 @@ def restore(
 
 
 def restore_file(task: str, path: Name, out: Name | None = None, **options: Any) -> Outcome:
-    """Restores one file: with its metadata, its transparency, its pages and, of a JPEG, its coefficients.
+    """Restores one file, with its metadata, transparency, pages and, for a JPEG, its coefficients.
 
         bcm_restore.restore_file("jpeg", "old.jpg", "old_restored.png")
 
@@ -73,7 +73,7 @@ def restore_file(task: str, path: Name, out: Name | None = None, **options: Any)
         RestoreError: it cannot be restored, or the output exists (`overwrite=True` replaces it).
         TypeError: there is no option of that name.
     """
-    if reason := trouble(located(str(path))):
+    if reason := unreadable(located(str(path))):
         raise RestoreError(f"{path}: {reason}")
     if located(str(path)).is_dir():
         raise RestoreError(f"{path}: is a folder; bcm_restore.batch.restore takes folders")
@@ -83,7 +83,7 @@ def restore_file(task: str, path: Name, out: Name | None = None, **options: Any)
 
 
 class _Strict(Observer):
-    """An error of the picture is the caller's."""
+    """Raises the error of the picture."""
 
     def done(self, outcome: Outcome, error: Exception | None) -> None:
         if error:

@@ -1,4 +1,4 @@
-"""Locks between processes, which a killed process cannot leave behind."""
+"""Locks between processes, which are released when their process ends."""
 
 import contextlib
 from pathlib import Path
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Claim:
-    """A lock that one holds at a time; the system lets go of it when the process ends.
+    """A lock with one holder at a time; the system releases it when the process ends.
 
     Args:
         path: its file.
@@ -20,7 +20,7 @@ class Claim:
         self._lock = file_lock(path)
 
     def take(self) -> bool:
-        """Whether it is this object's, which takes it unless another has it."""
+        """Takes the lock unless another object holds it; whether this object holds it."""
         from filelock import Timeout
 
         try:
@@ -31,12 +31,12 @@ class Claim:
         return True
 
     def release(self) -> None:
-        """Lets go of it."""
+        """Releases the lock."""
         self._lock.release()
 
     def remove(self) -> None:
-        """Lets go of it and removes its file."""
-        # two may then hold locks of one name, an old file's and a new one's: they would do the same work twice
+        """Releases the lock and removes its file."""
+        # two processes may then hold locks of one name, of the old and of a new file: they do the same work twice
         with contextlib.suppress(OSError):
             self._path.unlink()
         self.release()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CONNECT = 5.0  # seconds to wait for an address
 TOGETHER = 8  # pictures that an actor with a GPU takes at a time
-BLOCKS = 10_000  # most parts of a folder, which are a picture each where it has no more
+BLOCKS = 10_000  # most blocks of the dataset, each of one picture if there are no more pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Actors:
     """The actors that a cluster runs at once.
 
     Attributes:
-        count: how many.
+        count: number of actors.
         device: of each: "cpu" or "cuda".
     """
 
@@ -53,7 +53,7 @@ def check(settings: Settings) -> None:
     """
     if settings.engine == "local":
         if settings.address:
-            raise RestoreError(f"--address {settings.address}: only --engine ray goes to a cluster; give both")
+            raise RestoreError(f"--address {settings.address}: an address needs --engine ray; give both")
         return
     if settings.join:
         raise RestoreError("--engine ray and --join exclude each other; the cluster shares the work itself")
@@ -62,10 +62,10 @@ def check(settings: Settings) -> None:
 
 
 def silence() -> None:
-    """Keeps Ray from talking, if it has not been imported yet."""
+    """Silences Ray, if it has not been imported yet."""
     for name, value in (
         ("RAY_USAGE_STATS_ENABLED", "0"),
-        ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"),  # else it warns of this changing
+        ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"),  # else it warns that this will change
         ("RAY_BACKEND_LOG_LEVEL", "fatal"),  # else it warns of actors that may not be restarted
         ("RAY_DEDUP_LOGS_SKIP_REGEX", "."),  # else it prints on stdout that a process has died
     ):
@@ -78,11 +78,11 @@ def connected(settings: Settings, pictures: int, observer: Observer) -> Iterator
 
     Args:
         settings: of the run.
-        pictures: how many there are.
-        observer: receives that it is connected.
+        pictures: number of pictures.
+        observer: called when the cluster is connected.
 
     Raises:
-        RestoreError: Ray is not installed, the cluster does not answer, or it has no GPU and one was asked for.
+        RestoreError: Ray is not installed, the cluster does not answer, or it has no GPU and one was requested.
     """
     silence()
     from ..images.silenced import libraries_silenced
@@ -131,8 +131,8 @@ def _version() -> str:
 
 
 def _greet(host: str, port: int) -> None:
-    """OSError where nothing listens that speaks as Ray does; Ray itself would try for minutes and abort."""
-    settings = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # of HTTP/2, none, which are answered with the server's
+    """Raises OSError if no Ray server answers; Ray itself would try for minutes and abort."""
+    settings = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # an empty SETTINGS frame of HTTP/2, answered by the server's
     with socket.create_connection((host, port), CONNECT) as line:
         if os.environ.get("RAY_USE_TLS") == "1":
             return
@@ -159,8 +159,8 @@ class Item:
 
     Attributes:
         ticket: the picture, its outcome, and its error if there was one.
-        record: of its output, as it is known.
-        content: what the last stage made of it, or what went wrong there.
+        record: the known record of its output.
+        content: the result of the last stage, or its error.
         notes: for the observer.
     """
 
@@ -172,12 +172,12 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Stages:
-    """What is done with items, each stage in other processes.
+    """The stages that items pass through, each in its own processes.
 
     Attributes:
         recipe: how pictures are restored.
         fingerprint: that of the recipe.
-        folder: what relative paths start from.
+        folder: that relative paths start from.
     """
 
     recipe: Recipe
@@ -185,8 +185,8 @@ class Stages:
     folder: str
 
     def worker(self, item: Item | None = None) -> tuple[Worker, Records | None]:
-        """What is done with an item, and what it knows of earlier outputs: the item's own."""
-        with contextlib.suppress(OSError):  # where all paths are URLs, the folder need not be there
+        """The worker for an item, and the records of the item's output."""
+        with contextlib.suppress(OSError):  # if all paths are URLs, the folder need not exist
             os.chdir(self.folder)
         root = item.ticket.job.root if item else None
         if item is None or root is None:
@@ -195,18 +195,18 @@ class Stages:
         return Worker(self.recipe, {root: known}, self.fingerprint), known
 
     def read(self, row: dict[str, Item]) -> dict[str, Item]:
-        """First: what the file holds."""
+        """The first stage: reads the file."""
         item = row["item"]
         worker, _ = self.worker(item)
         item.content = _attempt(lambda: worker.read(item.ticket))
         return row
 
     def write(self, row: dict[str, Item]) -> dict[str, Item]:
-        """Last: the output, and what is to be recorded of it."""
+        """The last stage: writes the output, and returns its record."""
         item, made = row["item"], row["item"].content
         worker, known = self.worker(item)
         error = made if isinstance(made, Exception) else _attempt(lambda: worker.write(item.ticket, made))
-        with contextlib.suppress(DiskFull):  # it is the ticket's error
+        with contextlib.suppress(DiskFull):  # it is kept as the ticket's error
             worker.finish(item.ticket, error)
         item.record = known.find(item.ticket.job.target) if known else None
         item.content = None
@@ -214,17 +214,17 @@ class Stages:
 
 
 class Restorer:
-    """Between the two: an actor, which has a model of its own.
+    """The stage in between: an actor with its own model.
 
     Args:
-        stages: what is done.
+        stages: of the run.
     """
 
     def __init__(self, stages: Stages) -> None:
         self._worker, _ = stages.worker()
 
     def __call__(self, batch: dict[str, "np.ndarray"]) -> dict[str, "np.ndarray"]:
-        """Restores items, together where they are alike."""
+        """Restores items, similar ones together."""
         groups: dict[tuple[Hashable, int], list[Item]] = defaultdict(list)
         for item in batch["item"]:
             if not isinstance(item.content, Exception):
@@ -243,7 +243,7 @@ class Restorer:
 
 
 class _Notes(Observer):
-    """Keeps what is to be noted until the picture is back."""
+    """Keeps notes until the picture is returned."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -253,11 +253,11 @@ class _Notes(Observer):
 
 
 class Cluster:
-    """On the Ray cluster that is connected; this process only finds out what the settings are.
+    """Restores on the connected Ray cluster; this process only resolves the settings.
 
     Args:
         recipe: how pictures are restored.
-        actors: that restore them.
+        actors: of the cluster.
     """
 
     begins = True
@@ -292,7 +292,7 @@ class Cluster:
                 report(ticket)
                 yield ticket
         except ray.exceptions.RayError as error:
-            raise RestoreError(f"Ray: {_reason(error)}; the same command goes on from there") from error
+            raise RestoreError(f"Ray: {_reason(error)}; the same command resumes the run") from error
         for item in sent.values():
             ticket = item.ticket
             ticket.error = RestoreError(f"{ticket.job.source}: its process died, perhaps for lack of memory; try again")
@@ -307,7 +307,7 @@ def _known(ticket: Ticket, manifests: Mapping[Path, Records]) -> Record | None:
 
 
 def _returning(sent: Mapping[int, Item], stages: Stages, actors: Actors) -> Iterator[Item]:
-    """What has gone through all stages; what was lost with an actor, which one picture has killed, goes again alone."""
+    """The items that have passed all stages; those lost with a crashed actor are sent again, one at a time."""
     for alone in (False, True):
         if sent:
             batches = _flow(list(sent.values()), stages, actors, alone).iter_batches(batch_size=1, prefetch_batches=0)
@@ -315,16 +315,16 @@ def _returning(sent: Mapping[int, Item], stages: Stages, actors: Actors) -> Iter
 
 
 def _flow(items: Sequence[Item], stages: Stages, actors: Actors, alone: bool) -> Any:
-    """The dataset of items that have gone through all stages, alone in an actor or some at once."""
+    """The dataset of items that have passed all stages; `alone`: an actor gets one at a time."""
     from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy, from_items
 
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     context = DataContext.get_current()
     context.enable_progress_bars = context.print_on_execution_start = False
-    context.max_errored_blocks = -1  # what dies with its pictures does not end the run
+    context.max_errored_blocks = -1  # a process that dies with its pictures does not end the run
     on_gpu = actors.device == "cuda"
-    # where actors have all CPUs, files would wait for ever if reading and writing took one, too
+    # the actors may hold all CPUs: reading and writing would wait for ever if they needed one
     files: dict[str, Any] = {} if on_gpu else {"num_cpus": 0, "compute": TaskPoolStrategy(size=actors.count)}
     device: dict[str, Any] = {"num_gpus": 1} if on_gpu else {"num_cpus": 1}
     with warnings.catch_warnings():
@@ -339,7 +339,7 @@ def _flow(items: Sequence[Item], stages: Stages, actors: Actors, alone: bool) ->
                 compute=ActorPoolStrategy(
                     size=min(actors.count, len(items)), max_tasks_in_flight_per_actor=1 if alone else None
                 ),
-                max_task_retries=0,  # `_returning` knows better
+                max_task_retries=0,  # `_returning` retries
                 **device,
             )
             .map(stages.write, **files)
@@ -347,12 +347,12 @@ def _flow(items: Sequence[Item], stages: Stages, actors: Actors, alone: bool) ->
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what went wrong."""
+    """The first line of the error."""
     return getattr(error, "strerror", None) or str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _attempt(step: Callable[[], Any]) -> Any:
-    """What the step gives, or what it raises."""
+    """The result of the step, or its error."""
     try:
         return step()
     except Exception as error:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from ..tasks import Task
 
 
-SMALL = 50_000_000  # parameters: those of models that generate are many times more
+SMALL = 50_000_000  # parameters; models that generate objects have many times more
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What a run restores with."""
+    """The task, model and scheme of a run."""
 
     task: "Task"
     model: "BCM"
@@ -29,27 +29,27 @@ class Engine:
 
     @property
     def header(self) -> Header:
-        """What all pictures have in common."""
+        """The facts that all pictures share."""
         return header(self.task.name, self.model, self.settings.seed)
 
     def fingerprint(self) -> dict[str, Any]:
-        """All that results depend on besides the files; see `fingerprint`."""
+        """Everything that results depend on besides the files; see `fingerprint`."""
         cases = self.task.cases(self.model)
         defaults = {case: str(table[self.nfe]) for case, table in cases.items() if self.nfe in table}
         return fingerprint(self.task.name, str(self.scheme) if self.scheme else defaults, self.settings)
 
     @property
     def run_kwargs(self) -> dict[str, Any]:
-        """What `Task.run` takes besides the picture."""
+        """The keyword arguments of `Task.run` that all pictures share."""
         own = {name: getattr(self, name) for name in ("nfe", "scheme", "model")}
         return own | {"label": self.settings.label, "seed": self.settings.seed}
 
 
 def prepare(task: str, settings: Settings) -> Engine:
-    """Loads what the settings name.
+    """Loads the task and the model that the settings name.
 
     Raises:
-        RestoreError: the task, the scheme, its NFE, the model or the device is not there or makes no sense.
+        RestoreError: the task, the scheme, its NFE, the model or the device is not found or not valid.
     """
     from .. import tasks
 
@@ -63,12 +63,12 @@ def prepare(task: str, settings: Settings) -> Engine:
 
 
 def header(task: str, model: "BCM", seed: int) -> Header:
-    """What all pictures of a run have in common."""
+    """The facts that all pictures of a run share."""
     return {"task": task, "model": model.name, "device": str(model.device), "seed": seed}
 
 
 def fingerprint(task: str, scheme: str | dict[str, str], settings: Settings) -> dict[str, Any]:
-    """All that results depend on besides the files.
+    """Everything that results depend on besides the files.
 
     Args:
         task: name of the task.
@@ -88,10 +88,10 @@ def fingerprint(task: str, scheme: str | dict[str, str], settings: Settings) -> 
 
 
 def load(settings: Settings) -> "BCM":
-    """The model, as the settings want it.
+    """Loads the model, with the options of the settings.
 
     Raises:
-        RestoreError: the model, its device or the class of the label is not there.
+        RestoreError: the model, its device or the class of the label is not found.
     """
     from .. import weights
 
@@ -106,7 +106,7 @@ def load(settings: Settings) -> "BCM":
 
 
 def small_model_note(model: "BCM", expected: str) -> str | None:
-    """What to expect of a model that is too small to know what pictures show; None of a large one."""
+    """A note on the limits of a model that is too small to know objects; None for a large one."""
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     if parameters >= SMALL:
         return None
@@ -114,10 +114,10 @@ def small_model_note(model: "BCM", expected: str) -> str | None:
 
 
 def given_scheme(settings: Settings) -> "Scheme | None":
-    """The scheme of the settings; None if there is none.
+    """The scheme of the settings; None if they have none.
 
     Raises:
-        RestoreError: it makes no sense, leaves noise in the picture, or has another NFE than the settings.
+        RestoreError: it is malformed, leaves noise in the picture, or has another NFE than the settings.
     """
     from ..tasks import as_scheme
 
@@ -130,7 +130,7 @@ def given_scheme(settings: Settings) -> "Scheme | None":
 
 
 def _check_nfe(task: "Task", nfe: int, model: "BCM") -> None:
-    """Refuses an NFE that no case has a default scheme for; a case that lacks it says so when a picture is one."""
+    """Refuses an NFE without a default scheme in any case; a single case that lacks it fails with its pictures."""
     cases = task.cases(model)
     if not cases:
         raise RestoreError(f"{task.name} has no default schemes for model '{model.name}'; give a --scheme")

@@ -15,11 +15,11 @@ Report = Callable[[Ticket], None]
 
 
 class Executor(Protocol):
-    """In this process, in several, or on a cluster: the same bytes.
+    """Restores in this process, in several, or on a cluster, with the same bytes.
 
     Attributes:
-        recipe: as this process knows it, to find out what the run's settings are.
-        begins: whether outputs are recorded as the run's own before they are made, because what was written is recorded
+        recipe: for this process, to resolve the run's settings.
+        begins: whether outputs are recorded as the run's own before they are written, because their hashes are recorded
             afterwards.
     """
 
@@ -28,7 +28,7 @@ class Executor(Protocol):
 
     @property
     def header(self) -> Header:
-        """What all pictures have in common, with the devices."""
+        """The facts that all pictures share, with the devices."""
 
     def restore(
         self, tickets: Sequence[Ticket], manifests: Mapping[Path, Records], observer: Observer, report: Report
@@ -39,18 +39,18 @@ class Executor(Protocol):
             tickets: the pictures.
             manifests: of the folders of outputs, open.
             observer: receives the progress within pictures, and notes.
-            report: called with each whose outcome is known; what it raises ends the run.
+            report: called with each ticket whose outcome is known; its exceptions end the run.
 
         Yields:
-            Each that was reported, unless the run is being interrupted.
+            Each reported ticket, unless the run is being interrupted.
 
         Raises:
-            RestoreError: the disk is full, or a process came to an end.
+            RestoreError: the disk is full, or a process died.
         """
 
 
 class Local:
-    """In this process.
+    """Restores in this process.
 
     Args:
         recipe: for this process's device.
@@ -75,15 +75,15 @@ class Local:
 
 @contextlib.contextmanager
 def chosen(recipe: Recipe, pictures: int, observer: Observer) -> Iterator[Executor]:
-    """What the settings ask for.
+    """The executor that the settings name.
 
     Args:
         recipe: how pictures are restored.
-        pictures: how many there are.
-        observer: receives that a cluster is connected.
+        pictures: number of pictures.
+        observer: called when a cluster is connected.
 
     Raises:
-        RestoreError: a device is not there, or the cluster does not answer.
+        RestoreError: a device is not found, or the cluster does not answer.
     """
     from . import cluster, processes
 

@@ -1,4 +1,4 @@
-"""From what people type to files: which pictures are meant."""
+"""From arguments to files: the pictures to restore."""
 
 import glob
 import re
@@ -12,7 +12,7 @@ from ..files import identity, is_remote, located
 
 @dataclass(frozen=True)
 class Source:
-    """A picture to restore, and the folder that it was found in if a folder was given."""
+    """A picture to restore, and the given folder that it was found in, if any."""
 
     path: Path
     folder: Path | None = None
@@ -20,11 +20,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """What the arguments mean.
+    """The pictures that the arguments name.
 
     Attributes:
         sources: the pictures.
-        unread: pictures in folders and among matches that are of kinds that are not read.
+        unread: pictures of unsupported formats, in folders and among matches.
     """
 
     sources: list[Source]
@@ -32,16 +32,16 @@ class Found:
 
     @property
     def single(self) -> bool:
-        """Whether it is one file that was named."""
+        """Whether a single file was named."""
         return len(self.sources) == 1 and self.sources[0].folder is None
 
 
-def trouble(path: Path) -> str | None:
-    """Why the path is neither a file nor a folder that could be read; None if it is."""
+def unreadable(path: Path) -> str | None:
+    """Why the path cannot be read as a file or a folder; None if it can."""
     try:
         path.stat()
     except OSError as error:
-        return (error.strerror or "can't be read").lower()
+        return (error.strerror or "cannot be read").lower()
     return None if path.is_file() or path.is_dir() else "neither a file nor a folder"
 
 
@@ -51,16 +51,16 @@ def expand(
     earlier: str,
     apart: Iterable[Path] = (),
 ) -> Found:
-    """The pictures that the arguments mean: files, those of folders, and those that match patterns.
+    """The pictures that the arguments name: files, those in folders, and those that match patterns.
 
     Args:
-        arguments: as typed. A file whose name has the characters of a pattern is that file.
-        recursive: also look into the folders of a folder.
-        earlier: expression for the suffix of outputs of earlier runs, which are left out of folders.
-        apart: files and folders that are not inputs wherever they lie: masks, the output folder.
+        arguments: as typed. An existing file whose name looks like a pattern is that file.
+        recursive: include subfolders.
+        earlier: regular expression for the suffix of outputs of earlier runs, which are left out of folders.
+        apart: files and folders that are never inputs: masks, the output folder.
 
     Raises:
-        RestoreError: an argument means no picture.
+        RestoreError: an argument names no picture.
     """
     left_out = {identity(path) for path in apart}
     found: dict[str, Source] = {}
@@ -74,12 +74,12 @@ def expand(
 
 
 def _expand_one(argument: str, recursive: bool, earlier: str, left_out: set[str], strange: list[Path]) -> list[Source]:
-    """The pictures that one argument means; those of kinds that are not read are added to `strange`."""
+    """The pictures that one argument names; those of unsupported formats are added to `strange`."""
     path = located(argument)
-    reason = trouble(path)
+    reason = unreadable(path)
     if reason is None and path.is_dir():
         sources = [Source(file, path) for file in _walk(path, recursive, earlier, left_out, strange)]
-        hint = "" if recursive else " (-r looks into its folders, too)"
+        hint = "" if recursive else " (-r includes subfolders)"
         missing = f"{argument}: no pictures in this folder{hint}"
     elif reason is None:
         sources = [Source(path)]
@@ -108,7 +108,7 @@ def _walk(folder: Path, recursive: bool, earlier: str, left_out: set[str], stran
 
 
 def _sift(paths: Sequence[Path], earlier: str, left_out: set[str]) -> list[Path]:
-    """Without what is kept apart and outputs of earlier runs: `a_inpainted.png` beside `a.jpg`, `dir_inpainted/`."""
+    """The paths, but for excluded ones and earlier outputs: `a_inpainted.png` beside `a.jpg`, `dir_inpainted/`."""
     originals = {name for path in paths for name in (path.name, path.stem)}
 
     def is_earlier_output(name: str) -> bool:
@@ -119,7 +119,7 @@ def _sift(paths: Sequence[Path], earlier: str, left_out: set[str]) -> list[Path]
 
 
 def _is_picture(path: Path, strange: list[Path]) -> bool:
-    """Whether it is one to be read; one of a kind that is not is added to `strange`."""
+    """Whether it is a picture to read; one of an unsupported format is added to `strange`."""
     from ..images import is_foreign, is_image
 
     if is_foreign(path) and path.is_file():
@@ -128,7 +128,7 @@ def _is_picture(path: Path, strange: list[Path]) -> bool:
 
 
 def unread_kinds(paths: Iterable[Path]) -> str:
-    """What is said of pictures that are of kinds that are not read."""
+    """The message about pictures of unsupported formats."""
     from ..images import unread
 
     return unread(paths)

@@ -1,4 +1,4 @@
-"""The pictures between two files: to a folder of frames, an animation, or a row in one picture."""
+"""Interpolation between two files, to a folder of frames, an animation, or a row in one picture."""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import RestoreError
 from . import engine, planning
 from .engine import Engine
-from .inputs import trouble
+from .inputs import unreadable
 from .observer import Evaluations, Observer
 from .outcomes import Outcome, timed
 from .planning import Job
@@ -24,21 +24,21 @@ ANIMATIONS = (".gif", ".webp")
 def interpolate(
     first: Path, last: Path, settings: Settings, observer: Observer, *, frames: int, fps: float, resize: bool
 ) -> Outcome:
-    """Makes the pictures between two pictures.
+    """Interpolates between two pictures.
 
     Args:
         first, last: the files.
         settings: the output is a folder (None: A_to_B beside A), an animation, or a picture of all frames in a row.
         observer: receives the reports.
-        frames: number of pictures, both included.
-        fps: pictures a second in an animation.
+        frames: number of frames, both included.
+        fps: frames per second of an animation.
         resize: resize the last to the size of the first.
 
     Raises:
-        RestoreError: an output exists or is an input, or the pictures don't fit together.
+        RestoreError: an output exists or is an input, or the pictures do not fit together.
     """
     for path in (first, last):
-        if reason := trouble(path):
+        if reason := unreadable(path):
             raise RestoreError(f"{path}: {reason}")
     targets = _targets(first, last, frames, settings)
     compare = (
@@ -60,7 +60,7 @@ def interpolate(
     outcome.compare = str(compare) if compare else None
     outcome.size = (pictures[0].size[1], pictures[0].size[0])
     outcome.describe(restoration)
-    expected = "frames between unlike pictures blend and blur, one does not turn into the other"
+    expected = "between unlike pictures it blends and blurs, one does not turn into the other"
     if note := engine.small_model_note(loaded.model, expected):
         observer.note(note)
     observer.done(outcome, None)
@@ -68,7 +68,7 @@ def interpolate(
 
 
 def _targets(first: Path, last: Path, frames: int, settings: Settings) -> list[Path]:
-    """The files to be written: one a frame, or one for all."""
+    """The files to be written: one per frame, or one for all."""
     output = Path(settings.output) if settings.output else first.with_name(f"{first.stem}_to_{last.stem}")
     slash = (settings.output or "").endswith(("/", os.sep))
     if settings.output and output.suffix and not slash and not output.is_dir():
@@ -87,7 +87,9 @@ def _check(first: Path, last: Path, targets: Sequence[Path], compare: Path | Non
     planning.check_new(written, settings.overwrite)
     stale = [] if one_file else sorted(set(targets[0].parent.glob("frame_*")) - set(targets))
     if stale:
-        raise RestoreError(f"{stale[-1]} belongs to a run with other frames; empty the folder or use another -o")
+        raise RestoreError(
+            f"{stale[-1]} belongs to a run with another number of frames; empty the folder or use another -o"
+        )
 
 
 def _make(

@@ -1,4 +1,4 @@
-"""What a run leaves beside its outputs: a line for each picture, so that the next run knows what is complete."""
+"""The manifest beside the outputs: a line for each picture, so that the next run knows which are complete."""
 
 import contextlib
 import dataclasses
@@ -19,17 +19,17 @@ from .claims import Claim, file_lock
 from .outcomes import Status
 
 NAME = ".bcm-restore.jsonl"
-LOCK = ".bcm-restore.lock"  # held by one of the runs at work in the folder
+LOCK = ".bcm-restore.lock"  # held by one of the runs that write to the folder
 CLAIMS = ".bcm-restore.claims"  # a folder of locks: one for each output that is being made, and one for the manifest
 
 COMPLETE = (Status.RESTORED, Status.COPIED, Status.SKIPPED)
 
-PAUSE = 10.0  # seconds between two writings of a manifest that can only be written as a whole
+PAUSE = 10.0  # seconds between two writes of a manifest that can only be written as a whole
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Origin:
-    """All that a result depends on.
+    """Everything that a result depends on.
 
     Attributes:
         input: the picture's path, relative to the folder that was given.
@@ -52,7 +52,7 @@ class Origin:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record(Origin):
-    """One line of a manifest: what became of a picture, and what it was made of.
+    """One line of a manifest: the outcome of a picture, and its origin.
 
     Attributes:
         output: the result's path, relative to the manifest's folder, with /.
@@ -80,10 +80,10 @@ _FIELDS = {field.name for field in dataclasses.fields(Record)}
 
 
 class Records:
-    """What is known of the outputs of a folder.
+    """The known records of the outputs of a folder.
 
     Args:
-        folder: need not be there.
+        folder: need not exist.
         records: of some of its outputs.
     """
 
@@ -93,7 +93,7 @@ class Records:
         self._lock = threading.RLock()
 
     def refresh(self) -> None:
-        """Takes up what other processes have recorded since."""
+        """Reads the records that other processes have added."""
 
     def find(self, output: Path) -> Record | None:
         """The last record of an output."""
@@ -108,23 +108,23 @@ class Records:
         return (record.output_sha256 if path == output else record.compare_sha256) is not None
 
     def name(self, output: Path) -> str:
-        """What the records call an output."""
+        """The name of an output in the records."""
         return output.relative_to(self.folder).as_posix()
 
     def claim(self, output: Path) -> bool:
-        """Takes an output until it is released; whether no other process has it."""
+        """Claims an output until it is released; False if another process has it."""
         return True
 
     def release(self, output: Path) -> None:
-        """Lets go of an output, if it has been taken."""
+        """Releases an output, if it is claimed."""
 
     def add(self, *records: Record) -> None:
-        """Takes up records, which replace earlier ones."""
+        """Adds records, which replace earlier ones."""
         with self._lock:
             self._records.update({record.output: record for record in records})
 
-    def _take_up(self, line: bytes) -> None:
-        """Takes up a line of a manifest; what is torn or damaged is no record."""
+    def _add_line(self, line: bytes) -> None:
+        """Adds the record of a manifest's line; an incomplete or damaged line is ignored."""
         with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError):
             known = {name: value for name, value in json.loads(line).items() if name in _FIELDS}
             size = known.get("size")
@@ -135,13 +135,13 @@ class Records:
 class Manifest(Records):
     """The manifest of an output folder. A later line about an output replaces an earlier one.
 
-    Several runs, and several processes of one, may be at work in the folder: each has its own object.
+    Several runs, and several processes of one, may write to the folder at once: each has its own object.
 
     Args:
-        folder: need not be there.
+        folder: need not exist.
 
     Raises:
-        RestoreError: it can't be read.
+        RestoreError: it cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -160,10 +160,10 @@ class Manifest(Records):
             return super().find(output)
 
     def claim(self, output: Path) -> bool:
-        """Takes an output until it is released or the manifest is closed; whether no other process has it.
+        """Claims an output until it is released or the manifest is closed; False if another process has it.
 
         Raises:
-            RestoreError: the folder can't be written.
+            RestoreError: the folder cannot be written.
         """
         claim = Claim(self._claims(hashlib.sha256(os.fsencode(self.name(output))).hexdigest()[:16]))
         with explained(self.folder / CLAIMS):
@@ -174,18 +174,18 @@ class Manifest(Records):
         return True
 
     def release(self, output: Path) -> None:
-        """Lets go of an output, if it has been taken."""
+        """Releases an output, if it is claimed."""
         if claim := self._held.pop(output, None):
             claim.remove()
 
     def add(self, *records: Record) -> None:
-        """Writes records down, for good before it returns.
+        """Writes records, synced to disk before it returns.
 
-        An output is recorded before it gets its name: whatever moment a run is killed at, an output is either known
-        by its hash or not there.
+        An output is recorded before it gets its name: whenever a run is killed, an output is either recorded with its
+        hash or does not exist.
 
         Raises:
-            RestoreError: the lines can't be written.
+            RestoreError: the lines cannot be written.
         """
         with self._lock, explained(self.folder / NAME), file_lock(self._claims("manifest")):
             assert self._file is not None, "the manifest is not open"
@@ -197,20 +197,20 @@ class Manifest(Records):
 
     @contextlib.contextmanager
     def opened(self, join: bool = False) -> Iterator["Manifest"]:
-        """For writing, by this process alone among runs that were not asked to join others.
+        """Opens the manifest for writing, for one run at a time and those that join it.
 
         Args:
-            join: take part in the work of a run that is writing there.
+            join: share the work of a run that is writing there.
 
         Raises:
-            RestoreError: another run is at work in the folder, or it can't be written.
+            RestoreError: another run is writing to the folder, or it cannot be written.
         """
         path = self.folder / NAME
         with explained(path):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not self._alone.take() and not join:
                 raise RestoreError(
-                    f"{self.folder}: another run is writing there; wait until it is done, take part in it with --join, "
+                    f"{self.folder}: another run is writing there; wait until it is done, share its work with --join, "
                     "or give another -o"
                 )
         try:
@@ -228,7 +228,7 @@ class Manifest(Records):
         return self.folder / CLAIMS / f"{name}.lock"
 
     def _clear(self) -> None:
-        """Removes the locks that nobody holds, and their folder if that were all."""
+        """Removes the locks that no process holds, and their folder if it is then empty."""
         with contextlib.suppress(OSError):
             for path in list((self.folder / CLAIMS).iterdir()):
                 claim = Claim(path)
@@ -237,7 +237,7 @@ class Manifest(Records):
             (self.folder / CLAIMS).rmdir()
 
     def _line_end(self) -> bytes:
-        """What ends a line that a killed process or a full disk has torn."""
+        """The line end after a line that a killed process or a full disk has left incomplete."""
         assert self._file is not None
         if self._file.seek(0, os.SEEK_END) == 0:
             return b""
@@ -245,16 +245,16 @@ class Manifest(Records):
         return b"" if self._file.read(1) == b"\n" else b"\n"
 
     def refresh(self) -> None:
-        """Takes up the lines that have been written since the last time."""
+        """Reads the lines that have been written since the last call."""
         path = self.folder / NAME
         try:
             with path.open("rb") as file:
                 file.seek(self._end)
                 for line in file:
                     if not line.endswith(b"\n"):
-                        return  # being written, or torn: then whoever writes next ends it
+                        return  # being written, or incomplete: the next writer ends it
                     self._end += len(line)
-                    self._take_up(line)
+                    self._add_line(line)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
@@ -262,15 +262,15 @@ class Manifest(Records):
 
 
 class RemoteManifest(Records):
-    """The manifest of a folder to which nothing can be appended: it is read once, and written as a whole now and then.
+    """The manifest of a folder whose files cannot be appended to: it is read once, and written as a whole at intervals.
 
-    One run at a time may write there; nothing watches over that.
+    Only one run at a time may write there; this is not checked.
 
     Args:
-        folder: need not be there.
+        folder: need not exist.
 
     Raises:
-        RestoreError: it can't be read.
+        RestoreError: it cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -278,10 +278,10 @@ class RemoteManifest(Records):
         self._path, self._written = folder / NAME, -PAUSE
         with contextlib.suppress(FileNotFoundError):
             for line in self._path.read_bytes().splitlines():
-                self._take_up(line)
+                self._add_line(line)
 
     def add(self, *records: Record) -> None:
-        """Takes up records, and writes them down if that is not too soon."""
+        """Adds records, and writes the manifest if `PAUSE` seconds have passed since the last time."""
         with self._lock:
             super().add(*records)
             if time.monotonic() - self._written >= PAUSE:
@@ -289,10 +289,10 @@ class RemoteManifest(Records):
 
     @contextlib.contextmanager
     def opened(self, join: bool = False) -> Iterator["RemoteManifest"]:
-        """For writing, which is complete at the end.
+        """Opens the manifest for writing, which is complete at the end of the block.
 
         Raises:
-            RestoreError: it is to be joined, which takes locks, or can't be written.
+            RestoreError: `join` needs locks, or the manifest cannot be written.
         """
         if join:
             raise RestoreError(f"{self.folder}: there are no locks for --join or several devices; use --engine ray")
@@ -311,17 +311,17 @@ def manifest_of(folder: Path) -> Manifest | RemoteManifest:
     """The manifest of an output folder.
 
     Raises:
-        RestoreError: it can't be read.
+        RestoreError: it cannot be read.
     """
     return RemoteManifest(folder) if is_remote(folder) else Manifest(folder)
 
 
 def _line(record: Record) -> bytes:
-    return json.dumps(dataclasses.asdict(record)).encode("ascii") + b"\n"  # stray bytes of file names are escaped
+    return json.dumps(dataclasses.asdict(record)).encode("ascii") + b"\n"  # undecodable bytes of file names are escaped
 
 
 def difference(record: Record, origin: Origin) -> str | None:
-    """What a recorded result was made of that is no longer so; None if nothing."""
+    """Which part of a result's origin has changed since it was recorded; None if nothing has."""
     for field, what in (
         ("task", "task"),
         ("sha256", "input"),
@@ -336,5 +336,5 @@ def difference(record: Record, origin: Origin) -> str | None:
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
-    """SHA-256 of settings, in whatever order."""
+    """SHA-256 of settings, in any order."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import RestoreError
 from ..files import located
-from .inputs import trouble
+from .inputs import unreadable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,12 +38,12 @@ class MaskFile:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Of the file."""
+        """Of the file's bytes."""
         return hashlib.sha256(self.data).hexdigest()
 
     @functools.cached_property
     def picture(self) -> "Picture":
-        """What is in it, upright."""
+        """The mask's picture, upright."""
         from .. import images
 
         return images.read(self.path, max_pixels=self.max_pixels, data=self.data)
@@ -54,8 +54,8 @@ class Masks:
 
     Args:
         mask: a file, a folder, or "alpha".
-        invert: fill what is not marked instead.
-        threshold: the level, of 255, from which on a pixel is marked; None: any touch marks it.
+        invert: fill the unmarked pixels instead.
+        threshold: grey value, of 255, from which a pixel is marked; None: every pixel that a stroke touches is.
         grow: pixels to dilate by.
         fit: resize a mask of another size to its picture.
         max_pixels: most pixels that a mask may declare.
@@ -71,7 +71,7 @@ class Masks:
         self.path = located(mask)
         self.invert, self.threshold, self.grow, self.fit = invert, threshold, grow, fit
         self.max_pixels = max_pixels
-        if not self.alpha and (reason := trouble(self.path)):
+        if not self.alpha and (reason := unreadable(self.path)):
             raise RestoreError(f"--mask {mask}: {reason}; give a file, a folder or the word alpha")
         self._one = not self.alpha and self.path.is_file()
 
@@ -83,7 +83,7 @@ class Masks:
         return [self.path, *(mask for masks in self._by_stem.values() for mask in masks)]
 
     def find(self, source: Path) -> MaskFile | None:
-        """The mask of a picture; None where its own transparency is. One mask for many pictures is read once.
+        """The mask of a picture; None if that is its own transparency. One mask for many pictures is read once.
 
         Raises:
             RestoreError: it is missing, ambiguous, or cannot be read.
@@ -93,7 +93,7 @@ class Masks:
         return self._only if self._one else self._read(self.file(source))
 
     def preload(self) -> None:
-        """Reads the mask that is for all pictures, if there is one; they say so if it can't be read."""
+        """Reads the mask that all pictures share, if any; if it cannot be read, each picture reports that."""
         with contextlib.suppress(RestoreError):
             _ = self._one and self._only
 
@@ -107,15 +107,15 @@ class Masks:
         return MaskFile(path, images.file_contents(path), self.max_pixels)
 
     def marks(self, source: Path, picture: "Picture", mask: MaskFile | None) -> "Marks":
-        """What the mask of a picture marks, at the picture's size.
+        """The pixels that the mask of a picture marks, at the picture's size.
 
         Args:
             source: the picture's file.
-            picture: what is in it.
-            mask: what `find` gave for it.
+            picture: its pixels.
+            mask: its mask, from `find`.
 
         Raises:
-            RestoreError: it has another size, it can't be told from a picture, or it marks the whole picture.
+            RestoreError: it has another size, it cannot be distinguished from a picture, or it marks the whole picture.
         """
         marks = self._marked(source, picture, mask)
         hole = marks.hole
@@ -178,7 +178,7 @@ class Masks:
 
 
 def _stem(path: Path) -> str:
-    """What names are compared by: an accented letter is one however it is written."""
+    """The stem for comparisons, in which composed and decomposed accents are the same."""
     return unicodedata.normalize("NFC", path.stem)
 
 
@@ -193,7 +193,7 @@ def _grown(hole: "np.ndarray", pixels: int) -> "np.ndarray":
 
 
 def _shared_folders(mask: Path, picture: Path) -> int:
-    """How many folders, from the innermost outwards, have the same names."""
+    """The number of folders with the same names, from the innermost outwards."""
     shared = 0
     for folders in zip(reversed(mask.parent.parts), reversed(picture.parent.parts), strict=False):
         ours, theirs = (unicodedata.normalize("NFC", name) for name in folders)

@@ -29,14 +29,14 @@ class Observer:
         """A line about the run."""
 
     def done(self, outcome: Outcome, error: Exception | None) -> None:
-        """What became of a picture, and what went wrong, with its traceback (see `errors.traced`)."""
+        """The outcome of a picture, and its error, with its traceback (see `errors.traced`)."""
 
 
 class Evaluations:
-    """What tasks call with (done, in all) after each evaluation, or each tile of a large picture.
+    """Called by tasks with (done, total) after each evaluation, or each tile of a large picture.
 
     Args:
-        observer: receives them.
+        observer: receives the progress.
     """
 
     def __init__(self, observer: Observer) -> None:

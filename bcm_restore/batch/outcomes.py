@@ -1,4 +1,4 @@
-"""What became of a picture."""
+"""The outcome of a picture."""
 
 import contextlib
 import dataclasses
@@ -12,20 +12,20 @@ from ..errors import describe
 if TYPE_CHECKING:
     from ..tasks import Restoration
 
-Header = dict[str, str | int]  # what all pictures of a run have in common: task, model, device, seed
+Header = dict[str, str | int]  # the facts that all pictures of a run share: task, model, device, seed
 
 
 class Status(str, Enum):
-    """What became of a picture, or, in a dry run, what would."""
+    """The outcome of a picture or, in a dry run, the planned action."""
 
     INTERRUPTED = "interrupted"  # the run ended before it was known
     RESTORED = "restored"
-    COPIED = "copied"  # there was nothing to restore in it
-    SKIPPED = "skipped"  # the same, and there is no output
-    KEPT = "kept"  # its output was there
+    COPIED = "copied"  # nothing to restore
+    SKIPPED = "skipped"  # nothing to restore, and no output
+    KEPT = "kept"  # its output existed
     LEFT = "left"  # another run is restoring it
     FAILED = "failed"
-    BEGUN = "begun"  # in manifests: an output of that name is the run's own, whether it is there or not
+    BEGUN = "begun"  # in manifests: an output of that name is the run's own, whether it exists or not
     RESTORE = "restore"
     REDO = "redo"
     KEEP = "keep"
@@ -37,7 +37,7 @@ class Status(str, Enum):
 
 @dataclasses.dataclass
 class Outcome:
-    """What became of a picture, and how.
+    """The outcome of a picture, and how it was restored.
 
     Attributes:
         input, output, compare: the files; those that were not written are None.
@@ -45,10 +45,10 @@ class Outcome:
         scheme, nfe, case: how it was restored; see `tasks.Restoration`.
         size: width and height of the output.
         mse: mean squared error of a reconstruction.
-        seconds: that reading, restoring and encoding took.
+        seconds: time of reading, restoring and encoding.
         error: why it failed.
         remark: why it was skipped, copied or kept, or what was found in it or left out.
-        pages: of the input, where it has several.
+        pages: of the input, if it has several.
     """
 
     input: str | list[str]
@@ -72,11 +72,11 @@ class Outcome:
 
     @property
     def idle(self) -> bool:
-        """Whether the run has done nothing for it."""
+        """Whether the run did no work on it."""
         return self.status in (Status.KEPT, Status.LEFT)
 
     def fail(self, error: Exception) -> None:
-        """Records what went wrong, in a line that names the input."""
+        """Records an error, in a line that names the input."""
         message = describe(error)
         named = isinstance(self.input, list) or self.input in message
         self.status, self.error = Status.FAILED, message if named else f"{self.input}: {message}"
@@ -93,7 +93,7 @@ class Outcome:
 
 @contextlib.contextmanager
 def timed(*outcomes: Outcome) -> Iterator[None]:
-    """Adds how long the block takes, to each an equal part."""
+    """Adds the time that the block takes to the outcomes, in equal parts."""
     start = time.perf_counter()
     try:
         yield

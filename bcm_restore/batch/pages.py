@@ -1,4 +1,4 @@
-"""Files of several pages, or frames: each is restored as a picture of its own."""
+"""Files of several pages, or frames: each is restored as a separate picture."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from .recipes.base import Loaded, Recipe, Result
 
 
 def restore_pages(recipe: Recipe, loaded: Loaded, observer: Observer) -> Result | Exception:
-    """What becomes of a file of several pages: those that have nothing to restore stay as they are."""
+    """Restores a file of several pages; pages with nothing to restore stay unchanged."""
     results: list[Result] = []
     skips: list[Exception] = []
     for page in (loaded, *loaded.more):

@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind: the network does not wait for the disk, and works on what is alike at once."""
+"""Reading ahead and writing behind: the network does not wait for the disk, and processes similar pictures together."""
 
 import contextlib
 import ctypes
@@ -31,7 +31,7 @@ class PixelBudget:
         self._closed = False
 
     def enter(self, number: int, pixels: int) -> None:
-        """Waits for the items before, then until its pixels fit; what is not large always does. Later calls pass."""
+        """Waits for the earlier items, then until its pixels fit; small items always fit. Later calls return."""
 
         def fits() -> bool:
             return pixels <= LARGE or not self._held or sum(self._held.values()) + pixels <= BUDGET
@@ -61,7 +61,7 @@ class PixelBudget:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Nobody waits any longer."""
+        """Ends all waiting."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -78,19 +78,19 @@ def run(
 ) -> Generator[Item, None, None]:
     """Takes every item through three steps that overlap: reading and writing in threads, the work in this one.
 
-    What was worked on is written and reported even if the run is interrupted, or its iterator closed.
+    Processed items are written and reported even if the run is interrupted, or its iterator closed.
 
     Args:
         items: the order of work and of reports.
-        read: what an item's work needs; calls its second argument with the pixels that it is about to hold, which
-            waits while large ones are in memory.
-        work: some items that follow each other; what became of each, or what went wrong.
-        write: puts the result where it belongs.
-        report: told, in this thread, that an item is done, or what went wrong in one of its steps. What it raises ends
-            the run.
-        alike: equal first values of items that may be worked on together, and how many at most.
-        depth: how many items are read ahead, or as many as are worked on together, and as many are being written: more
-            are never in memory.
+        read: loads an item; calls its second argument with the pixels that it is about to hold, which waits while large
+            ones are in memory.
+        work: processes consecutive items; gives the result of each, or its error.
+        write: writes the result.
+        report: called, in this thread, with each finished item and the error of a step, if any. Its exceptions end the
+            run.
+        alike: a key, equal for items that may be processed together, and the most of them.
+        depth: number of items that are read ahead (more, if more are processed together), and of items that are being
+            written: the others are not in memory.
 
     Yields:
         Each item that has been reported, unless the run is being interrupted.
@@ -113,7 +113,7 @@ def run(
 
     def write_and_leave(number: int, item: Item, made: list[Made]) -> None:
         try:
-            write(item, made.pop())  # which nobody holds any more then
+            write(item, made.pop())  # without another reference to it
         finally:
             budget.leave(number)
 
@@ -124,7 +124,7 @@ def run(
                 coming.append((number, item, readers.submit(read_in_turn, number, item)))
 
         def kind(number: int, loaded: Future[Loaded]) -> tuple[Hashable, int]:
-            """What `alike` says; alone is what could not be read, and what is large: others may wait for it."""
+            """The result of `alike`; unread and large items are alone, as others may wait for them."""
             alone = loaded.exception() or budget.holds(number)
             return (number, 1) if alone else alike(loaded.result())
 
@@ -161,7 +161,7 @@ def run(
                 group = next_group()
                 for (number, item, _), made in zip(group, work_on(group), strict=True):
                     going.append((item, pass_on(number, item, made)))
-                del group, made  # and the pictures with them
+                del group, made  # frees the pictures
                 while len(going) > depth or (going and going[0][1].done()):
                     yield report_first()
             while going:
@@ -173,8 +173,8 @@ def run(
 
 
 def _give_back() -> None:
-    """Free memory to the system: of what threads have freed, the C library keeps some 14 bytes a pixel."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # glibc alone knows how
+    """Returns free memory to the system: the C library keeps about 14 bytes per pixel that threads have freed."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # only in glibc
         ctypes.CDLL(None).malloc_trim(0)
 
 

@@ -1,4 +1,4 @@
-"""Where outputs go, before any work: nothing of anybody's is overwritten."""
+"""The paths of outputs, checked before any work, so that no other file is overwritten."""
 
 import os
 from collections import Counter
@@ -17,7 +17,7 @@ Key = tuple[int, int] | str  # device and inode, or the URL: the same for every 
 
 @dataclass(frozen=True)
 class Job:
-    """A picture to restore, where to, and where the comparison goes if one is wanted.
+    """A picture to restore, its output, and its comparison if one is written.
 
     Attributes:
         source, target, compare: the files.
@@ -33,7 +33,7 @@ class Job:
 
     @property
     def outputs(self) -> list[Path]:
-        """What is to be written."""
+        """The files to be written."""
         return [self.target, *([self.compare] if self.compare else [])]
 
 
@@ -43,7 +43,7 @@ class Naming:
 
     Attributes:
         suffix: comes after the input's stem: "_inpainted".
-        earlier: expression for that suffix in outputs of earlier runs, which are not inputs again.
+        earlier: regular expression for that suffix in outputs of earlier runs, which are not inputs again.
         task: whose outputs in a folder are the command's own.
     """
 
@@ -54,14 +54,14 @@ class Naming:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done.
+    """The pictures of a run, and their outputs.
 
     Attributes:
         jobs: the pictures.
         naming: of the outputs.
-        single: whether it is one file that was named.
+        single: whether a single file was named.
         manifests: of the folders of outputs.
-        unread: pictures of kinds that are not read.
+        unread: pictures of unsupported formats.
     """
 
     jobs: list[Job]
@@ -72,9 +72,9 @@ class Plan:
 
     @property
     def foreign(self) -> list[Path]:
-        """The outputs that exist and that the manifest of their folder does not know as the task's."""
+        """The existing outputs that are not the task's according to the manifest of their folder."""
         existing = [(job, path) for job in self.jobs for path in job.outputs if path.exists()]
-        # read after looking: a run that is at work writes an output down before it is there
+        # read after the check: a run records an output before it exists
         for root in {job.root for job, _ in existing if job.root}:
             self.manifests[root].refresh()
         return [path for job, path in existing if not (job.root and self._owns(job.root, job.target, path))]
@@ -93,8 +93,8 @@ def plan(arguments: Sequence[str], naming: Naming, settings: Settings, apart: Se
         apart: files and folders that are neither inputs nor to be overwritten: masks.
 
     Raises:
-        RestoreError: an argument means no picture, an output would overwrite what is not the task's, or can't be
-            written.
+        RestoreError: an argument names no picture, an output would overwrite a file that is not the task's, or cannot
+            be written.
     """
     outputs = [located(settings.output)] if settings.output else []
     found = expand(arguments, settings.recursive, naming.earlier, [*apart, *outputs])
@@ -109,7 +109,7 @@ def plan(arguments: Sequence[str], naming: Naming, settings: Settings, apart: Se
 
 
 def check_foreign(plan: Plan, settings: Settings) -> None:
-    """Refuses outputs that exist and that no earlier run has made, unless they may be replaced or kept.
+    """Refuses existing outputs that no earlier run has written, unless they may be replaced or kept.
 
     Raises:
         RestoreError: names the first, and says how many more there are.
@@ -119,15 +119,15 @@ def check_foreign(plan: Plan, settings: Settings) -> None:
 
 
 def _check_times(jobs: Sequence[Job]) -> None:
-    """Refuses `--keep-times` where files have no times to keep."""
+    """Refuses `--keep-times` for files without times."""
     for job in jobs:
         for path in (job.source, job.target):
             if is_remote(path):
-                raise RestoreError(f"{path}: a URL keeps no times; leave --keep-times out")
+                raise RestoreError(f"{path}: a URL has no times to keep; leave --keep-times out")
 
 
 def plan_jobs(found: Found, naming: Naming, settings: Settings, apart: Iterable[Path] = ()) -> list[Job]:
-    """Where each output goes, before any work.
+    """The jobs of the pictures, before any work.
 
     Args:
         found: the pictures.
@@ -136,7 +136,7 @@ def plan_jobs(found: Found, naming: Naming, settings: Settings, apart: Iterable[
         apart: files that are not to be overwritten besides the inputs: masks.
 
     Raises:
-        RestoreError: an output would overwrite an input or another output, or its folder can't be written to.
+        RestoreError: an output would overwrite an input or another output, or its folder cannot be written.
     """
     sources = found.sources
     jobs = [
@@ -163,12 +163,12 @@ def names_file(output: str | None, found: Found) -> bool:
 
 
 def compare_path(target: Path) -> Path:
-    """Where the comparison goes that belongs to an output."""
+    """The path of the comparison that belongs to an output."""
     return target.with_name(f"{target.stem}_compare.png")
 
 
 def check_suffix(path: Path, format: str | None) -> None:
-    """Refuses the name of an output file whose suffix is no picture's, or not that of `--format`."""
+    """Refuses the name of an output file whose suffix is not that of a picture, or of `--format`."""
     from .. import images
 
     if not path.suffix:
@@ -190,14 +190,14 @@ def _targets(found: Found, naming: Naming, settings: Settings) -> list[Path]:
         raise RestoreError(f"{settings.output}: there are several outputs; name a folder for them")
 
     def target_of(source: Source, stem: str) -> Path:
-        # nothing after the stem inside a folder, whose own name carries the suffix
+        # no suffix after the stem inside a folder, whose name has it
         name = stem + ("" if source.folder else naming.suffix) + settings.suffix
         root = _root(source, naming, settings) or source.path.parent
         return root.joinpath(*_inside(source).parent.parts, name)
 
     targets = [target_of(source, source.path.stem) for source in found.sources]
     counts = Counter(targets)
-    # a.jpg and a.png both become a.png: those keep their whole names, a.jpg.png and a.png.png.
+    # a.jpg and a.png would both become a.png: they become a.jpg.png and a.png.png
     return [
         target if counts[target] == 1 else target_of(source, source.path.name)
         for source, target in zip(found.sources, targets, strict=True)
@@ -215,7 +215,7 @@ def _root(source: Source, naming: Naming, settings: Settings) -> Path | None:
         return located(settings.output)
     if source.folder is None:
         return None
-    # `.` and `..` have no name to put a suffix to
+    # `.` and `..` have no name to append a suffix to
     if is_remote(source.folder) and not source.folder.name:
         raise RestoreError(f"{source.folder}: a whole bucket has no folder beside it for the outputs; give -o")
     root = source.folder if source.folder.name not in ("", "..") else source.folder.resolve()
@@ -231,12 +231,12 @@ def is_file_name(output: str) -> bool:
 
 
 def protect(jobs: Sequence[Job], inputs: Iterable[Path], allowed: bool) -> None:
-    """Refuses outputs that are inputs, by whatever name, and outputs that are each other.
+    """Refuses outputs that are inputs, by any name, and outputs that are the same file.
 
     Args:
         jobs: what is planned.
         inputs: files that are not to be overwritten.
-        allowed: the user has named that very output and asked for it to be overwritten.
+        allowed: whether the user has named that output and allowed overwriting it.
 
     Raises:
         RestoreError: names the first.
@@ -252,7 +252,7 @@ def protect(jobs: Sequence[Job], inputs: Iterable[Path], allowed: bool) -> None:
             if path is None:
                 continue
             if path in seen:
-                raise RestoreError(f"{seen[path]} and {job.source} would both become {path}; restore them apart")
+                raise RestoreError(f"{seen[path]} and {job.source} would both become {path}; restore them separately")
             seen[path] = job.source
 
 
@@ -265,7 +265,7 @@ def _key(path: Path) -> Key | None:
 
 
 def check_new(paths: Sequence[Path], overwrite: bool) -> None:
-    """Refuses outputs that exist (unless they may be replaced) or whose folders can't be written to.
+    """Refuses outputs that exist (unless they may be replaced) or whose folders cannot be written.
 
     Raises:
         RestoreError: names the first, and says how many more there are.

@@ -1,4 +1,4 @@
-"""Several devices for one folder: a process for each, which takes the next picture when it is ready for it."""
+"""Several devices for one folder: a process for each, which takes the next picture when it is free."""
 
 import contextlib
 import dataclasses
@@ -25,7 +25,7 @@ def names(device: str) -> list[str]:
     """The devices of "cuda:0,cuda:1" or of "all"; any other name alone.
 
     Raises:
-        RestoreError: one of several is not there.
+        RestoreError: one of several is not found.
     """
     if device != "all" and "," not in device:
         return [device]
@@ -42,7 +42,7 @@ def names(device: str) -> list[str]:
 
 
 class Processes:
-    """In a process for each device, which has its own model and its own view of the manifests.
+    """Restores in a process for each device, with its own model and manifests.
 
     Args:
         recipe: how pictures are restored.
@@ -71,17 +71,17 @@ class Processes:
                 yield from workers.receive(observer, report)
         finally:
             workers.stop()
-            while workers:  # what was begun is finished, and reported
+            while workers:  # begun pictures are finished and reported
                 with contextlib.suppress(WorkerError):
                     workers.receive(observer, report)
 
 
 class WorkerError(RestoreError):
-    """A process came to an end, or its disk is full."""
+    """A process died, or its disk is full."""
 
 
 class Workers:
-    """The processes of a run, as long as they are at work.
+    """The running processes of a run.
 
     Args:
         recipe: how pictures are restored.
@@ -91,7 +91,7 @@ class Workers:
 
     def __init__(self, recipe: Recipe, devices: Sequence[str], jobs: Sequence[Job]) -> None:
         self._recipe, self._devices, self._jobs = recipe, devices, jobs
-        self._context = multiprocessing.get_context("spawn")  # what has used CUDA can't be forked
+        self._context = multiprocessing.get_context("spawn")  # a process that has used CUDA cannot be forked
         self._following, self._stopped = self._context.Value("q", 0), self._context.Event()
         self._processes: dict[Connection, BaseProcess] = {}
 
@@ -128,7 +128,7 @@ class Workers:
                 process.join()
                 if process.exitcode:
                     status = f"a process ended with status {process.exitcode}"
-                    errors.append(WorkerError(f"{status}; the same command goes on from there"))
+                    errors.append(WorkerError(f"{status}; the same command resumes the run"))
                 continue
             if kind == "done":
                 report(*content)
@@ -173,7 +173,7 @@ class _Sender(Observer):
 def _work(
     jobs: Sequence[Job], recipe: Recipe, count: int, following: Any, stopped: Any, connection: Connection
 ) -> None:
-    """What one of `count` processes does."""
+    """The work of one of `count` processes."""
     sender = _Sender(connection, stopped)
     _note_warnings(sender)
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError), contextlib.ExitStack() as folders:
@@ -203,7 +203,7 @@ def _taken(jobs: Sequence[Job], following: Any, stopped: Any) -> Iterator[Ticket
 
 
 def _note_warnings(observer: Observer) -> None:
-    """What the package warns of in this process becomes a note."""
+    """Turns the package's warnings in this process into notes."""
     show = warnings.showwarning
 
     def showwarning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:

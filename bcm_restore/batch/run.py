@@ -1,4 +1,4 @@
-"""The run over all pictures: what is complete is kept, the rest is restored."""
+"""The run over all pictures: complete outputs are kept, the others are restored."""
 
 import contextlib
 import dataclasses
@@ -20,15 +20,15 @@ def run(plan: Plan, recipe: Recipe, observer: Observer) -> Generator[Outcome, No
     """Restores all pictures that are not complete; a broken one does not stop the rest.
 
     Args:
-        plan: what is to be done.
+        plan: of the run.
         recipe: how pictures are restored.
         observer: receives the reports.
 
     Yields:
-        What became of each picture, as soon as it is known.
+        The outcome of each picture, as soon as it is known.
 
     Raises:
-        RestoreError: another run is at work in the folder of outputs, or the disk is full.
+        RestoreError: another run is writing to the folder of outputs, or the disk is full.
     """
     if plan.unread:
         observer.note(f"not read: {inputs.unread_kinds(plan.unread)}")
@@ -55,11 +55,11 @@ def run(plan: Plan, recipe: Recipe, observer: Observer) -> Generator[Outcome, No
 
 @contextlib.contextmanager
 def _opened(plan: Plan, settings: Settings, begins: bool) -> Iterator[None]:
-    """The manifests of the folders of outputs open, and nothing there that a killed run has left."""
+    """Opens the manifests of the folders of outputs, and removes what a killed run has left there."""
     with contextlib.ExitStack() as opened:
         for manifest in plan.manifests.values():
             opened.enter_context(manifest.opened(settings.join))
-        if not settings.join:  # else others are at work
+        if not settings.join:  # else other runs are writing there
             sweep(path for job in plan.jobs if job.root for path in job.outputs)
         for root, manifest in plan.manifests.items():
             if begins or is_remote(root):
@@ -68,9 +68,9 @@ def _opened(plan: Plan, settings: Settings, begins: bool) -> Iterator[None]:
 
 
 def _begin(jobs: Sequence[Job], manifest: Records, task: str, settings: Settings) -> None:
-    """Records outputs as the run's own before they are made, where what was written is recorded afterwards.
+    """Records outputs as the run's own before they are written, where their hashes are recorded afterwards.
 
-    After a run that was killed in between, the same command would take them for somebody else's.
+    If a run was killed in between, the same command would otherwise refuse to overwrite them.
     """
     begun = []
     for job in jobs:
@@ -79,7 +79,7 @@ def _begin(jobs: Sequence[Job], manifest: Records, task: str, settings: Settings
         if skipped or all(manifest.owns(job.target, path, task) for path in job.outputs):
             continue
         if settings.resume and job.target.exists():
-            continue  # it is kept, whoever made it
+            continue  # it is kept, whatever wrote it
         if record is None or record.task != task:
             record = Record(
                 input=job.name,
@@ -102,7 +102,7 @@ def _begin(jobs: Sequence[Job], manifest: Records, task: str, settings: Settings
 
 
 def _rehearse(plan: Plan, tickets: Sequence[Ticket], recipe: Recipe, report: executors.Report) -> Iterator[Outcome]:
-    """Says what would be done.
+    """Reports what would be done.
 
     Raises:
         RestoreError: outputs exist that the run would refuse to replace.
@@ -116,7 +116,7 @@ def _rehearse(plan: Plan, tickets: Sequence[Ticket], recipe: Recipe, report: exe
             decision = worker.decide(job)
             outcome.status, outcome.remark = decision.action, decision.reason
             if not refused.isdisjoint(job.outputs):
-                outcome.status, outcome.remark = Status.REFUSE, "it exists, and no run of this command has made it"
+                outcome.status, outcome.remark = Status.REFUSE, "it exists, and no run of this command has written it"
         except Exception as error:
             ticket.error = error
             outcome.fail(error)

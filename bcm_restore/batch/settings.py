@@ -1,4 +1,4 @@
-"""What is asked of a run, whatever the task."""
+"""The settings of a run, for any task."""
 
 import dataclasses
 from typing import Any
@@ -16,9 +16,9 @@ class Settings:
     Attributes:
         model: name of a model or path of its file; None: the default model.
         nfe: network evaluations for each picture; None: the task's default.
-        scheme: the text of a scheme of one's own.
-        label: class of what is shown, for class-conditional models: an index or an ImageNet name.
-        overlap: pixels that neighbouring windows share, for models of one image size.
+        scheme: text of a scheme; None: the task's default.
+        label: class of the picture, for class-conditional models: an index or an ImageNet name.
+        overlap: of neighbouring windows in pixels, for models of one image size.
         device: "auto", "cpu", "cuda", "cuda:1"; several of them with commas between, or "all": a process for each.
         precision: "auto", "fp32", "bf16" or "fp16".
         seed: of the noise.
@@ -28,13 +28,13 @@ class Settings:
         format: one of FORMATS; None: png.
         quality: 1 to 100, of JPEG, WebP and AVIF outputs.
         compare: also write OUTPUT_compare.png, before and after side by side.
-        keep_times: give outputs the times of their inputs.
-        recursive: look into the folders of a folder, too.
-        resume: keep all outputs that exist, whatever made them.
-        join: take part in the work of a run that is writing in the output folder.
-        dry_run: only find out what would be done.
+        keep_times: give outputs the modification times of their inputs.
+        recursive: include subfolders.
+        resume: keep all outputs that exist, whatever wrote them.
+        join: share the work of a run that is writing to the output folder.
+        dry_run: only report what would be done.
         engine: "local", or "ray" for a Ray cluster.
-        address: of the Ray cluster; None: $RAY_ADDRESS, or a local one that is started.
+        address: of the Ray cluster; None: $RAY_ADDRESS, or else a local cluster is started.
 
     Raises:
         RestoreError: the format or the engine is not known.
@@ -69,7 +69,7 @@ class Settings:
 
     @property
     def suffix(self) -> str:
-        """Of the outputs, where they are not named."""
+        """The suffix of outputs that are not named."""
         return f".{self.format or 'png'}"
 
 

@@ -1,4 +1,4 @@
-"""One picture at a time: what is to be done with it, its reading, restoring and writing, and its record."""
+"""The work on each picture: the decision, reading, restoring, writing, and its record."""
 
 import dataclasses
 import hashlib
@@ -24,15 +24,15 @@ MOST = 32  # pictures restored at once: they wait in memory for each other
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """What is to be done with a picture.
+    """The action for a picture.
 
     Attributes:
         action: RESTORE, REDO or KEEP.
-        reason: why it is not simply restored.
-        origin: what its result depends on, where there is a manifest.
+        reason: why it is recomputed or kept.
+        origin: of its result, if there is a manifest.
         record: of the output that is kept, if there is one.
-        data: of the picture's file, where it is restored.
-        mask: its mask, if that was looked at.
+        data: of the picture's file, if it is restored.
+        mask: its mask, if it was read.
     """
 
     action: Status
@@ -55,12 +55,12 @@ class Ticket:
 
 
 class Worker:
-    """What is done with each picture of a run.
+    """Reads, restores, writes and records the pictures of a run.
 
     Args:
         recipe: how a picture is restored.
         manifests: of the folders of outputs.
-        fingerprint: that of the recipe, where it is known: finding it out takes the model.
+        fingerprint: of the recipe; None: computed, which loads the model.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Worker:
         self._fingerprint = (recipe.fingerprint() if manifests else {}) if fingerprint is None else fingerprint
 
     def decide(self, job: Job) -> Decision:
-        """What is to be done with a picture.
+        """Decides whether a picture is restored, recomputed or kept.
 
         Raises:
-            RestoreError: its file can't be read, or it lacks its mask.
+            RestoreError: its file cannot be read, or its mask is missing.
         """
         from ..images import file_contents
 
@@ -91,7 +91,7 @@ class Worker:
         return Decision(Status.KEEP, "it is complete", origin, record)
 
     def read(self, ticket: Ticket, enter: pipeline.Enter = lambda pixels: None) -> Loaded | None:
-        """What the file holds; None where there is nothing to do, which the outcome then says. See `pipeline.run`."""
+        """Reads the file; None if there is nothing to do, with the reason in the outcome. See `pipeline.run`."""
         from ..images import file_pages
 
         job, outcome = ticket.job, ticket.outcome
@@ -114,7 +114,7 @@ class Worker:
             return dataclasses.replace(first, more=more, pages=info)
 
     def alike(self, loaded: Loaded | None) -> tuple[Hashable, int]:
-        """See `Recipe.alike`; where there is nothing to do, pictures are alone."""
+        """See `Recipe.alike`; pictures with nothing to do are alone."""
         if loaded is None or loaded.remark or loaded.more:
             return None, 1
         kind, most = self._recipe.alike(loaded)
@@ -123,7 +123,7 @@ class Worker:
     def restore(
         self, tickets: Sequence[Ticket], several: Sequence[Loaded | None], observer: Observer
     ) -> Sequence[Result | Exception | None]:
-        """What becomes of what `read` gave, for pictures that are alike."""
+        """Restores pictures that `read` has loaded and that are alike."""
         loaded = several[0]
         if loaded is None:
             return [None]
@@ -144,7 +144,7 @@ class Worker:
             return [self.restore([one], [own], observer)[0] for one, own in zip(tickets, several, strict=True)]
 
     def write(self, ticket: Ticket, result: Result | None) -> None:
-        """Writes the output, and before it gets its name, its record."""
+        """Writes the output, and its record before the output gets its name."""
         from .. import images
         from ..images.montage import side_by_side
 
@@ -175,17 +175,17 @@ class Worker:
         outcome.output, outcome.compare = str(job.target), str(job.compare) if job.compare else None
 
     def record_failure(self, ticket: Ticket) -> None:
-        """Records that a picture was skipped or has failed; its earlier output stays known as such."""
+        """Records that a picture was skipped or has failed; its earlier output stays recorded."""
         before = self._manifests[ticket.job.root].find(ticket.job.target) if ticket.job.root else None
         hashes = (before.output_sha256 or None, before.compare_sha256 or None) if before else (None, None)
         facts = {name: getattr(ticket.outcome, name) for name in ("status", "remark", "error")}
         self._record(ticket, hashes, facts)
 
     def finish(self, ticket: Ticket, error: Exception | None) -> None:
-        """Records what went wrong, and lets go of the picture.
+        """Records an error, and releases the picture.
 
         Raises:
-            DiskFull: that is what went wrong: the run is over.
+            DiskFull: the error is a full disk, which ends the run.
         """
         try:
             if error:
@@ -228,16 +228,16 @@ class Worker:
 def work(
     tickets: Iterable[Ticket], worker: Worker, observer: Observer, report: Callable[[Ticket], None]
 ) -> Generator[Ticket, None, None]:
-    """Restores pictures one after the other, or some at once where they are alike, in this process.
+    """Restores pictures in this process, one by one, or several at once if they are alike.
 
     Args:
         tickets: the pictures.
-        worker: what is done with each.
+        worker: for each of them.
         observer: receives the progress within the current picture, and notes.
-        report: called with each whose outcome is known.
+        report: called with each ticket whose outcome is known.
 
     Yields:
-        Each that was reported, unless the run is being interrupted.
+        Each reported ticket, unless the run is being interrupted.
 
     Raises:
         DiskFull: the disk is full.
@@ -267,7 +267,7 @@ def _flaw(job: Job, record: Record) -> str | None:
         if path is None:
             continue
         if not path.exists():
-            return f"{path.name} is not there"
+            return f"{path.name} is missing"
         if digest(path) != expected:
             return f"{path.name} has changed"
     return None
@@ -286,7 +286,7 @@ def _keep(job: Job, outcome: Outcome, decision: Decision) -> None:
 
 
 def _facts(result: Result) -> dict[str, Any]:
-    """What report and record say of a result."""
+    """The facts of a result for its report and record."""
     height, width = result.after.pixels.shape[:2]
     made = result.restoration
     remarks = [result.remark, made.remark if made else "", result.pages.remark if result.pages else ""]

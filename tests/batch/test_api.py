@@ -1,4 +1,4 @@
-"""Files and folders from Python: what the command does, and what a long-lived process needs besides."""
+"""Files and folders from Python: the same as by the command, and in long-lived processes."""
 
 import json
 import subprocess
@@ -128,7 +128,7 @@ def test_one_mask_is_read_once_a_run(save, face, mask, tmp_path, monkeypatch):
     assert seen.count(mask) == 1
 
 
-def test_whoever_stops_listening_loses_nothing(album, tmp_path):
+def test_a_closed_iterator_loses_nothing(album, tmp_path):
     outcomes = batch.restore("jpeg", album, nfe=1)
     assert next(outcomes).status == Status.RESTORED
     outcomes.close()
@@ -155,7 +155,7 @@ def test_runs_in_threads_beside_each_other(save, face, tmp_path):
 
 
 @pytest.mark.slow
-def test_processes_report_what_they_do(album, tmp_path):
+def test_processes_report_their_progress(album, tmp_path):
     heard = Heard()
     outcomes = list(batch.restore("jpeg", album, nfe=1, device="cpu,cpu", observer=heard))
     assert {Path(o.input).name: str(o.status) for o in outcomes} == {

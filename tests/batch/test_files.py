@@ -1,4 +1,4 @@
-"""Which files are inputs and what outputs are called; no picture is restored here."""
+"""Which files are inputs, and the names of outputs; no picture is restored here."""
 
 from pathlib import Path
 
@@ -112,7 +112,7 @@ def test_named_outputs(here):
     assert targets("dir", output="new") == ["new/b.png"]
 
 
-def test_inputs_of_one_stem_are_kept_apart(here):
+def test_inputs_of_one_stem_have_different_outputs(here):
     here("dir/a.jpg", "dir/a.png", "dir/b.png")
     assert targets("dir") == ["dir_inpainted/a.jpg.png", "dir_inpainted/a.png.png", "dir_inpainted/b.png"]
     assert targets("dir/a.jpg", "dir/a.png") == ["dir/a.jpg_inpainted.png", "dir/a.png_inpainted.png"]

@@ -1,4 +1,4 @@
-"""Folders: what is complete is kept, whatever stopped the run before, and nothing else is lost."""
+"""Folders: complete outputs are kept, however the run before ended, and no other file is lost."""
 
 import errno
 import hashlib
@@ -39,7 +39,7 @@ def out(tmp_path) -> Path:
 
 @pytest.fixture
 def again(cli, album):
-    """Runs the command once, and gives what runs it again and says which pictures were restored then."""
+    """Runs the command once; gives a function that runs it again and lists the pictures it restored."""
     cli(*RUN, album, "-r")
 
     def run(*options, arguments=RUN) -> list[str]:
@@ -62,7 +62,7 @@ def digest(path: Path) -> str:
 ALL = ["a.png", "b.png", "deep/c.png"]
 
 
-def test_the_manifest_says_what_was_done(cli, album, out):
+def test_the_manifest_records_each_picture(cli, album, out):
     cli(*RUN, album, "-r", "--seed", 3, "--compare")
     lines = sorted(records(out), key=lambda line: line["input"])  # two are written at a time
     assert [line["input"] for line in lines] == ALL
@@ -76,7 +76,7 @@ def test_the_manifest_says_what_was_done(cli, album, out):
     assert lines[0]["compare_sha256"] == digest(out / "a_compare.png")
 
 
-def test_what_is_complete_is_kept(again, cli, album, out):
+def test_complete_outputs_are_kept(again, cli, album, out):
     before = contents(out)
     for path in [*album.rglob("*.png"), *out.rglob("*.png")]:
         os.utime(path, (1, 1) if path.name < "b" else (4e9, 4e9))  # whatever the clock says
@@ -86,7 +86,7 @@ def test_what_is_complete_is_kept(again, cli, album, out):
     assert "nothing to do" in cli(*RUN, album, "-r").stderr
 
 
-def test_only_what_changed_is_redone(again, album, out, save, face):
+def test_only_changed_pictures_are_recomputed(again, album, out, save, face):
     outputs = contents(out)
     save("album/b.png", face[:9, :9])
     assert again() == ["b.png"]
@@ -105,7 +105,7 @@ def test_only_what_changed_is_redone(again, album, out, save, face):
 
 
 @pytest.mark.slow
-def test_changed_settings_redo_all(again, tmp_path):
+def test_changed_settings_recompute_all(again, tmp_path):
     model = shutil.copy(weights.find(weights.DEFAULT), tmp_path / f"{weights.DEFAULT}.safetensors")
     assert again("--model", model) == []  # the same weights
     scheme = (*RUN[:3], "--scheme", "noise 0.5, to 0, fit")
@@ -117,7 +117,7 @@ def test_changed_settings_redo_all(again, tmp_path):
     assert again(arguments=scheme) == []
 
 
-def test_another_model_redoes_all(again, tmp_path, model):
+def test_another_model_recomputes_all(again, tmp_path, model):
     other = tmp_path / "other.safetensors"
     description, _ = weights.read(weights.find(weights.DEFAULT))
     network = next(part for part in model.network.modules() if type(part).__name__ == description["architecture"])
@@ -125,7 +125,7 @@ def test_another_model_redoes_all(again, tmp_path, model):
     assert again("--model", other) == ALL
 
 
-def test_a_changed_mask_redoes_its_picture(cli, save, face, hole, tmp_path):
+def test_a_changed_mask_recomputes_its_picture(cli, save, face, hole, tmp_path):
     for name in ("a.png", "b.png"):
         save(f"album/{name}", face)
         save(f"masks/{name}", hole)
@@ -156,7 +156,7 @@ def test_skipped_pictures_stay_skipped_and_failed_ones_are_tried_again(cli, save
     assert cli(*run).stdout.count(" -> ") == 1
 
 
-def test_a_torn_manifest(again, out):
+def test_an_incomplete_manifest(again, out):
     lines = (out / NAME).read_bytes().splitlines(keepends=True)
     (out / NAME).write_bytes(b"\xff{]\n[]\n" + lines[0] + lines[1] + lines[2][:50])
     (out / "deep" / "c.png").unlink()
@@ -205,7 +205,7 @@ def test_a_dry_run_lists_and_writes_nothing(cli, album, out, save, face):
     assert result.stdout.splitlines() == [
         f"redo {album}/a.png -> {out}/a.png (input changed)",
         f"keep {album}/b.png -> {out}/b.png (it is complete)",
-        f"refuse {album}/deep/c.png -> {out}/deep/c.png (it exists, and no run of this command has made it)",
+        f"refuse {album}/deep/c.png -> {out}/deep/c.png (it exists, and no run of this command has written it)",
     ]
     assert "c.png exists" in result.stderr
     document = json.loads(cli(*RUN, album, "-r", "--dry-run", "--resume", "--json").stdout)
@@ -213,7 +213,7 @@ def test_a_dry_run_lists_and_writes_nothing(cli, album, out, save, face):
     assert contents(out.parent) == before
 
 
-def test_the_second_run_at_once_is_told(cli, album, out):
+def test_a_second_run_at_the_same_time_is_refused(cli, album, out):
     cli(*RUN, album)
     with FileLock(out / LOCK):
         line = cli.refuses(out.parent, *RUN, album, "-r")
@@ -264,7 +264,7 @@ def test_names_that_are_not_utf8(cli, album, out, save, face):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_a_stopped_run_goes_on(cli, save, face, tmp_path, number, status):
+def test_a_stopped_run_is_resumed(cli, save, face, tmp_path, number, status):
     for n in range(24):
         save(f"album/{n:02}.png", np.roll(face, n, 0))
     returned, stderr = stopped(tmp_path, [*RUN, "album"], number, 3, env=ENVIRONMENT)
@@ -272,7 +272,7 @@ def test_a_stopped_run_goes_on(cli, save, face, tmp_path, number, status):
     out = tmp_path / "album_x2"
     if number == signal.SIGTERM:
         assert stderr.splitlines()[-1] == "interrupted"
-        assert "of 24 files done; the same command goes on from there" in stderr
+        assert "of 24 files done; the same command resumes the run" in stderr
         assert not list(out.glob("*.part"))
     else:
         # what a kill in the middle of writing leaves

@@ -54,7 +54,7 @@ def test_every_touched_pixel_is_filled(cli, photo, save, face, soft, tmp_path):
         ("copy", "mask: strokes on a copy of the picture, taken as marked"),
     ],
 )
-def test_what_was_taken_for_marks_is_said(cli, photo, save, face, hole, tmp_path, kind, found):
+def test_the_kind_of_marks_is_reported(cli, photo, save, face, hole, tmp_path, kind, found):
     marks = hole > 0
     palette = Image.fromarray(marks.astype(np.uint8), "P")
     palette.putpalette([0, 0, 0, 128, 0, 0])
@@ -76,7 +76,7 @@ def test_what_was_taken_for_marks_is_said(cli, photo, save, face, hole, tmp_path
     assert (entry["status"], entry["remark"]) == ("restored", found)
 
 
-def test_which_of_black_and_white_is_filled_is_said(cli, photo, save, face, hole, tmp_path):
+def test_the_filled_colour_is_reported(cli, photo, save, face, hole, tmp_path):
     line, box = hole > 0, hole > 0
     line[:30], box[30:] = False, False
     for name, black, filled, found in (
@@ -93,7 +93,7 @@ def test_which_of_black_and_white_is_filled_is_said(cli, photo, save, face, hole
             assert not changed(tmp_path / "photo_inpainted.png", face)[known].any()
 
 
-def test_what_is_no_mask_is_refused(cli, photo, save, face, hole, tmp_path):
+def test_pictures_as_masks_are_refused(cli, photo, save, face, hole, tmp_path):
     line = cli.refuses(tmp_path, "inpaint", photo, "--mask", save("masks/itself.png", face))
     assert "itself.png: is the picture itself" in line
     noise = save("masks/noise.png", np.random.default_rng(0).integers(0, 256, (48, 40), np.uint8))
@@ -147,7 +147,7 @@ def test_accents_match_however_they_are_written(cli, save, face, hole, tmp_path,
     "command",
     [("super-resolve", "--scale", "2"), ("jpeg-restore", "--input-quality", "30"), ("reconstruct",), ("interpolate",)],
 )
-def test_what_is_hidden_has_no_say(cli, save, face, tmp_path, command):
+def test_hidden_pixels_do_not_affect_the_result(cli, save, face, tmp_path, command):
     alpha = np.full((48, 40), 255, np.uint8)
     alpha[:, 25:] = 0
     made = []
@@ -163,7 +163,7 @@ def test_what_is_hidden_has_no_say(cli, save, face, tmp_path, command):
     assert np.array_equal(made[0][visible], made[1][visible])
 
 
-def test_what_is_hidden_stays_beside_a_hole(cli, save, face, hole, tmp_path):
+def test_hidden_pixels_beside_a_hole_stay_unchanged(cli, save, face, hole, tmp_path):
     alpha = np.full((48, 40), 255, np.uint8)
     alpha[25:40, 20:] = 0
     source = save("photo.png", np.dstack([face, alpha]))
@@ -193,7 +193,7 @@ def test_one_mask_goes_with_the_recipe_to_other_processes(mask, photo):
     assert sent.mask(photo).sha256 == hashlib.sha256(data).hexdigest()
 
 
-def test_a_mask_that_cannot_be_read_is_said_of_each_picture(mask, photo):
+def test_an_unreadable_mask_is_reported_for_each_picture(mask, photo):
     mask.write_bytes(b"")
     recipe = InpaintRecipe.create(Settings(), mask=mask)
     recipe.preload()

@@ -27,8 +27,8 @@ def pages(tmp_path, three):
 
 
 def test_pages_are_restored_where_the_output_holds_them(cli, tmp_path, pages, three):
-    told = json.loads(cli("super-resolve", pages, *SMALL, "-o", tmp_path / "out.tif", "--json").stdout)["files"][0]
-    assert (told["pages"], told["remark"]) == (3, None)
+    entry = json.loads(cli("super-resolve", pages, *SMALL, "-o", tmp_path / "out.tif", "--json").stdout)["files"][0]
+    assert (entry["pages"], entry["remark"]) == (3, None)
     with Image.open(tmp_path / "out.tif") as large:
         assert large.n_frames == 3
         for n, small in enumerate(three):
@@ -40,14 +40,14 @@ def test_pages_are_restored_where_the_output_holds_them(cli, tmp_path, pages, th
 
 def test_pages_that_are_left_out_are_named(cli, tmp_path, pages):
     assert "page 1 of 3; --format tiff keeps all" in cli("super-resolve", pages, *SMALL).stdout
-    told = json.loads(cli("super-resolve", pages, *SMALL, "--overwrite", "--json").stdout)["files"][0]
-    assert (told["pages"], told["remark"]) == (3, "page 1 of 3; --format tiff keeps all")
+    entry = json.loads(cli("super-resolve", pages, *SMALL, "--overwrite", "--json").stdout)["files"][0]
+    assert (entry["pages"], entry["remark"]) == (3, "page 1 of 3; --format tiff keeps all")
     assert Image.open(tmp_path / "pages_x2.png").size == (20, 24)
 
 
-def test_interpolation_names_what_it_leaves_out(cli, pages, three, save):
-    told = cli("interpolate", pages, save("b.png", three[1]), "--frames", "2", "--nfe", "2", "--json").stdout
-    assert json.loads(told)["files"][0]["remark"] == f"{pages}: page 1 of 3"
+def test_interpolation_names_the_pages_it_leaves_out(cli, pages, three, save):
+    report = cli("interpolate", pages, save("b.png", three[1]), "--frames", "2", "--nfe", "2", "--json").stdout
+    assert json.loads(report)["files"][0]["remark"] == f"{pages}: page 1 of 3"
 
 
 def test_every_frame_is_inpainted_with_the_mask(cli, tmp_path, three, save):
@@ -66,7 +66,7 @@ def test_every_frame_is_inpainted_with_the_mask(cli, tmp_path, three, save):
             assert after.info["duration"] == 70
 
 
-def test_pages_that_never_were_jpegs_stay_as_they_are(cli, tmp_path, portrait):
+def test_pages_that_never_were_jpegs_stay_unchanged(cli, tmp_path, portrait):
     file = tmp_path / "a.jpg"
     Image.fromarray(portrait).save(file, quality=10)
     squeezed, clean = Image.open(file).convert("RGB"), Image.new("RGB", (40, 30), "teal")
@@ -82,7 +82,7 @@ def test_pages_that_never_were_jpegs_stay_as_they_are(cli, tmp_path, portrait):
     assert not (tmp_path / "no.tif").exists()
 
 
-def test_a_folder_with_pages_goes_on_where_it_stopped(cli, tmp_path, pages):
+def test_a_folder_with_pages_is_resumed(cli, tmp_path, pages):
     (tmp_path / "album").mkdir()
     pages.rename(tmp_path / "album" / "pages.tif")
     out = tmp_path / "out"
@@ -92,7 +92,7 @@ def test_a_folder_with_pages_goes_on_where_it_stopped(cli, tmp_path, pages):
     assert [one["status"] for one in again] == ["kept"]
 
 
-def test_times_are_kept_if_asked_for(cli, tmp_path, photo):
+def test_times_are_kept_on_request(cli, tmp_path, photo):
     os.utime(photo, ns=(1_000_000_000_000_000_000, 1_100_000_000_000_000_000))
     cli("super-resolve", photo, *SMALL, "--keep-times", "--compare", "-o", tmp_path / "a.png")
     for name in ("a.png", "a_compare.png"):
@@ -101,7 +101,7 @@ def test_times_are_kept_if_asked_for(cli, tmp_path, photo):
     assert (tmp_path / "b.png").stat().st_mtime_ns > 1_100_000_000_000_000_000
 
 
-# Kinds that are not read
+# Unsupported formats
 
 
 def test_pictures_that_are_not_read_are_counted_and_named_once(cli, tmp_path, photo, monkeypatch):

@@ -53,7 +53,7 @@ def test_the_pipeline_is_bounded_and_keeps_the_order():
     st.integers(1, 4),
 )
 def test_large_pictures_wait_for_each_other(items, most):
-    """Whatever the order, and whatever goes wrong with one of them; small ones are not held up."""
+    """Whatever the order, and whatever goes wrong with one of them; small ones do not wait."""
     held: dict[int, int] = {}
     lock, reports = threading.Lock(), []
 
@@ -117,7 +117,7 @@ def test_the_pixels_of_results_count(cli, save, face, command, expected, tmp_pat
     entered, enter = {}, pipeline.PixelBudget.enter
 
     def noted(budget, number, pixels):
-        entered.setdefault(number, pixels)  # what has entered may say so again
+        entered.setdefault(number, pixels)  # an item may enter repeatedly
         enter(budget, number, pixels)
 
     monkeypatch.setattr(pipeline.PixelBudget, "enter", noted)
@@ -127,7 +127,7 @@ def test_the_pixels_of_results_count(cli, save, face, command, expected, tmp_pat
     assert entered == {0: expected, 1: 0}
 
 
-def test_what_was_worked_on_is_written_when_the_work_is_interrupted():
+def test_processed_items_are_written_after_an_interruption():
     written, reports = [], []
 
     def work(group: Sequence[int], loaded: Sequence[int]) -> Sequence[int]:
@@ -155,7 +155,7 @@ def test_the_memory_of_large_pictures_goes_back_to_the_system(monkeypatch):
 
     def write(n: int, made: list[np.ndarray]) -> None:
         sizes.append(resident())
-        last.append(made.pop())  # which lies behind the others
+        last.append(made.pop())  # the address after the others
         made.clear()
 
     run(range(1), read, lambda group, loaded: loaded, write, lambda n, error: None)

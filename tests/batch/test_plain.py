@@ -132,11 +132,11 @@ def test_help_and_errors(cli, album, tmp_path):
     assert "--reason" in cli.refuses(tmp_path, "run", "brighten", album)
     assert "give 1 or less" in cli.refuses(tmp_path, *RUN, album, "--strength", 2)
     assert "task 'brigthen' is not known; did you mean brighten?" in cli.refuses(tmp_path, "run", "brigthen", album)
-    assert "an input 'seed', which every command has" in cli.refuses(tmp_path, "run", "clashing", album)
+    assert "an input 'seed', an option of every command" in cli.refuses(tmp_path, "run", "clashing", album)
     assert "Cannot be run" in cli("run", "clashing", "--help").stdout
 
 
-def test_own_tasks_are_their_commands(cli, photo, mask, tmp_path):
+def test_tasks_of_this_package_have_their_own_commands(cli, photo, mask, tmp_path):
     cli("run", "inpaint", photo, "--mask", mask, "--nfe", 1, "-o", tmp_path / "one.png")
     cli("inpaint", photo, "--mask", mask, "--nfe", 1, "-o", tmp_path / "two.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()

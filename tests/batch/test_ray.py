@@ -27,7 +27,7 @@ RUN = ("jpeg-restore", "--nfe", "1", "--device", "cpu")
 
 
 def prepared(folder: Path) -> Callable[[], None]:
-    """What processes do first: `s3://` is the folder, actors leave their names there, a picture kills them."""
+    """What processes do first: `s3://` is the folder, actors write their names there, one picture kills them."""
     place = str(folder)
 
     def prepare() -> None:
@@ -81,7 +81,7 @@ def bucket(tmp_path_factory) -> Iterator[Path]:
 
 @pytest.fixture
 def album(save, face, hole, tmp_path) -> Path:
-    """Six JPEGs of two sizes in two folders, a file that is none, and their masks in another folder."""
+    """Six JPEGs of two sizes in two folders, a file that is not a picture, and their masks in another folder."""
     for n in range(6):
         name = f"{'deep/' * (n % 3 == 2)}{n}"
         size = 48 - 8 * (n % 2)
@@ -96,8 +96,8 @@ def pictures(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.png")}
 
 
-def told(result) -> dict[str, dict]:
-    """What the report says of each picture, by its name, but for the time it took and its output's folder."""
+def reported(result) -> dict[str, dict]:
+    """The report on each picture, by name, without its time and its output's folder."""
     files = json.loads(result.stdout)["files"]
     return {
         Path(entry["input"]).name: {
@@ -110,7 +110,7 @@ def told(result) -> dict[str, dict]:
 
 
 def status(result) -> dict[str, str]:
-    return {name: entry["status"] for name, entry in told(result).items()}
+    return {name: entry["status"] for name, entry in reported(result).items()}
 
 
 def test_the_same_as_without_a_cluster(bucket, album, cli, tmp_path, save, face):
@@ -128,7 +128,7 @@ def test_the_same_as_without_a_cluster(bucket, album, cli, tmp_path, save, face)
     assert document["files"][5]["output"] == "s3://bucket/album_inpainted/deep/2.png"
     assert len(pictures(out)) == 12
     assert pictures(out) == pictures(tmp_path / "album_inpainted")
-    assert told(result) == told(local)
+    assert reported(result) == reported(local)
     assert result.stderr == local.stderr.replace(str(tmp_path / "album"), "s3://bucket/album")
     lines = [json.loads(line) for line in (out / NAME).read_text().splitlines()]
     assert {line["input"]: line["status"] for line in lines} == {
@@ -156,7 +156,7 @@ def test_a_file_alone_has_the_error_of_the_command(bucket, save, cli, tmp_path):
     assert here == there
 
 
-def test_a_run_that_is_stopped_and_killed_goes_on(bucket, save, face, cli, tmp_path):
+def test_a_run_that_is_stopped_and_killed_is_resumed(bucket, save, face, cli, tmp_path):
     for n in range(24):
         save(f"album/{n:02}.jpg", np.tile(np.roll(face, n, 0), (6, 6, 1)), quality=30)
     out, address = tmp_path / "album_restored", ray.get_runtime_context().gcs_address
@@ -164,7 +164,7 @@ def test_a_run_that_is_stopped_and_killed_goes_on(bucket, save, face, cli, tmp_p
     returned, stderr = stopped(tmp_path, run, signal.SIGTERM, 2)
     assert returned == 128 + signal.SIGTERM
     assert stderr.splitlines()[-1] == "interrupted" and "Traceback" not in stderr
-    assert "of 24 files done; the same command goes on from there" in stderr
+    assert "of 24 files done; the same command resumes the run" in stderr
     assert not list(out.glob("*.part"))
     written = len(list(out.glob("*.png")))
     assert stopped(tmp_path, run, signal.SIGKILL, written + 2) == (-signal.SIGKILL, "")
@@ -211,11 +211,11 @@ def test_urls_without_a_cluster(save, face, cli, tmp_path):
         ((*ON_RAY, "--device", "cuda:0,cuda:1"), "--device cuda:0,cuda:1: Ray chooses the devices"),
     ],
 )
-def test_options_that_make_no_sense(photo, cli, tmp_path, options, words):
+def test_options_that_exclude_each_other(photo, cli, tmp_path, options, words):
     assert words in cli.refuses(tmp_path, *RUN, photo, *options)
 
 
-def test_no_cluster_there(photo, cli, tmp_path, monkeypatch):
+def test_no_cluster_at_the_address(photo, cli, tmp_path, monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     line = cli.refuses(tmp_path, *RUN, photo, *ON_RAY, "--address", "127.0.0.1:1")

@@ -89,7 +89,7 @@ def test_one_of_several_that_fails_does_not_spoil_the_others(cli, save, face, tm
     assert statuses == {"0.jpg": "restored", "1.jpg": "restored", "1.png": "skipped", "2.jpg": "restored"}
 
 
-def test_neighbours_that_are_alike_are_worked_on_together():
+def test_similar_neighbours_are_processed_together():
     groups, reports = [], []
 
     def read(n: int, enter: pipeline.Enter) -> int:
@@ -126,12 +126,12 @@ def test_the_same_bytes_on_two_devices(cli, album, tmp_path):
     assert (one["device"], two["device"]) == ("cpu", "cpu,cpu")
     assert files(tmp_path / "one") == files(tmp_path / "two")
     assert len(files(tmp_path / "two")) == 7
-    told = [[(entry["input"], entry["status"], entry["error"]) for entry in run["files"]] for run in (one, two)]
-    assert told[0] == told[1]
+    reports = [[(entry["input"], entry["status"], entry["error"]) for entry in run["files"]] for run in (one, two)]
+    assert reports[0] == reports[1]
     assert not (tmp_path / "two" / CLAIMS).exists()
     again = cli(*run[:4], "-o", tmp_path / "two", "--device", "cpu,cpu", status=1)
     assert again.stdout == ""
-    assert "7 of 8 outputs are there and are kept" in again.stderr
+    assert "7 of 8 outputs exist and are kept" in again.stderr
 
 
 def test_devices_by_name(monkeypatch):
@@ -141,29 +141,29 @@ def test_devices_by_name(monkeypatch):
     assert processes.names("all") == processes.names("cuda:0, cuda:1") == ["cuda:0", "cuda:1"]
 
 
-def test_a_device_that_is_not_there_is_named(cli, album):
+def test_a_missing_device_is_named(cli, album):
     before = contents(album.parent)
     line = cli(*RUN, album, "--device", "cpu,cuda:77", status=2).stderr
     assert line.startswith("error: device 'cuda:77' is not there")
     assert contents(album.parent) == before
 
 
-def test_a_process_that_dies_is_told(cli, album, monkeypatch):
-    """What it was at is done by the next run."""
+def test_a_process_that_dies_is_reported(cli, album, monkeypatch):
+    """The next run restores its current picture."""
     monkeypatch.setattr(processes, "_work", die)
     result = cli(*RUN, album, "--device", "cpu,cpu", status=2)
-    assert "error: a process ended with status 3; the same command goes on from there" in result.stderr
+    assert "error: a process ended with status 3; the same command resumes the run" in result.stderr
     cli(*RUN, album)
 
 
 # Several runs
 
 
-def test_a_run_takes_part_where_it_is_asked_to(cli, album):
+def test_a_run_joins_another_if_asked(cli, album):
     out = album.with_name("album_x2")
     with Manifest(out).opened() as other:
         assert other.claim(out / "2.png")
-        assert "take part in it with --join" in cli(*RUN, album, status=2).stderr
+        assert "share its work with --join" in cli(*RUN, album, status=2).stderr
         joined = json.loads(cli(*RUN, album, "--join", "--json").stdout)
         assert {Path(e["input"]).stem: e["status"] for e in joined["files"]} == {
             name: "left" if name == "2" else "restored" for name in "0123456"
@@ -175,7 +175,7 @@ def test_a_run_takes_part_where_it_is_asked_to(cli, album):
     assert not (out / CLAIMS).exists()
 
 
-def test_who_joined_holds_the_folder_when_the_first_run_is_over(cli, album):
+def test_a_run_that_joined_keeps_the_folder_locked_after_the_first_ends(cli, album):
     out = album.with_name("album_x2")
     first, second = Manifest(out), Manifest(out)
     with ExitStack() as joined:
@@ -189,7 +189,7 @@ def test_who_joined_holds_the_folder_when_the_first_run_is_over(cli, album):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [None, signal.SIGTERM, signal.SIGKILL])
 def test_two_runs_share_a_folder(cli, save, face, tmp_path, number):
-    """Also where the first one is stopped: the second leaves what that was at to the next run, or does it."""
+    """Also if the first one is stopped: the second restores its current picture, or leaves it to the next run."""
     for n in range(30):
         save(f"album/{n:02}.png", np.roll(face, n, 0))
     out = tmp_path / "album_x2"

@@ -1,4 +1,4 @@
-"""What a run does with one picture, without a model: a recipe that inverts pictures stands in for a task."""
+"""The work of a run on one picture, without a model: a recipe that inverts pictures replaces a task."""
 
 import dataclasses
 import errno
@@ -22,7 +22,7 @@ from bcm_restore.errors import DiskFull, NothingToRestore, RestoreError
 
 @dataclasses.dataclass(kw_only=True)
 class Inverting(Recipe):
-    """Inverts pictures; black ones need nothing, white ones cannot be restored."""
+    """Inverts pictures; black ones have nothing to restore, white ones fail."""
 
     strength: int = 1
 
@@ -79,7 +79,7 @@ def decided(folder: Path, job: Job, **recipe: int) -> tuple[Status, str | None]:
     return decision.action, decision.reason
 
 
-def test_what_is_written_is_recorded(folder):
+def test_outputs_are_recorded(folder):
     [outcome] = run(folder, grey := job(folder, "grey", compare=True))
     assert (outcome.status, outcome.size, outcome.output) == (Status.COPIED, (5, 6), str(grey.target))
     assert (images.read(grey.target).pixels == 155).all()
@@ -91,23 +91,23 @@ def test_what_is_written_is_recorded(folder):
     assert record.status is Status.COPIED
 
 
-def test_what_is_decided(folder):
+def test_decisions(folder):
     grey = job(folder, "grey")
     assert decided(folder, grey) == (Status.RESTORE, None)
     run(folder, grey)
     assert decided(folder, grey) == (Status.KEEP, "it is complete")
     assert decided(folder, grey, strength=2) == (Status.REDO, "settings changed")
-    assert decided(folder, job(folder, "grey", compare=True)) == (Status.REDO, "grey_compare.png is not there")
+    assert decided(folder, job(folder, "grey", compare=True)) == (Status.REDO, "grey_compare.png is missing")
     grey.target.write_bytes(b"something else")
     assert decided(folder, grey) == (Status.REDO, "grey.png has changed")
     grey.target.unlink()
-    assert decided(folder, grey) == (Status.REDO, "grey.png is not there")
+    assert decided(folder, grey) == (Status.REDO, "grey.png is missing")
     run(folder, grey)
     images.write(images.Picture(np.full((6, 5), 7, np.uint8)), grey.source)
     assert decided(folder, grey) == (Status.REDO, "input changed")
 
 
-def test_what_is_kept_is_not_read_again(folder, monkeypatch):
+def test_kept_pictures_are_not_read_again(folder, monkeypatch):
     grey = job(folder, "grey")
     [first] = run(folder, grey)
     monkeypatch.setattr(Inverting, "read", lambda *arguments: pytest.fail("it was read"))
@@ -115,7 +115,7 @@ def test_what_is_kept_is_not_read_again(folder, monkeypatch):
     assert (second.status, second.remark, second.size) == (Status.KEPT, "it is complete", first.size)
 
 
-def test_resume_keeps_whatever_is_there(folder):
+def test_resume_keeps_existing_outputs(folder):
     grey = job(folder, "grey")
     grey.target.parent.mkdir()
     grey.target.write_bytes(b"somebody's")

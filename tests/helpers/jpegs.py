@@ -1,4 +1,4 @@
-"""JPEG files that the tests of the operator are made of, and how far pictures are apart."""
+"""JPEG files for the tests of the operator, and the distance of pictures."""
 
 import io
 
@@ -37,7 +37,7 @@ def compressed(image, folder, quality=50, kind="4:4:4"):
 
 
 def reread(image, quality, kind="4:4:4"):
-    """The pixels after JPEG, with no file to look at."""
+    """The pixels after JPEG compression, without the file."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, **({} if kind == "grey" else {"subsampling": kind}))
     return to_tensor(Image.open(buffer))
@@ -48,5 +48,5 @@ def psnr(a, b):
 
 
 def guess(x, seed=0, strength=0.1):
-    """What a network might return: not quite x."""
+    """A possible output of a network: x with an error."""
     return x + strength * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""One photograph as everything that people hold pictures in."""
+"""One photograph in all supported types of images."""
 
 import numpy as np
 import torch

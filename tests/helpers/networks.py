@@ -9,7 +9,7 @@ LEVELS = torch.tensor([0.3]), torch.tensor([0.002])
 
 
 def network(**config):
-    """Random weights everywhere: a fresh network is zero at its exit."""
+    """Random weights everywhere, as a new network is zero at its output."""
     torch.manual_seed(0)
     net = ConvUNet(**config).eval().requires_grad_(False)
     for parameter in net.parameters():

@@ -1,4 +1,4 @@
-"""Pictures and files that the tests of `bcm_restore.images` are made of."""
+"""Pictures and files for the tests of `bcm_restore.images`."""
 
 import struct
 import zlib
@@ -41,7 +41,7 @@ def exif_with(orientation, **tags):
 
 
 def png16(samples, colour_type, *chunks):
-    """A 16-bit PNG by the book, without filters."""
+    """A 16-bit PNG written by the specification, without filters."""
     height, width = samples.shape[:2]
     rows = samples.astype(">u2").reshape(height, -1).view(np.uint8)
     raw = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1).tobytes()

@@ -1,4 +1,4 @@
-"""Weights as others publish them: a small network's checkpoint, archives, and a server that breaks and lies."""
+"""Weights in published formats: a small network's checkpoint, archives, and an unreliable server."""
 
 import functools
 import http.server
@@ -16,7 +16,7 @@ CHECKPOINT = "ema_0.9_7.pt"
 
 
 class Server:
-    """Serves `data`; `breaks` bytes an answer at most, `ranges`, `length` and `kind` as said; `requests` were made."""
+    """Serves `data`: at most `breaks` bytes per answer, with `ranges`, `length` and `kind`; counts `requests`."""
 
     def __init__(self):
         self.data, self.breaks, self.ranges, self.length = b"", [], True, True
@@ -66,7 +66,7 @@ def tensors():
 
 @functools.cache
 def checkpoint():
-    """Bytes of a .pt file as they are published."""
+    """Bytes of a .pt file in the published format."""
     return saved(tensors())
 
 
@@ -89,5 +89,5 @@ def consistency_model():
 
 
 def left(home):
-    """What is in the cache, but for locks."""
+    """The files in the cache, without locks."""
     return sorted(path.name for path in home.iterdir() if path.suffix != ".lock") if home.is_dir() else []

@@ -1,4 +1,4 @@
-"""Results as the bench leaves them, and pictures to them, for the tests of its report."""
+"""Results of the bench and their pictures, for the tests of its report."""
 
 import zlib
 
@@ -37,7 +37,7 @@ def make(
     missing=("lpips_alex", "fid"),
     seed=0,
 ):
-    """A results dict whose means, errors and comparisons belong to its pictures' values."""
+    """A results dict with means, errors and comparisons that follow from its pictures' values."""
     columns = PATH_METRICS if task == "interpolate" else METRICS
     rng = np.random.default_rng(seed)
     sums = [f"{zlib.crc32(ascii(name).encode()):064x}" for name in names]
@@ -142,7 +142,7 @@ PHOTOS = ("chelsea", "coffee", "astronaut")
 
 
 def picture(case, who, name):
-    """A photograph; damaged it has a box, restored the box is more or less wrong."""
+    """A photograph; with a box if damaged, with an error in the box if restored."""
     number = zlib.crc32(name.encode())
     photo = getattr(skimage.data, name if name in PHOTOS else PHOTOS[number % len(PHOTOS)])()
     clean = np.ascontiguousarray(photo[20:276, 100:356])

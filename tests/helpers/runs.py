@@ -1,4 +1,4 @@
-"""What a run leaves on the disk, and a run that is stopped."""
+"""The files of a run, and a run that is stopped."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ def contents(folder: Path) -> dict[str, str]:
 def stopped(
     folder: Path, arguments: Sequence[str], number: int, count: int, env: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
-    """Restores folder/album by a process that is sent a signal when so many are written; its status and stderr."""
+    """Restores folder/album by a process that is sent a signal after a number of outputs; its status and stderr."""
     command = [sys.executable, "-m", "bcm_restore", *arguments]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=folder, env=env, **pipes) as process:
@@ -36,5 +36,5 @@ def stopped(
 
 
 def die(*arguments: object) -> None:
-    """Ends the process, as a crash would; here, as processes that are spawned find it by its module's name."""
+    """Ends the process like a crash; in a module, so that spawned processes can import it."""
     os._exit(3)

@@ -49,7 +49,7 @@ class ExactF(Network):
 
 
 class Around(Network):
-    """Another network, keeping what it was asked, with `change` (called with the inputs) added to what it answers."""
+    """Another network; records its inputs and adds `change` of them to its output."""
 
     def __init__(self, network, change=None) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ def flow(network):
 
 
 def gaussian_teacher(s, *, levels=(0.05, 0.5), share=1.0, weight=(1.0, 1.0), maps=False):
-    """A teacher who knows the exact mean for normal pixels."""
+    """A teacher with the exact mean for normal pixels."""
     return Teacher(lambda x, t: gaussian_mean(x, t.pixel, s), maps, levels, share, weight)
 
 
@@ -78,7 +78,7 @@ def uniform_levels(*values, count=None):
 
 
 def levels_of(*values, known=None, side=4, dtype=torch.float32):
-    """Levels of images of so many pixels."""
+    """Levels of images of `side` x `side` pixels."""
     known = torch.zeros(len(values), 1, side, side, dtype=torch.bool) if known is None else known
     return Levels.of(torch.tensor(values, dtype=dtype), known, 0.002)
 
@@ -97,24 +97,24 @@ def batch_of(clean, known=None, seed=0, progress=0.0, teacher=None):
 
 
 class Tight(Network):
-    """A network that works on the CPU, and finds no memory on any other device after so many evaluations."""
+    """A network that runs out of memory on any device but the CPU after `budget` evaluations."""
 
     classes = 0
 
-    def __init__(self, room: int = 0) -> None:
+    def __init__(self, budget: int = 0) -> None:
         super().__init__()
-        self.room = room
+        self.budget = budget
         self.devices: list[str] = []
 
     def forward(self, x, t, u, maps=None):
         self.devices.append(x.device.type)
-        if x.device.type != "cpu" and len(self.devices) > self.room:
+        if x.device.type != "cpu" and len(self.devices) > self.budget:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return x / 2
 
 
 class Waves(nn.Module):
-    """(B, 12): what a small network is told about t and u."""
+    """(B, 12): the embedding of t and u of a small network."""
 
     def forward(self, t, u):
         theta, phi = torch.atan(t / SIGMA_DATA), torch.atan(u / SIGMA_DATA)
@@ -126,7 +126,7 @@ class Waves(nn.Module):
 
 
 class Linear(Network):
-    """F = h(t, u) x: all that normal pixels need."""
+    """F = h(t, u) x: sufficient for normal pixels."""
 
     def __init__(self, width: int = 48) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""How each task meets files."""
+"""How each task restores files."""

@@ -1,4 +1,4 @@
-"""How a task meets files: what it takes from a file besides the pixels, and what becomes of the picture."""
+"""How a task restores files: the inputs that it reads besides the pixels, and its results."""
 
 import dataclasses
 import functools
@@ -27,8 +27,8 @@ class PageInfo:
     """The pages of a file that has several.
 
     Attributes:
-        count: how many.
-        remark: that some are left out.
+        count: number of pages.
+        remark: on pages that are left out.
         timing: of an animation.
     """
 
@@ -39,15 +39,15 @@ class PageInfo:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What became of a picture.
+    """The result for a picture.
 
     Attributes:
         before, after: the picture, upright.
-        restoration: how it came about; None where there was nothing to do.
+        restoration: how it was restored; None if there was nothing to do.
         remark: why there was nothing to do, or what was found in the input.
-        mse: mean squared error of what was to stay the same.
+        mse: mean squared error of a reconstruction.
         more: the further pages, upright.
-        pages: of the file, where it has several.
+        pages: of the file, if it has several.
     """
 
     before: "Picture"
@@ -66,11 +66,11 @@ class Loaded:
     Attributes:
         source: its file.
         picture: as the task takes it.
-        inputs: what the task needs besides.
+        inputs: the task's other inputs.
         remark: why there is nothing to do, if so.
-        found: what else is to be said of it.
+        found: a remark on what was found in it.
         more: the further pages.
-        pages: of the file, where it has several.
+        pages: of the file, if it has several.
     """
 
     source: Path
@@ -93,13 +93,13 @@ class Recipe(ABC):
     settings: Settings
 
     def on(self, device: str) -> "Self":
-        """The same on another device."""
+        """The same recipe on another device."""
         return dataclasses.replace(self, settings=dataclasses.replace(self.settings, device=device))
 
     @property
     @abstractmethod
     def naming(self) -> Naming:
-        """How outputs are called, and whose they are."""
+        """How outputs are named, and whose they are."""
 
     @property
     def apart(self) -> list[Path]:
@@ -109,10 +109,10 @@ class Recipe(ABC):
     @property
     @abstractmethod
     def header(self) -> Header:
-        """What all pictures have in common; finds out whether all that the settings name is there.
+        """The facts that all pictures share; checks that the settings are valid.
 
         Raises:
-            RestoreError: it is not, or makes no sense.
+            RestoreError: something that they name is not found or not valid.
         """
 
     @abstractmethod
@@ -120,42 +120,42 @@ class Recipe(ABC):
         """All that results depend on besides the files, with "task", "model" (SHA-256 of its file) and "seed"."""
 
     def preload(self) -> None:  # noqa: B027
-        """Reads what all pictures share: to be sent to other processes with the recipe, the same for the whole run."""
+        """Reads the files that all pictures share, to be sent to other processes with the recipe."""
 
     def mask(self, source: Path) -> MaskFile | None:
-        """The mask of a picture, where it has a file of its own."""
+        """The mask of a picture, if it has its own file."""
         return None
 
     def pixels(self, data: bytes) -> int:
-        """Of the result, as the bytes of the picture's file declare them; 0 where they don't."""
+        """Pixels of the result, as the bytes of the picture's file declare them; 0 if they do not."""
         from ...images import declared_pixels
 
         return declared_pixels(data)
 
     @abstractmethod
     def read(self, source: Path, data: bytes, mask: MaskFile | None) -> Loaded:
-        """What the file holds, called in any thread.
+        """Reads the file; called in any thread.
 
         Args:
             source: the file.
             data: its bytes, or those of one of its pages.
-            mask: what `mask` gave.
+            mask: its mask, from `mask`.
 
         Raises:
-            RestoreError: it is no picture, or lacks what the task needs.
+            RestoreError: it is not a picture, or lacks what the task needs.
         """
 
     @abstractmethod
     def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
-        """Equal first values of pictures that can be restored together, and how many of them at most."""
+        """A key, equal for pictures that can be restored together, and the most of them."""
 
     @abstractmethod
     def restore(self, several: Sequence[Loaded], observer: Observer) -> list[Result]:
-        """What becomes of pictures that are alike.
+        """Restores pictures that are alike.
 
         Raises:
             NothingToRestore: there is nothing to do in one of them.
-            RestoreError: one can't be restored.
+            RestoreError: one cannot be restored.
         """
 
 
@@ -165,7 +165,7 @@ class TaskRecipe(Recipe):
 
     Attributes:
         task: its name.
-        scale: how many times larger the results are.
+        scale: scale factor of the results.
     """
 
     task: str
@@ -173,7 +173,7 @@ class TaskRecipe(Recipe):
 
     @functools.cached_property
     def engine(self) -> Engine:
-        """The task with its model, loaded when it is first asked for."""
+        """The task with its model, loaded at first use."""
         return engine.prepare(self.task, self.settings)
 
     @property
@@ -202,10 +202,10 @@ class TaskRecipe(Recipe):
         ]
 
     def run(self, given: Sequence[tuple[Any, dict[str, Any]]], observer: Observer) -> "list[Restoration]":
-        """The task's work on images of one size, each with its inputs."""
+        """Restores images of one size, each with its inputs."""
         images, inputs = zip(*given, strict=True)
         return self.engine.task.run_together(images, inputs, progress=Evaluations(observer), **self.engine.run_kwargs)
 
     def result(self, picture: "Picture", restoration: "Restoration") -> Result:
-        """What becomes of the picture, upright."""
+        """The result for the picture, upright."""
         return Result(picture.upright(), picture.with_pixels(restoration.image).upright(), restoration)

@@ -1,4 +1,4 @@
-"""Inpainting of files: the hole is what a mask's file, or the picture's own transparency, marks."""
+"""Inpainting of files: a mask file, or the picture's own transparency, marks the hole."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ WIDE = 60  # pixels across a hole
 
 @dataclasses.dataclass(kw_only=True)
 class InpaintRecipe(TaskRecipe):
-    """Fills what masks mark."""
+    """Fills the holes that masks mark."""
 
     task: str = "inpaint"
     masks: Masks
@@ -42,7 +42,7 @@ class InpaintRecipe(TaskRecipe):
         grow: int = 0,
         fit_mask: bool = False,
     ) -> "Self":
-        """The recipe for inputs as people give them; see `Masks`.
+        """The recipe for the options of a user; see `Masks`.
 
         Raises:
             RestoreError: there is no mask.
@@ -70,7 +70,7 @@ class InpaintRecipe(TaskRecipe):
         return self.masks.paths
 
     def fingerprint(self) -> dict[str, Any]:
-        """With how the masks are read."""
+        """See `Recipe`; includes how the masks are read."""
         masks = self.masks
         own = {"mask": masks.alpha, "invert": masks.invert, "grow": masks.grow, "fit": masks.fit}
         return super().fingerprint() | own | {"threshold": masks.threshold}
@@ -94,7 +94,7 @@ class InpaintRecipe(TaskRecipe):
         return Loaded(source, picture, {"mask": marks.hole}, remark, found)
 
     def restore(self, several: Sequence[Loaded], observer: Observer) -> list[Result]:
-        """See `Recipe`; notes what becomes of wide holes. What is hidden and not marked stays as it was."""
+        """See `Recipe`; notes wide holes. Hidden pixels that are not marked stay unchanged."""
         import numpy as np
 
         results = super().restore(several, observer)
@@ -106,7 +106,7 @@ class InpaintRecipe(TaskRecipe):
         return results
 
     def _warn_of_wide(self, several: Sequence[Loaded], observer: Observer) -> None:
-        """Once a run."""
+        """Notes wide holes, once per run."""
         if self._warned or not any(wide(one.inputs["mask"]) for one in several):
             return
         self._warned = True
@@ -115,7 +115,7 @@ class InpaintRecipe(TaskRecipe):
             observer.note(note)
 
     def result(self, picture: "Picture", restoration: "Restoration") -> Result:
-        """What was transparent has been filled."""
+        """See `TaskRecipe`; opaque if the transparent pixels were the hole."""
         found = super().result(picture, restoration)
         if not self.masks.alpha:
             return found
@@ -123,7 +123,7 @@ class InpaintRecipe(TaskRecipe):
 
 
 def wide(hole: "np.ndarray") -> bool:
-    """Whether a hole, bool (H, W), is wider somewhere than a small model can fill with more than a smooth surface."""
+    """Whether a hole, bool (H, W), is too wide for a small model to fill with more than a smooth surface."""
     from ...tasks.inpaint import distances
 
     return any(found.max(initial=0.0) > WIDE / 2 for found in distances(hole, 5))

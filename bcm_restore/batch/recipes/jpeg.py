@@ -1,4 +1,4 @@
-"""JPEG restoration of files: a file's coefficients say how it was compressed, CMYK files ink by ink."""
+"""JPEG restoration of files from their coefficients; CMYK files in their four channels."""
 
 import dataclasses
 from collections.abc import Hashable, Sequence
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(kw_only=True)
 class JpegRecipe(TaskRecipe):
-    """Takes the traces of JPEG compression out."""
+    """Removes the artefacts of JPEG compression."""
 
     task: str = "jpeg"
     quality: int | None
 
     @classmethod
     def create(cls, settings: Settings, *, input_quality: int | None = None) -> "Self":
-        """The recipe for the quality that pictures were saved with before they were saved in these files."""
+        """The recipe for the quality of an earlier compression, if it is given."""
         return cls(settings=settings, quality=input_quality)
 
     @property
@@ -36,11 +36,11 @@ class JpegRecipe(TaskRecipe):
         return Naming("_restored", "_restored", self.task)
 
     def fingerprint(self) -> dict[str, Any]:
-        """With the quality."""
+        """See `Recipe`; includes the quality."""
         return super().fingerprint() | {"input_quality": self.quality}
 
     def read(self, source: Path, data: bytes, mask: MaskFile | None) -> Loaded:
-        """The picture as stored, as its coefficients belong to the pixels as stored: it is turned afterwards."""
+        """The picture as stored, like its coefficients; it is turned upright afterwards."""
         from ... import images
 
         most = self.settings.max_pixels
@@ -56,7 +56,7 @@ class JpegRecipe(TaskRecipe):
         return Loaded(source, picture, inputs)
 
     def _quality(self, picture: "Picture") -> int | None:
-        """As given; estimated here where hidden pixels are to be filled, as what fills them was never compressed."""
+        """The given quality; estimated here if hidden pixels are filled, as the filling was never compressed."""
         if self.quality is not None or picture.alpha is None or picture.alpha.all():
             return self.quality
         from ...tasks.jpeg import quality_of
@@ -64,7 +64,7 @@ class JpegRecipe(TaskRecipe):
         return quality_of(picture.pixels)
 
     def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
-        """See `Recipe`; a picture in inks is restored by itself."""
+        """See `Recipe`; a CMYK picture is restored alone."""
         kind, most = super().alike(loaded)
         return ((kind, loaded.source), 1) if "inks" in loaded.inputs else (kind, most)
 
@@ -80,7 +80,7 @@ class JpegRecipe(TaskRecipe):
             ) from None
 
     def _in_inks(self, loaded: Loaded, observer: Observer) -> Result:
-        """Cyan, magenta and yellow are restored as an image, black as another one, if there is any."""
+        """Restores cyan, magenta and yellow as one image, and black as another, if there is any."""
         inks, (coloured, black) = loaded.inputs["inks"], loaded.inputs["coefficients"]
         [made] = self.run([(inks.colours, {"coefficients": coloured})], observer)
         restored = inks.black

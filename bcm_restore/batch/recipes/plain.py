@@ -1,4 +1,4 @@
-"""Tasks that take nothing from a picture's file but its pixels: those of other packages."""
+"""Tasks of other packages, which use only the pixels of a picture's file."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from .base import Loaded, TaskRecipe
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# what no input of a task may be called: settings, and the options of the command line
+# names that no input of a task may have: settings, and the options of the command line
 RESERVED = NAMES | {"arguments", "observer", "options", "json", "debug", "threads"}
 
 
@@ -59,7 +59,7 @@ class PlainRecipe(TaskRecipe):
         return [value for value in self.inputs.values() if isinstance(value, Path)]
 
     def fingerprint(self) -> dict[str, Any]:
-        """With the inputs; files count by what is in them."""
+        """See `Recipe`; includes the inputs, files by their content."""
         own = {
             name: digest(value) if isinstance(value, Path) else value if _is_plain(value) else repr(value)
             for name, value in self.inputs.items()

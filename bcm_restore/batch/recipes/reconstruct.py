@@ -1,4 +1,4 @@
-"""Pictures to noise and back."""
+"""Reconstruction of pictures: to noise and back."""
 
 import dataclasses
 import functools
@@ -39,14 +39,14 @@ class ReconstructRecipe(Recipe):
 
     @functools.cached_property
     def scheme(self) -> "Scheme":
-        """The moves there and back."""
+        """The moves to noise and back."""
         from ... import samplers
 
         return samplers.round_trip(engine.given_scheme(self.settings) or self.settings.nfe or 2)
 
     @functools.cached_property
     def model(self) -> "BCM":
-        """Loaded when it is first asked for."""
+        """The model, loaded at first use."""
         from ... import schemes
 
         model = engine.load(self.settings)

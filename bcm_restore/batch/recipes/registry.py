@@ -1,4 +1,4 @@
-"""Which recipe a task has."""
+"""The recipes of the tasks."""
 
 import difflib
 import inspect
@@ -23,15 +23,15 @@ _OWN: dict[str, Any] = {
 
 
 def recipe(task: str, settings: Settings, inputs: Mapping[str, Any]) -> Recipe:
-    """How a task, or the command of that name, restores pictures in files.
+    """The recipe of a task, or of the command of that name.
 
     Args:
-        task: its name; one of another package, too.
+        task: its name; also of another package.
         settings: of the run.
-        inputs: what the task needs besides, see `create` of its recipe; for a task of another package, its `problem`.
+        inputs: the task's other inputs, see `create` of its recipe; for a task of another package, its `problem`.
 
     Raises:
-        RestoreError: there is no such task, or an input is missing or makes no sense.
+        RestoreError: there is no such task, or an input is missing or not valid.
         TypeError: there is no input of that name.
     """
     if task not in _OWN:

@@ -1,4 +1,4 @@
-"""Super-resolution of files: of a JPEG, its coefficients are restored first."""
+"""Super-resolution of files; a JPEG is restored from its coefficients first."""
 
 import dataclasses
 from pathlib import Path
@@ -18,7 +18,7 @@ MAX_RESULT = 400_000_000  # pixels of an enlarged picture: 5 GB of memory in the
 
 @dataclasses.dataclass(kw_only=True)
 class SuperResolveRecipe(TaskRecipe):
-    """Makes pictures larger."""
+    """Enlarges pictures."""
 
     task: str = "super-resolve"
     noise: float | None
@@ -34,7 +34,7 @@ class SuperResolveRecipe(TaskRecipe):
         return Naming(f"_x{self.scale}", "_x[2348]", self.task)
 
     def fingerprint(self) -> dict[str, Any]:
-        """With the scale and the noise."""
+        """See `Recipe`; includes the scale and the noise."""
         return super().fingerprint() | {"scale": self.scale, "noise": self.noise}
 
     def pixels(self, data: bytes) -> int:
@@ -42,7 +42,7 @@ class SuperResolveRecipe(TaskRecipe):
         return super().pixels(data) * self.scale**2
 
     def read(self, source: Path, data: bytes, mask: MaskFile | None) -> Loaded:
-        """A picture that can become that large; a JPEG as stored, as its coefficients belong to the stored pixels."""
+        """The picture, unless its result would be too large; a JPEG as stored, like its coefficients."""
         from ... import images
 
         most = self.settings.max_pixels
