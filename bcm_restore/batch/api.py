@@ -47,7 +47,7 @@ def restore(
         devices, in processes that import the calling script (`if __name__ == "__main__":`).
 
     Raises:
-        RestoreError: an input or an option does not fit, or outputs would overwrite files of no earlier run;
+        RestoreError: an input or an option does not fit, or outputs would overwrite files that no earlier run wrote;
             also during the work, if the disk is full or the model is missing.
         TypeError: there is no option of that name.
     """

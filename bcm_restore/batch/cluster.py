@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CONNECT = 5.0  # seconds to wait for an address
 TOGETHER = 8  # pictures that an actor with a GPU takes at a time
-BLOCKS = 10_000  # most blocks of the dataset, each of one picture if there are no more pictures
+BLOCKS = 10_000  # most blocks of the dataset, each of one picture where that is enough
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Stages:
     Attributes:
         recipe: how pictures are restored.
         fingerprint: that of the recipe.
-        folder: that relative paths start from.
+        folder: base of relative paths.
     """
 
     recipe: Recipe

@@ -47,7 +47,7 @@ class Outcome:
         mse: mean squared error of a reconstruction.
         seconds: time of reading, restoring and encoding.
         error: why it failed.
-        remark: why it was skipped, copied or kept, or what was found in it or left out.
+        remark: why it was skipped, copied or kept, or a note on its content or on pages that are left out.
         pages: of the input, if it has several.
     """
 

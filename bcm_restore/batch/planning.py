@@ -115,7 +115,7 @@ def check_foreign(plan: Plan, settings: Settings) -> None:
         RestoreError: names the first, and says how many more there are.
     """
     if not settings.resume and not settings.overwrite:
-        _refuse(plan.foreign, ", --resume to keep what is there," if len(plan.jobs) > 1 else "")
+        _refuse(plan.foreign, ", --resume to keep existing outputs," if len(plan.jobs) > 1 else "")
 
 
 def _check_times(jobs: Sequence[Job]) -> None:
@@ -234,7 +234,7 @@ def protect(jobs: Sequence[Job], inputs: Iterable[Path], allowed: bool) -> None:
     """Refuses outputs that are inputs, by any name, and outputs that are the same file.
 
     Args:
-        jobs: what is planned.
+        jobs: the planned ones.
         inputs: files that are not to be overwritten.
         allowed: whether the user has named that output and allowed overwriting it.
 

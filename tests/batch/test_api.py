@@ -17,7 +17,7 @@ from bcm_restore.batch import Observer, Outcome, Settings, Status
 from bcm_restore.errors import NothingToRestore, RestoreError
 
 
-class Heard(Observer):
+class Recorder(Observer):
     def __init__(self):
         self.header, self.steps, self.notes, self.outcomes = {}, [], [], []
 
@@ -41,8 +41,8 @@ def album(save, face, tmp_path) -> Path:
 
 
 def test_the_same_as_the_command(cli, album, tmp_path):
-    heard = Heard()
-    outcomes = list(batch.restore("jpeg", album, output=tmp_path / "python", observer=heard, nfe=1, compare=True))
+    recorder = Recorder()
+    outcomes = list(batch.restore("jpeg", album, output=tmp_path / "python", observer=recorder, nfe=1, compare=True))
     assert [(Path(o.input).name, o.status) for o in outcomes] == [
         ("0.jpg", Status.RESTORED),
         ("1.jpg", Status.RESTORED),
@@ -50,10 +50,10 @@ def test_the_same_as_the_command(cli, album, tmp_path):
         ("broken.jpg", Status.FAILED),
         ("never.png", Status.SKIPPED),
     ]
-    assert outcomes == list(heard.outcomes)
+    assert outcomes == list(recorder.outcomes)
     assert outcomes[0].output == str(tmp_path / "python" / "0.png")
     assert "broken.jpg" in outcomes[3].error
-    assert heard.header["task"] == "jpeg" and ("NFE", 1, 1) in heard.steps
+    assert recorder.header["task"] == "jpeg" and ("NFE", 1, 1) in recorder.steps
     cli("jpeg-restore", album, "--nfe", 1, "--compare", "-o", tmp_path / "command", status=1)
     ours, theirs = (
         {name: data for name, data in contents(tmp_path / where).items() if name.endswith(".png")}
@@ -156,15 +156,15 @@ def test_runs_in_threads_beside_each_other(save, face, tmp_path):
 
 @pytest.mark.slow
 def test_processes_report_their_progress(album, tmp_path):
-    heard = Heard()
-    outcomes = list(batch.restore("jpeg", album, nfe=1, device="cpu,cpu", observer=heard))
+    recorder = Recorder()
+    outcomes = list(batch.restore("jpeg", album, nfe=1, device="cpu,cpu", observer=recorder))
     assert {Path(o.input).name: str(o.status) for o in outcomes} == {
         **{f"{n}.jpg": "restored" for n in range(3)},
         "broken.jpg": "failed",
         "never.png": "skipped",
     }
-    assert heard.header["device"] == "cpu,cpu" and ("NFE", 1, 1) in heard.steps
-    assert {outcome.input for outcome in heard.outcomes} == {outcome.input for outcome in outcomes}
+    assert recorder.header["device"] == "cpu,cpu" and ("NFE", 1, 1) in recorder.steps
+    assert {outcome.input for outcome in recorder.outcomes} == {outcome.input for outcome in outcomes}
 
 
 def test_a_dry_run_writes_nothing(album, tmp_path):

@@ -44,7 +44,7 @@ class Result:
     Attributes:
         before, after: the picture, upright.
         restoration: how it was restored; None if there was nothing to do.
-        remark: why there was nothing to do, or what was found in the input.
+        remark: why there was nothing to do, or a note on the input.
         mse: mean squared error of a reconstruction.
         more: the further pages, upright.
         pages: of the file, if it has several.
@@ -68,7 +68,7 @@ class Loaded:
         picture: as the task takes it.
         inputs: the task's other inputs.
         remark: why there is nothing to do, if so.
-        found: a remark on what was found in it.
+        found: a note on its content.
         more: the further pages.
         pages: of the file, if it has several.
     """
