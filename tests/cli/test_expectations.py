@@ -47,7 +47,7 @@ def test_generate_and_interpolate_note_the_limits(cli, photo, tmp_path):
     said = cli("generate", "--n", 1, "--size", 16, "--grid", tmp_path / "grid.png", *arguments).stderr
     assert "no objects" in said and said.count("\n") == 1
     said = cli("interpolate", photo, photo, "--frames", 2, "-o", tmp_path / "two.png", *arguments).stderr
-    assert "blend and blur" in said and said.count("\n") == 1
+    assert "blends and blurs" in said and said.count("\n") == 1
 
 
 def test_no_note_for_large_models():
