@@ -253,7 +253,7 @@ def test_gaps_are_filled_where_the_paint_is_not_seen():
 
 @pytest.mark.parametrize("name", ["page", "dark", "holes", "lines"])
 def test_black_and_white_masks_are_not_copies(name):
-    """However much black or white it shares with the picture."""
+    """Even if it shares much black or white with the picture."""
     hole = box()
     photo = {
         "page": skimage.data.page()[:128, :128],

@@ -30,7 +30,7 @@ def streamed(net, x, levels, maps, borders):
 @settings(deadline=None)
 @given(st.data())
 def test_bands_and_strips_are_the_whole(data):
-    """With gradients a network is computed as a whole. In float64, where only what is wrong makes a difference."""
+    """Against the whole network, with gradients. In float64, so that only errors make a difference."""
     net = copy.deepcopy(data.draw(st.sampled_from([SMALL, DEEP, ODD, FLAT]))).double()
     batch, rows, columns = (data.draw(st.integers(1, most)) for most in (2, 40, 9))
     layout = data.draw(st.sampled_from([torch.contiguous_format, torch.channels_last]))
@@ -59,7 +59,7 @@ def test_bands_and_strips_of_the_default_model_are_the_same_bits(strip, near, mo
     if near:
         maps = torch.where(torch.rand(1, 1, 520, 392) < 0.2, -5.0, 0.0).expand(-1, 2, -1, -1)
     with torch.no_grad():
-        unmet = net.entrance.weight[:, 12:]  # it has not met level maps yet
+        unmet = net.entrance.weight[:, 12:]  # not yet trained with level maps
         unmet.copy_(torch.randn_like(unmet) / 50)
         whole = streamed(net, x, LEVELS, maps, [0, 520])
         monkeypatch.setattr(streaming, "STRIP", strip)
@@ -68,7 +68,7 @@ def test_bands_and_strips_of_the_default_model_are_the_same_bits(strip, near, mo
 
 
 def test_nothing_is_computed_twice():
-    """But a row at each end of a band, where a convolution is given its padding on one side alone."""
+    """Except for a row at each end of a band, where a convolution pads only one side."""
     x, counts = torch.randn(1, 3, 2048, 64), []
     for borders in ([0, 2048], range(0, 2049, 256)):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
