@@ -44,8 +44,8 @@ def by_opencv(filter: int) -> Damage:
 
 def noisy(sigma: float) -> Damage:
     def damage(clean: Image.Image, size: tuple[int, int], number: int) -> Small:
-        noise = sigma * np.random.default_rng(number).standard_normal((*size[::-1], 3))
-        small = np.asarray(clean.resize(size, Image.Resampling.BICUBIC)) + noise
+        small = np.asarray(clean.resize(size, Image.Resampling.BICUBIC))
+        small = small + sigma * np.random.default_rng(number).standard_normal(small.shape)
         return small.round().clip(0, 255).astype(np.uint8), {}
 
     return damage
@@ -61,10 +61,22 @@ def compressed(quality: int) -> Damage:
     return damage
 
 
+def without_file(damage: Damage) -> Damage:
+    """The pixels alone, as of a PNG."""
+    return lambda clean, size, number: (damage(clean, size, number)[0], {})
+
+
+def grey(damage: Damage) -> Damage:
+    return lambda clean, size, number: damage(clean.convert("L"), size, number)
+
+
 ROWS: dict[str, Damage] = {
     "clean": filtered(Image.Resampling.BICUBIC),
     **{f"noise, sigma {sigma}": noisy(sigma) for sigma in (2, 5, 10)},
     **{f"JPEG, quality {quality}": compressed(quality) for quality in (30, 60, 90)},
+    "JPEG, quality 30, saved as PNG": without_file(compressed(30)),
+    **{f"grey, noise, sigma {sigma}": grey(noisy(sigma)) for sigma in (5, 10)},
+    "grey, JPEG, quality 30": grey(compressed(30)),
     "by Pillow's Lanczos": filtered(Image.Resampling.LANCZOS),
     "by OpenCV's area": by_opencv(cv2.INTER_AREA),
     "by Pillow's nearest": filtered(Image.Resampling.NEAREST),
@@ -89,10 +101,11 @@ def main() -> None:
                 base, gains, said = [], [], 0
                 for number, picture in enumerate(clean):
                     small, inputs = damage(picture, (picture.width // scale, picture.height // scale), number)
+                    wanted = np.asarray(picture if small.ndim == 3 else picture.convert("L"))
                     made = task.run(small, scale=scale, nfe=options.nfe, model=model, **inputs)
                     bicubic = np.asarray(Image.fromarray(small).resize(picture.size, Image.Resampling.BICUBIC))
-                    base.append(psnr(bicubic, np.asarray(picture)))
-                    gains.append(psnr(made.image, np.asarray(picture)) - base[-1])
+                    base.append(psnr(bicubic, wanted))
+                    gains.append(psnr(made.image, wanted) - base[-1])
                     said += bool(made.remark)
                 figures = f"{np.mean(base):.2f} | {np.mean(gains):+.2f} | {min(gains):+.2f} | {max(gains):+.2f}"
                 print(f"| {folder.name} ({len(clean)}) | x{scale} | {row} | {figures} | {said} |", flush=True)
