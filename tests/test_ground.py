@@ -115,8 +115,8 @@ def test_white_is_filled_in_masks_of_the_convention(name):
         known = kept(name, np.random.default_rng(seed), size)
         found = masks.marked(np.where(known, 0, 255).astype(np.uint8))
         assert np.array_equal(found.hole, ~known)
-        said = f"white, {np.mean(~known):.0%} of the picture (--invert-mask fills the black)"
-        assert found.found == (said if np.mean(~known) > 0.5 else "")
+        remark = f"white, {np.mean(~known):.0%} of the picture (--invert-mask fills the black)"
+        assert found.found == (remark if np.mean(~known) > 0.5 else "")
 
 
 @pytest.mark.parametrize("quality", [60, 90])

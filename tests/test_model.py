@@ -182,7 +182,7 @@ def test_device_and_precision_policy():
 
 
 @pytest.mark.parametrize(
-    ("there", "expected"),
+    ("capabilities", "expected"),
     [
         ({}, {"bf16": torch.float32, "fp16": torch.float32}),
         ({"avx512_bf16": True}, {"bf16": torch.bfloat16, "fp16": torch.float32}),
@@ -190,14 +190,14 @@ def test_device_and_precision_policy():
         ({"avx512_bf16": False, "bf16": True}, {"bf16": torch.float32, "fp16": torch.float32}),
     ],
 )
-def test_half_precision_only_where_the_cpu_has_it(monkeypatch, there, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: there, raising=False)
+def test_half_precision_only_where_the_cpu_has_it(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     for name, dtype in expected.items():
-        model_module._tell_of_fp32.cache_clear()
-        with warnings.catch_warnings(record=True) as told:
+        model_module._warn_of_fp32.cache_clear()
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             assert choose_dtype(name, torch.device("cpu")) == dtype
-        said = [str(each.message) for each in told if each.category is RestoreWarning]
-        assert len(said) == (dtype == torch.float32)
-        assert all(f"this CPU has no fast {name}" in line for line in said)
-    model_module._tell_of_fp32.cache_clear()
+        messages = [str(each.message) for each in caught if each.category is RestoreWarning]
+        assert len(messages) == (dtype == torch.float32)
+        assert all(f"this CPU has no fast {name}" in line for line in messages)
+    model_module._warn_of_fp32.cache_clear()

@@ -298,11 +298,11 @@ def test_inpaint_refuses_invalid_inputs(photograph, monkeypatch):
             tasks.get("inpaint").run(photograph, mask=mask, model=toy())
 
 
-@pytest.mark.parametrize("how", [{"subsampling": 2}, {"subsampling": 0}, {"subsampling": 1}, {"grey": True}])
+@pytest.mark.parametrize("options", [{"subsampling": 2}, {"subsampling": 0}, {"subsampling": 1}, {"grey": True}])
 @pytest.mark.parametrize("from_file", [True, False])
-def test_jpeg_equals_the_whole_picture(photograph, how, from_file, tmp_path, monkeypatch):
-    grey, path = how.pop("grey", False), tmp_path / "a.jpg"
-    Image.fromarray(photograph[..., 1] if grey else photograph).save(path, quality=30, **how)
+def test_jpeg_equals_the_whole_picture(photograph, options, from_file, tmp_path, monkeypatch):
+    grey, path = options.pop("grey", False), tmp_path / "a.jpg"
+    Image.fromarray(photograph[..., 1] if grey else photograph).save(path, quality=30, **options)
     inputs = {"coefficients": images.jpeg_coefficients(path)} if from_file else {}
     decoded = np.asarray(Image.open(path)) / 255
     expected, found = whole_and_in_parts("jpeg", decoded, monkeypatch, nfe=2, **inputs)
@@ -335,8 +335,8 @@ def test_jpeg_finds_nothing_to_restore(photograph, monkeypatch):
 @pytest.mark.parametrize("scale", [2, 3, 8])
 def test_super_resolve_is_near_the_whole_picture_and_consistent_with_the_small_one(photograph, scale, monkeypatch):
     small = 0.2 + 0.6 * photograph[100 : 100 + 600 // scale, : 402 // scale] / 255  # avoids clipping
-    how = {"scale": scale, "kernel": "bicubic", "scheme": "level 0.02, noise 0.03, to 0, fit"}
-    expected, found = whole_and_in_parts("super-resolve", small, monkeypatch, **how)
+    run_kwargs = {"scale": scale, "kernel": "bicubic", "scheme": "level 0.02, noise 0.03, to 0, fit"}
+    expected, found = whole_and_in_parts("super-resolve", small, monkeypatch, **run_kwargs)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     operator = Resize(found.shape[:2], scale=scale)
     again = operator.A(torch.from_numpy(found).permute(2, 0, 1)[None].float())[0].permute(1, 2, 0)
@@ -416,10 +416,10 @@ def test_the_command_line_counts_tiles_and_leaves_known_pixels(cli, save, photog
     seen = set()
     monkeypatch.setattr(Bar, "progress", lambda bar, unit, done, total: seen.add((unit, total)))
     photo, mask = save("photo.tif", photograph), save("mask.png", lines())
-    for large, told in ((10**9, {("NFE", 1)}), (10_000, {("tile", 1)})):
+    for large, reported in ((10**9, {("NFE", 1)}), (10_000, {("tile", 1)})):
         monkeypatch.setattr(spans, "LARGE", large)
         cli("inpaint", photo, "--mask", mask, "--nfe", 1, "-o", tmp_path / "a.tif", "--overwrite")
-        assert seen == told
+        assert seen == reported
         seen.clear()
         result = np.asarray(Image.open(tmp_path / "a.tif"))
         assert np.array_equal(result[~lines()], photograph[~lines()])

@@ -79,8 +79,8 @@ def test_pixels_are_clamped_to_the_range_of_the_cells_around(size, cell, radius)
             rows, columns = (slice(max(first, 0) * cell, max(last, 0) * cell) for first, last in spans)
             around = seen[:, :, rows, columns].flatten(2)
             least, greatest = around.amin(2), around.amax(2)
-            room = SLACK * (greatest - least)
-            expected = (3 * x[:, :, row, column]).clamp(least - room, greatest + room)
+            slack = SLACK * (greatest - least)
+            expected = (3 * x[:, :, row, column]).clamp(least - slack, greatest + slack)
             torch.testing.assert_close(clamped[:, :, row, column], expected, rtol=0, atol=0)
 
 

@@ -121,7 +121,7 @@ def test_pil_images_keep_profile_resolution_and_exif_without_the_old_thumbnail(q
 @pytest.mark.parametrize(
     ("worst", "reason"),
     [
-        (1.5, r"floats range from 0 to 1.5; scale them to \[0, 1\]"),
+        (1.5, r"floats range from 0 to 1.5; scale or clip them to \[0, 1\]"),
         (255.0, "floats range from 0 to 255"),
         (-1.0, "floats range from -1 to 1"),
         (np.nan, "1 of its pixels are NaN or infinite"),
@@ -213,20 +213,20 @@ def test_tensors_with_channels_last_are_refused_with_the_cause():
 
 def test_an_array_of_pictures_is_a_batch(quick, portrait):
     batch = np.stack([portrait[:32, :32], portrait[32:64, 32:64]])
-    how = {"scale": 2, "scheme": "level 0.1, to 0, fit", "model": quick}
-    larger = tasks.get("super-resolve").restore(batch, **how)
+    run_kwargs = {"scale": 2, "scheme": "level 0.1, to 0, fit", "model": quick}
+    larger = tasks.get("super-resolve").restore(batch, **run_kwargs)
     assert larger.shape == (2, 64, 64, 3)
     for one, alone in zip(larger, batch, strict=True):
-        assert np.array_equal(one, tasks.get("super-resolve").restore(alone, **how))
+        assert np.array_equal(one, tasks.get("super-resolve").restore(alone, **run_kwargs))
 
 
 def test_a_list_may_hold_any_types_and_sizes(quick, portrait):
     pictures = [portrait[:32, :32], Image.fromarray(portrait[:20, :40]), torch.from_numpy(portrait[:8, :8, 0])[None]]
-    task, how = tasks.get("super-resolve"), {"scale": 2, "scheme": "level 0.1, to 0, fit", "model": quick}
-    made = task.run(pictures, **how)
+    task, run_kwargs = tasks.get("super-resolve"), {"scale": 2, "scheme": "level 0.1, to 0, fit", "model": quick}
+    made = task.run(pictures, **run_kwargs)
     for one, alone in zip(made.image, pictures, strict=True):
         assert type(one) is type(alone)
-        assert np.array_equal(as_array(one), as_array(task.restore(alone, **how)))
+        assert np.array_equal(as_array(one), as_array(task.restore(alone, **run_kwargs)))
     assert made.nfe == 1
     with pytest.raises(RestoreError, match="the list is empty"):
         task.restore([])
@@ -236,10 +236,10 @@ def test_a_list_may_hold_any_types_and_sizes(quick, portrait):
 def test_each_picture_of_several_may_have_its_own_mask(quick, portrait, together):
     pictures = np.stack([portrait[:24, :32], portrait[32:56, 32:64]])
     masks = [box(), box()[:, ::-1]]
-    how = {"scheme": "level 0.1, to 0, fit", "model": quick}
-    made = tasks.get("inpaint").restore(pictures, mask=together(masks), **how)
+    run_kwargs = {"scheme": "level 0.1, to 0, fit", "model": quick}
+    made = tasks.get("inpaint").restore(pictures, mask=together(masks), **run_kwargs)
     for one, picture, mask in zip(made, pictures, masks, strict=True):
-        assert np.array_equal(one, tasks.get("inpaint").restore(picture, mask=mask, **how))
+        assert np.array_equal(one, tasks.get("inpaint").restore(picture, mask=mask, **run_kwargs))
 
 
 def test_each_of_several_jpegs_has_its_own_quality(quick, portrait, tmp_path):
@@ -247,12 +247,12 @@ def test_each_of_several_jpegs_has_its_own_quality(quick, portrait, tmp_path):
     for quality in (10, 40):
         Image.fromarray(portrait).save(tmp_path / "a.jpg", quality=quality)
         pictures.append(np.asarray(Image.open(tmp_path / "a.jpg")))
-    how = {"scheme": "level t0, to 0, fit", "model": quick}
-    made = tasks.get("jpeg").restore(np.stack(pictures), **how)
+    run_kwargs = {"scheme": "level t0, to 0, fit", "model": quick}
+    made = tasks.get("jpeg").restore(np.stack(pictures), **run_kwargs)
     for one, picture in zip(made, pictures, strict=True):
-        assert np.array_equal(one, tasks.get("jpeg").restore(picture, **how))
+        assert np.array_equal(one, tasks.get("jpeg").restore(picture, **run_kwargs))
     tensors = torch.from_numpy(np.stack(pictures)).movedim(3, 1)
-    assert torch.equal(tasks.get("jpeg").restore(tensors, **how), torch.from_numpy(made).movedim(3, 1))
+    assert torch.equal(tasks.get("jpeg").restore(tensors, **run_kwargs), torch.from_numpy(made).movedim(3, 1))
 
 
 # Names and types of arguments

@@ -28,12 +28,12 @@ KERNELS = "nearest", "box", "bicubic"
 PHOTOS = [skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee(), skimage.data.rocket()]
 
 
-def shrunk(photo, scale, how="bicubic"):
+def shrunk(photo, scale, kernel="bicubic"):
     height, width = (side // scale for side in photo.shape[:2])
     photo = photo[: height * scale, : width * scale]
-    if how == "opencv":
+    if kernel == "opencv":
         return cv2.resize(photo, (width, height), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling[how.upper()]))
+    return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling[kernel.upper()]))
 
 
 def noisy(picture, sigma):
@@ -111,8 +111,8 @@ def test_the_mean_of_points_is_in_the_middle_of_cells(scale):
 @pytest.mark.parametrize("scale", [2, 4])
 @pytest.mark.parametrize("photo", PHOTOS)
 def test_noise_is_estimated(photo, scale):
-    for how in ("bicubic", "lanczos"):
-        assert estimate_noise(to_tensor(shrunk(photo, scale, how))[0]).sigma == 0
+    for kernel in ("bicubic", "lanczos"):
+        assert estimate_noise(to_tensor(shrunk(photo, scale, kernel))[0]).sigma == 0
     for sigma in (4, 10, 25):
         found = estimate_noise(to_tensor(noisy(shrunk(photo, scale), sigma))[0]).sigma * HALF_RANGE
         assert found == pytest.approx(sigma, rel=0.25)
@@ -152,14 +152,14 @@ def test_shared_noise_is_completed_to_independent_noise():
 
 def test_unfiltered_pictures_are_recognised():
     small = {
-        how: [to_tensor(shrunk(photo, scale, how))[0] for photo in PHOTOS for scale in (2, 4)]
-        for how in ("bicubic", "lanczos", "nearest", "opencv")
+        kernel: [to_tensor(shrunk(photo, scale, kernel))[0] for photo in PHOTOS for scale in (2, 4)]
+        for kernel in ("bicubic", "lanczos", "nearest", "opencv")
     }
-    found = {how: [downscaling_kernel(one) for one in some] for how, some in small.items()}
+    found = {kernel: [downscaling_kernel(one) for one in some] for kernel, some in small.items()}
     assert {*found["bicubic"], *found["lanczos"]} == {"bicubic"}
-    for how in ("nearest", "opencv"):
-        assert found[how].count("nearest") >= 5
-        assert found[how].count("bicubic") <= 1
+    for kernel in ("nearest", "opencv"):
+        assert found[kernel].count("nearest") >= 5
+        assert found[kernel].count("bicubic") <= 1
 
 
 def test_noise_is_not_taken_for_a_missing_filter():
@@ -215,19 +215,19 @@ def test_an_enlarged_jpeg_is_consistent_with_its_file(fringe, quick, quality, tm
     small = Image.fromarray(shrunk(fringe, 2))
     small.save(tmp_path / "small.jpg", quality=quality)
     decoded, coefficients = images.read(tmp_path / "small.jpg").pixels, images.jpeg_coefficients(tmp_path / "small.jpg")
-    how = {"scale": 2, "model": quick, "nfe": 4, "coefficients": coefficients}
-    made = SR.run(decoded, **how)
+    run_kwargs = {"scale": 2, "model": quick, "nfe": 4, "coefficients": coefficients}
+    made = SR.run(decoded, **run_kwargs)
     assert "JPEG" in made.remark
     assert psnr(made.image, fringe) > psnr(enlarged(decoded, 2), fringe) + 0.1
-    large = torch.from_numpy(SR.restore(decoded / 255, **how)).permute(2, 0, 1)[None].float() * 2 - 1
+    large = torch.from_numpy(SR.restore(decoded / 255, **run_kwargs)).permute(2, 0, 1)[None].float() * 2 - 1
     operator = Chain(Resize((128, 128), scale=2), Jpeg(coefficients))
     again, file = operator.A(large), operator.second.y
     assert sum(int((a != b).sum()) for a, b in zip(again, file, strict=True)) < 0.03 * sum(y.numel() for y in file)
 
 
-@pytest.mark.parametrize("how", ["nearest", "opencv"])
-def test_unfiltered_pictures_are_no_worse_than_bicubic(fringe, quick, how):
-    small = shrunk(fringe, 2, how)
+@pytest.mark.parametrize("kernel", ["nearest", "opencv"])
+def test_unfiltered_pictures_are_no_worse_than_bicubic(fringe, quick, kernel):
+    small = shrunk(fringe, 2, kernel)
     made = SR.run(small, scale=2, model=quick, nfe=4)
     assert "nearest" in made.remark
     assert psnr(made.image, fringe) > psnr(enlarged(small, 2), fringe)
@@ -315,10 +315,10 @@ def test_a_large_unfiltered_picture_is_reported(monkeypatch):
 def test_the_command_reports_what_it_found(cli, save, fringe):
     small = shrunk(fringe, 2)
     photo = save("photo.png", noisy(small, 10))
-    how = "super-resolve", photo, "--nfe", 1, "--model", "bcm-photo-small"
-    said = cli(*how).stdout
-    assert "; noise of standard deviation" in said
-    assert "of 255, removed first)" in said
+    arguments = "super-resolve", photo, "--nfe", 1, "--model", "bcm-photo-small"
+    output = cli(*arguments).stdout
+    assert "; noise of standard deviation" in output
+    assert "of 255, removed first)" in output
     result = cli(
         "super-resolve", photo, "--nfe", 1, "--model", "bcm-photo-small", "--noise", 0, "--overwrite", "--json"
     )

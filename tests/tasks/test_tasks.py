@@ -285,9 +285,9 @@ def test_alpha_of_pil_images_is_kept(portrait, model):
 
 def test_interpolation_starts_and_ends_with_the_pictures(portrait, model):
     a, b = portrait, np.ascontiguousarray(portrait[::-1])
-    told = []
+    reported = []
     result = tasks.get("interpolate").run(
-        (a, b), frames=4, nfe=2, model=model, progress=lambda *args: told.append(args)
+        (a, b), frames=4, nfe=2, model=model, progress=lambda *args: reported.append(args)
     )
     assert len(result.image) == 4
     assert np.array_equal(result.image[0], a)
@@ -295,7 +295,7 @@ def test_interpolation_starts_and_ends_with_the_pictures(portrait, model):
     distances = [psnr(frame, a) for frame in result.image[1:]]
     assert distances == sorted(distances, reverse=True)
     assert result.nfe == 2
-    assert told[-1] == (told[-1][1],) * 2
+    assert reported[-1] == (reported[-1][1],) * 2
 
 
 def test_interpolation_refuses_invalid_inputs(portrait):
@@ -355,11 +355,11 @@ def test_batched_pictures_equal_single_ones(portrait, tmp_path):
     inputs = [{"coefficients": own} for own in coefficients]
     network = Counting()
     counting = BCM(network, device="cpu")
-    task, how = tasks.get("jpeg"), {"scheme": "level 1t0, noise 1.2t0, mean, fit, renoise 0.5t0 0.3, to 0, fit"}
-    together = task.run_together(pictures, inputs, model=counting, **how)
+    task, run_kwargs = tasks.get("jpeg"), {"scheme": "level 1t0, noise 1.2t0, mean, fit, renoise 0.5t0 0.3, to 0, fit"}
+    together = task.run_together(pictures, inputs, model=counting, **run_kwargs)
     assert network.batches == [3, 3]
     for picture, own, made in zip(pictures, inputs, together, strict=True):
-        alone = task.run(picture, model=counting, **own, **how)
+        alone = task.run(picture, model=counting, **own, **run_kwargs)
         np.testing.assert_array_equal(made.image, alone.image)
         assert (made.scheme, made.nfe, made.case) == (alone.scheme, 2, "any")
         assert not np.array_equal(made.image, picture)
@@ -383,7 +383,7 @@ def test_pictures_with_different_schemes_are_not_batched(portrait):
 )
 def test_out_of_memory_falls_back_to_the_cpu(portrait, name, capacity, inputs, monkeypatch):
     """Device "meta" computes nothing, so that all results are from the CPU."""
-    monkeypatch.setattr(base, "_tell_of_cpu", functools.cache(base._tell_of_cpu.__wrapped__))
+    monkeypatch.setattr(base, "_warn_of_cpu_fallback", functools.cache(base._warn_of_cpu_fallback.__wrapped__))
     small = portrait[:32, :32]
     image = (small, small[::-1].copy()) if name == "interpolate" else small
     network, steps = Tight(capacity), []
