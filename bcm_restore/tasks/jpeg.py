@@ -26,6 +26,7 @@ from .arrays import AnyImage, ArrayImage
 from .band_task import BandTask
 
 UNIT = 32  # rows: whole blocks, whatever the chroma
+SHARED = 4 / 3  # factor on t0 if the channels share the error: its luma is that of stronger independent noise; measured
 REACH = 32  # rows: a chroma sample does not depend on pixels further away
 SAMPLE = 1 << 22  # pixels of a large picture that are searched for an earlier compression
 
@@ -92,7 +93,8 @@ class _Compressed(BandProblem):
     def __init__(
         self, image: BandImage, whole: JpegOperator | JpegPart | None, unit: int, t0: float, remark: str = ""
     ) -> None:
-        super().__init__(image, t0=t0, remark=remark)
+        grey = _grey(image)
+        super().__init__(image, t0=t0 * SHARED if grey else t0, remark=remark)
         self._whole = whole if image.in_memory else None
         self.unit = self.reach = unit
 

@@ -18,6 +18,7 @@ from bcm_restore.metrics import psnr
 from bcm_restore.model import BCM
 from bcm_restore.networks import Network
 from bcm_restore.tasks import base, registry
+from bcm_restore.tasks.arrays import to_tensor
 from bcm_restore.tasks.inpaint import SeamlessMask
 from bcm_restore.tasks.interpolate import slerp, split
 
@@ -414,3 +415,17 @@ def test_one_pixel_pictures(model):
     buffer = io.BytesIO()
     Image.fromarray(pixel).save(buffer, "JPEG", quality=30)
     assert tasks.get("jpeg").restore(pixel, quality=30, model=model).shape == (1, 1, 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_grey_jpegs_are_restored_at_a_higher_level(portrait, mode, tmp_path):
+    """Their channels share the error, so that its luma is that of independent errors of a higher level."""
+    clean = Image.fromarray(portrait).convert("L").convert(mode)
+    clean.save(tmp_path / "grey.jpg", quality=20)
+    decoded, file = images.read(tmp_path / "grey.jpg").pixels, images.jpeg_coefficients(tmp_path / "grey.jpg")
+    task = tasks.get("jpeg")
+    problem = task.problem(to_tensor(decoded)[0], coefficients=file)
+    assert problem.t0 == pytest.approx(4 / 3 * problem.operator.level())
+    made = [task.restore(decoded, coefficients=file, scheme=f"level {s}t0, mean, fit") for s in (1.5, 1.5 * 3 / 4)]
+    gained, before = (psnr(one, np.asarray(clean)) for one in made)
+    assert gained > before + 0.03
