@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from .arrays import AnyImage, ArrayImage
 from .band_task import BandTask
 
 UNIT = 32  # rows: whole blocks, whatever the chroma
-SHARED = 4 / 3  # factor on t0 if the channels share the error: its luma is that of stronger independent noise; measured
+SHARED = 4 / 3  # factor on t0 if the channels share the error: its luma is that of stronger independent noise
 REACH = 32  # rows: a chroma sample does not depend on pixels further away
 SAMPLE = 1 << 22  # pixels of a large picture that are searched for an earlier compression
 
@@ -93,8 +93,7 @@ class _Compressed(BandProblem):
     def __init__(
         self, image: BandImage, whole: JpegOperator | JpegPart | None, unit: int, t0: float, remark: str = ""
     ) -> None:
-        grey = _grey(image)
-        super().__init__(image, t0=t0 * SHARED if grey else t0, remark=remark)
+        super().__init__(image, t0=t0, remark=remark)
         self._whole = whole if image.in_memory else None
         self.unit = self.reach = unit
 
@@ -117,8 +116,7 @@ class _LastCompression(_Compressed):
 
     def __init__(self, image: BandImage, coefficients: Coefficients, grey: bool | None = None) -> None:
         whole = JpegOperator(coefficients, grey) if image.in_memory else None
-        tables, colour = coefficients.tables, _colour(coefficients)
-        level = whole.level() if whole else quantisation_level(coefficients.planes, tables, colour)
+        level = _level(coefficients.planes, coefficients.tables, _colour(coefficients), _grey(image))
         super().__init__(image, whole, _unit(coefficients), level)
         self._coefficients, self._grey = coefficients, grey
 
@@ -139,13 +137,22 @@ class _EarlierCompression(_Compressed):
     def __init__(
         self, image: BandImage, history: History, coefficients: Coefficients | None, sample: JpegOperator | JpegPart
     ) -> None:
-        unit = math.lcm(UNIT, _unit(coefficients) if coefficients else UNIT)
-        super().__init__(image, sample, unit, sample.level(), str(history))
-        self._history, self._coefficients, self._grey = history, coefficients, _grey(image)
+        unit, grey = math.lcm(UNIT, _unit(coefficients) if coefficients else UNIT), _grey(image)
+        jpeg = sample.jpeg if isinstance(sample, JpegPart) else sample
+        level = _level([k[0] for k in jpeg.y], [c.table for c in jpeg.components], jpeg.colour, grey)
+        super().__init__(image, sample, unit, level, str(history))
+        self._history, self._coefficients, self._grey = history, coefficients, grey
 
     def _of_band(self, rows: slice) -> JpegOperator | JpegPart:
         own = crop(self._coefficients, rows) if self._coefficients else None
         return operator_of(self._history, self.image.read(rows).cpu(), own, self._grey)
+
+
+def _level(planes: Sequence[Any], tables: Sequence[Any], colour: str, grey: bool) -> float:
+    """The level of the first estimate; for a grey picture that of the luma, as the chroma has no error."""
+    if grey and colour == "YCbCr":
+        return SHARED * quantisation_level(planes[:1], tables[:1])
+    return quantisation_level(planes, tables, colour)
 
 
 def _unit(coefficients: Coefficients) -> int:
