@@ -1,4 +1,4 @@
-"""The first estimate of what a mask hides: the smoothest surface through the known pixels."""
+"""The first estimate of a hole: the smoothest surface through the known pixels."""
 
 import cv2
 import numpy as np
@@ -6,22 +6,22 @@ import numpy as np
 TENSION = 1.0
 TOLERANCE = 1e-3
 ITERATIONS = 60
-MARGIN = 16  # known pixels around the hole: two carry its values and slopes, the rest the coarser grids
+MARGIN = 16  # known pixels around the hole: two determine values and slopes, the others serve the coarser grids
 
 
 def smooth_fill(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Fills a hole with the spline under tension that continues the known pixels' values and slopes.
 
     The fill minimises sum |laplace x|^2 + TENSION |gradient x|^2: biharmonic near the edge of the hole, where slopes
-    are worth continuing, harmonic in the depth of a large one, where they would overshoot. Solved coarse to fine by
-    conjugate gradients, so that the cost grows with the number of pixels and not with the size of the hole.
+    should be continued, harmonic deep inside a large one, where they would overshoot. Solved coarse to fine by
+    conjugate gradients, so that the cost per pixel does not depend on the size of the hole.
 
     Args:
         image: (H, W, 3) float32.
         hole: (H, W) bool, True where unknown; at least one pixel is known.
 
     Returns:
-        (H, W, 3) float32; known pixels as they were, the others within the range of the known ones.
+        (H, W, 3) float32; known pixels are unchanged, the others within the range of the known ones.
     """
     filled = image.copy()
     window = around(hole)
@@ -33,7 +33,7 @@ def smooth_fill(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
 
 
 def around(hole: np.ndarray) -> tuple[slice, slice]:
-    """The rows and columns around the hole: what lies further away has no say in it."""
+    """The rows and columns of the hole and its margin; pixels further away do not influence the fill."""
     spans = [np.flatnonzero(hole.any(axis)) for axis in (1, 0)]
     starts = [max(int(span[0]) - MARGIN, 0) if len(span) else 0 for span in spans]
     stops = [int(span[-1]) + 1 + MARGIN if len(span) else MARGIN for span in spans]
@@ -42,7 +42,7 @@ def around(hole: np.ndarray) -> tuple[slice, slice]:
 
 
 def solve(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """The solution, (H, W, 3), from the coarsest grid on; see `smooth_fill`."""
+    """Solves for (H, W, 3), starting from the coarsest grid; see `smooth_fill`."""
     if not hole.any():
         return image
     coarse, coarse_hole = _halve(image, hole)
@@ -51,18 +51,18 @@ def solve(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
 
 
 def _halve(image: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Half the size, each cell the mean of its known pixels; unknown where hardly any is, but never all."""
+    """Halves the size; each cell is the mean of its known pixels, or unknown if it has too few."""
     means, share = known_means(image, hole)
     return means, too_few(share)
 
 
 def too_few(share: np.ndarray) -> np.ndarray:
-    """Where a cell has so small a share of known pixels that it counts as unknown."""
+    """Whether cells have too small a share of known pixels and count as unknown; never all of them."""
     return share < min(0.25, share.max())
 
 
 def known_means(image: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At half the size the means of the known pixels, (h, w, 3), and their share, (h, w)."""
+    """The means of the known pixels at half the size, (h, w, 3), and their share, (h, w)."""
     size = ((hole.shape[1] + 1) // 2, (hole.shape[0] + 1) // 2)
     weight = (~hole).astype(np.float32)
     total = cv2.resize(image * weight[..., None], size, interpolation=cv2.INTER_AREA)
@@ -71,7 +71,7 @@ def known_means(image: np.ndarray, hole: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def relax(x: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """Conjugate gradients on the unknown pixels, from the guess that x holds there; in place."""
+    """Conjugate gradients on the unknown pixels, starting from their values in x; in place."""
     free = hole[..., None].astype(np.float32)
     r = _energy_gradient(x)
     r *= -free

@@ -1,21 +1,21 @@
-"""Which colour of a black and white mask is its ground, by the shapes in it."""
+"""Decides by shape whether a black and white mask shows black strokes on a white background."""
 
 import cv2
 import numpy as np
 
-MINOR = 0.25  # share of a mask that strokes cover at most
-BORDER = 0.005  # share of the border that they cover at most: what is around them is the ground
-LONG = 8  # times as long as wide: a stroke, not a piece of a picture that is to be kept
-MOST = 0.75  # share of what is marked that strokes make up
-SMALLEST = 32  # pixels: a smaller side shows no shapes
+MINOR = 0.25  # the largest share of a mask that strokes cover
+BORDER = 0.005  # the largest share of the border that strokes cover: the background surrounds them
+LONG = 8  # the smallest ratio of length to width of a stroke; other shapes are parts of a picture to keep
+MOST = 0.75  # the smallest share of black pixels in strokes
+SMALLEST = 32  # pixels: in masks with a smaller side, shapes are not recognised
 
 
 def strokes_on_white(light: np.ndarray) -> bool:
-    """Whether a mask shows black strokes on white, and not what is to be kept of a picture.
+    """Whether a mask shows black strokes on white, as opposed to black pixels to keep.
 
-    White is what is to be filled by convention, and may well be most of the picture: of known pixels, patches, boxes,
-    lines across the picture or what broad strokes leave, some are black, but none has all that tells strokes on a white
-    ground: little is black, hardly any of it is at the border, and nearly all of it is much longer than wide.
+    By convention white is filled, and may be most of the picture: the black rest may be single pixels, patches, boxes,
+    lines across the picture or the gaps between broad strokes. Strokes on a white background differ from all of these:
+    little is black, hardly any of it is at the border, and nearly all of it is in shapes much longer than wide.
 
     Args:
         light: (H, W) uint8, from black to white.

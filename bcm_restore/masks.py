@@ -24,10 +24,10 @@ LOOKS = "white strokes on black, any colour on transparent or on one flat colour
 
 # All pixel values below are 8-bit.
 DARK = 32  # the largest value that counts as black
-FEW = 0.75  # the least share of a mask that a few colours make up
+FEW = 0.75  # the smallest share of a mask in a few colours
 SAMPLE = 1 << 20  # pixels among which the most frequent colours are counted
 _MOSTLY = "white, {:.0%} of the picture (--invert-mask fills the black)"
-FLAT = 5  # pixels: side of the squares that a flat background consists of
+FLAT = 5  # pixels: side of the uniform squares in a flat background
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ def read(
 
 
 def warn_if_inverted(marks: Marks, name: str | Path) -> None:
-    """Says that black was taken as marked, where there is no option to have it otherwise."""
+    """Warns that black was taken as marked; for callers without an option to change that."""
     if marks.inverted:
         warnings.warn(
             f"{name}: black strokes on white, taken as marked; give a bool mask, mask > 127, to fill the white",
@@ -185,7 +185,7 @@ def _strokes_on_copy(mask: np.ndarray, photo: np.ndarray, visible: np.ndarray | 
 def _reproduced(difference: np.ndarray, outline: np.ndarray) -> bool:
     """Whether most of the photo is reproduced, also of the pixels that stand out from its most frequent colour.
 
-    The latter, because a black mask agrees with most of a dark photo.
+    The latter because a black mask agrees with most of a dark photo.
     """
     if np.mean(difference <= ALIKE) < 0.5:
         return False
@@ -302,7 +302,7 @@ def _check_flat(pixels: np.ndarray, distance: np.ndarray, colours: np.ndarray) -
     if few.mean() < FEW:
         raise RestoreError(
             f"cannot find its marks: many colours and no flat background; a mask is {LOOKS}; "
-            "or give the least value of its marks: --mask-threshold VALUE, or in Python mask > value"
+            "or give the smallest value of its marks: --mask-threshold VALUE, or in Python mask > value"
         )
 
 
@@ -312,7 +312,7 @@ def _flat(same: np.ndarray) -> float:
 
 
 def _black(pixels: np.ndarray, ground: np.ndarray, grey: bool) -> np.ndarray | None:
-    """The colour that counts as black; None if there is none, or so little that it is paint on another colour."""
+    """The colour that counts as black; None if no pixel is black, or so few that they are paint on another colour."""
     value = int(_as_8bit(ground, up=False).max())
     share = 0.0 if grey and not CLEAR <= value <= 255 - DARK else 0.25
     sample = _sample(pixels)

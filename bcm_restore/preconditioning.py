@@ -1,6 +1,6 @@
-"""The scalings around the network, the same in inference and in training: f = c_skip x + c_out F(c_in x, t, u).
+"""The preconditioning of the network, for inference and training: f = c_skip x + c_out F(c_in x, t, u).
 
-Levels are tensors of any shape, which the results have too. See arXiv 2403.18035, eq. 8, and EDM (arXiv 2206.00364).
+Levels are tensors of any shape; results have the same shape. See arXiv 2403.18035, eq. 8, and EDM (arXiv 2206.00364).
 """
 
 from torch import Tensor
@@ -18,6 +18,6 @@ def traverse_scales(t: Tensor, u: Tensor, sigma_data: float) -> tuple[Tensor, Te
 
 
 def mean_scales(t: Tensor, sigma_data: float) -> tuple[Tensor, Tensor]:
-    """Those of the posterior mean: sigma_data^2 / (t^2 + sigma_data^2), t sigma_data / sqrt(t^2 + sigma_data^2)."""
+    """For the posterior mean: sigma_data^2 / (t^2 + sigma_data^2), t sigma_data / sqrt(t^2 + sigma_data^2)."""
     variance = t**2 + sigma_data**2
     return sigma_data**2 / variance, t * sigma_data * variance.rsqrt()

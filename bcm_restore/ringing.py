@@ -1,4 +1,4 @@
-"""Compression errors around the strokes of a mask: ringing, and chroma that bleeds, estimated from the mask itself."""
+"""Removes compression errors around the strokes of a mask: ringing and chroma bleeding, estimated from the mask."""
 
 import cv2
 import numpy as np
@@ -8,13 +8,13 @@ CLEAR = 64  # fainter paint cannot be told from ringing
 FAINT = 32  # many specks of ringing peak below this
 REACH = 16  # pixels: the largest distance of ringing from an edge, with halved chroma
 FLOORS = (0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 72, 80, 96, 112)
-RARE = 0.1  # share of specks above the floor; measured: more rims are worth more than fewer specks
+RARE = 0.1  # the largest share of specks above the floor; tuned: keeping rims matters more than removing specks
 SHARP = 0.25  # rim pixels per outline pixel: with fewer, edges are not smoothed, and the rim is ringing
 
 ALIKE = 24  # the largest difference that counts as compression error
 BLEEDING = 3  # pixels: halved chroma bleeds no further
-COLOURED = 0.35  # of the paint's chroma; what bleeds has less
-TOLD = 6  # times the noise: paint that differs more in luma is told by it alone
+COLOURED = 0.35  # the largest share of the paint's chroma in bleeding
+BY_LUMA = 6  # times the noise: paint that differs by more in luma is recognised by luma alone
 GAP = 5  # pixels: a smaller gap in a stroke is filled where the paint could not be seen
 
 
@@ -65,30 +65,30 @@ def _ringing(peaks: np.ndarray) -> bool:
 
 
 def without_bleeding(strokes: np.ndarray, copy: np.ndarray, photo: np.ndarray, *, flat: bool) -> np.ndarray:
-    """Strokes without the colour that bleeds from them where chroma was halved, and with the gaps filled in them.
+    """Removes chroma bleeding around strokes, caused by chroma subsampling, and fills gaps in strokes.
 
-    Brightness does not bleed: where the paint is lighter or darker than what it covers, brightness says what is
-    painted; close to that, whatever leans to the paint's side. Elsewhere a rim of little colour was not painted. A gap
-    is filled where the paint could not be seen.
+    Luma does not bleed: where the paint is lighter or darker than the photo, pixels with a difference in luma are
+    painted, and their neighbours with a weaker difference of the same sign. Elsewhere a rim of weak chroma is not
+    painted. A gap is filled if it has the colour of the paint.
 
     Args:
         strokes: (H, W) bool, where the two differ by more than the noise.
         copy: (H, W, 3) uint8, with the strokes.
-        photo: (H, W, 3) uint8, without.
-        flat: whether that is one colour. If it is black or white, what bleeds changes brightness as well; in a picture
-            such a place may be the damage itself, under faint paint.
+        photo: (H, W, 3) uint8, without the strokes.
+        flat: whether the photo is one colour. If it is black or white, bleeding also changes luma; in a picture, black
+            or white may be the damage itself, under faint paint.
     """
     if not strokes.any():
         return strokes
     colours, labels = _paint(strokes, copy, photo)
-    noise, low = _noise_beside(strokes, copy, photo)
+    noise, low = _noise_near(strokes, copy, photo)
     below, paint = photo[strokes], colours[labels[strokes]]
     own, full = _differences(copy[strokes], below), _differences(paint, below)
     clipped = np.abs(_clipped(below, full)) if flat else 0
     coloured = (own[:, 1:] * full[:, 1:]).sum(1) > COLOURED * (full[:, 1:] ** 2).sum(1)
-    told = np.abs(full[:, 0]) > TOLD * noise + clipped
+    by_luma = np.abs(full[:, 0]) > BY_LUMA * noise + clipped
     kept = np.zeros_like(strokes)
-    kept[strokes] = (np.abs(own[:, 0]) > noise + clipped) | (coloured & ~told)
+    kept[strokes] = (np.abs(own[:, 0]) > noise + clipped) | (coloured & ~by_luma)
     kept[strokes] |= _widened(kept, 1)[strokes] & (own[:, 0] * np.sign(full[:, 0]) > low + clipped)
     closed = cv2.morphologyEx(kept.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((GAP, GAP), np.uint8))
     gaps = closed.astype(bool) & ~kept
@@ -97,9 +97,9 @@ def without_bleeding(strokes: np.ndarray, copy: np.ndarray, photo: np.ndarray, *
 
 
 def _paint(strokes: np.ndarray, copy: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Colours of paint, (N, 3), and which of them is nearest to each pixel, (H, W).
+    """Colours of paint, (N, 3), and the index of the nearest one for each pixel, (H, W).
 
-    They are those of strokes where they differ as much as any around.
+    They are taken from strokes where the difference is a local maximum.
     """
     difference = cv2.absdiff(copy, photo).max(2)
     pure = strokes & (difference >= 0.9 * cv2.dilate(difference, np.ones((2 * BLEEDING + 1,) * 2, np.uint8)))
@@ -114,21 +114,21 @@ def _paint(strokes: np.ndarray, copy: np.ndarray, photo: np.ndarray) -> tuple[np
 
 
 def _ycc(colours: np.ndarray) -> np.ndarray:
-    """Luma and twice chroma of (N, 3) uint8."""
+    """Luma and both chroma channels of colours (N, 3) uint8."""
     return cv2.cvtColor(colours[:, None], cv2.COLOR_RGB2YCrCb)[:, 0].astype(np.int32)
 
 
 def _differences(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Between colours (N, 3) uint8, in luma and twice in chroma."""
+    """The differences between colours (N, 3) uint8 in luma and both chroma channels."""
     return _ycc(a) - _ycc(b)
 
 
 def _clipped(photo: np.ndarray, full: np.ndarray) -> np.ndarray:
-    """How luma changes where the paint's chroma bleeds, as what is beyond black or white is lost.
+    """The change in luma where the paint's chroma bleeds, caused by clipping to black and white.
 
     Args:
         photo: colours, (N, 3) uint8.
-        full: how the paint differs from them, see `_differences`.
+        full: the paint's differences from them, see `_differences`.
     """
     bled = _ycc(photo)
     bled[:, 1:] = np.clip(bled[:, 1:] + COLOURED * full[:, 1:], 0, 255)
@@ -136,12 +136,12 @@ def _clipped(photo: np.ndarray, full: np.ndarray) -> np.ndarray:
     return _differences(seen, photo)[:, 0]
 
 
-def _noise_beside(strokes: np.ndarray, copy: np.ndarray, photo: np.ndarray) -> tuple[float, float]:
-    """What luma differs by at most, and mostly, where nothing is painted, close to strokes."""
-    beside = _widened(strokes, 4) & ~_widened(strokes, 1)
-    if not beside.any():
+def _noise_near(strokes: np.ndarray, copy: np.ndarray, photo: np.ndarray) -> tuple[float, float]:
+    """The 95th (plus 1) and 75th percentiles of the difference in luma between copy and photo, close to strokes."""
+    near = _widened(strokes, 4) & ~_widened(strokes, 1)
+    if not near.any():
         return ALIKE, ALIKE
-    light = np.abs(_differences(copy[beside], photo[beside])[:, 0])
+    light = np.abs(_differences(copy[near], photo[near])[:, 0])
     return float(np.percentile(light, 95)) + 1, float(np.percentile(light, 75))
 
 

@@ -25,7 +25,7 @@ def crop(picture: np.ndarray, side: int = 256) -> np.ndarray:
 
 
 def main() -> None:
-    model = tasks.base.ready(None)
+    model = tasks.base.loaded(None)
     defaults = [str(scheme) for scheme in tasks.get("interpolate").schemes()[model.name]["any"].values()]
     pictures = [crop(picture) for picture in (data.astronaut(), data.chelsea(), data.coffee(), data.rocket())]
     print("| scheme | NFE | PSNR, dB |\n| --- | --- | --- |")

@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--case", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--model", default=None)
     options = parser.parse_args()
-    model = tasks.base.ready(options.model)
+    model = tasks.base.loaded(options.model)
     for folder in options.folders or [None]:
         clean, start = list(pictures(folder)), time.perf_counter()
         lines = measure(clean, options.nfe, options.case, model)

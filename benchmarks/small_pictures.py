@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--nfe", type=int, default=tasks.DEFAULT_NFE)
     parser.add_argument("--model", default=None)
     options = parser.parse_args()
-    model, task = tasks.base.ready(options.model), tasks.get("super-resolve")
+    model, task = tasks.base.loaded(options.model), tasks.get("super-resolve")
     print("| pictures | scale | small picture | bicubic, dB | gain | least | greatest | said |")
     print("| --- " * 8 + "|")
     for folder in options.folders:

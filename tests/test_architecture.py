@@ -1,4 +1,4 @@
-"""Which parts of the package may import which, and what each says is public."""
+"""Which parts of the package may import which, and their public names."""
 
 import ast
 import importlib
@@ -81,7 +81,7 @@ def test_the_bench_and_tuning_are_independent():
 
 
 def test_batch_is_light():
-    """Files are found and planned before seconds go into PyTorch."""
+    """Files are found and planned before PyTorch is imported, which takes seconds."""
     assert not offences(files("batch"), "torch", "cv2", "kornia", "skimage", nested=False)
     code = "import sys, bcm_restore.batch; print({'torch', 'cv2', 'typer', 'rich'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -107,7 +107,7 @@ def test_packages_hold_re_exports_and_no_logic(path):
 
 
 @pytest.mark.parametrize("part", PUBLIC)
-def test_what_is_public_is_there_and_documented(part):
+def test_public_names_exist_and_are_documented(part):
     package = importlib.import_module(f"bcm_restore.{part}".rstrip("."))
     assert package.__doc__
     for name in package.__all__:

@@ -1,4 +1,4 @@
-"""What a CUDA device has to give: the CPU's pixels, up to its precision."""
+"""Results on a CUDA device: those of the CPU, up to the precision."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from bcm_restore.train.config import make_config
 
 pytestmark = [
     pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
 
 
@@ -52,7 +52,7 @@ def test_every_task_agrees_with_the_cpu(photo, tmp_path, dtype, agreement):
     assert psnr(*frames) > 40
 
 
-def test_tensors_come_back_to_their_device(photo):
+def test_results_are_on_the_device_of_the_input(photo):
     image = torch.from_numpy(photo).permute(2, 0, 1).cuda() / 255
     mask = torch.zeros(image.shape[1:], dtype=torch.bool, device="cuda")
     mask[::16] = True
@@ -75,7 +75,7 @@ def test_pictures_of_one_size_are_restored_together(cli, save, photo, tmp_path, 
     monkeypatch.setattr(BCM, "_evaluate", counting)
     run = ("jpeg-restore", tmp_path / "album", "--nfe", "1")
     cli(*run, "-o", tmp_path / "cuda", "--device", device)
-    if device == "cuda" or torch.cuda.device_count() == 1:  # else other processes are at work
+    if device == "cuda" or torch.cuda.device_count() == 1:  # otherwise other processes do the work
         assert max(batches) > 1
     cli(*run, "-o", tmp_path / "cpu", "--device", "cpu")
     for n in range(5):
@@ -84,7 +84,7 @@ def test_pictures_of_one_size_are_restored_together(cli, save, photo, tmp_path, 
 
 
 def test_training_on_the_device(tmp_path, photo):
-    """bf16, pictures in the device's memory; what is saved runs on the CPU."""
+    """bf16, with pictures in device memory; the saved model runs on the CPU."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for n in range(4):

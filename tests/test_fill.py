@@ -1,4 +1,4 @@
-"""The smooth fill that inpainting begins with."""
+"""The smooth fill, the first estimate of inpainting."""
 
 import numpy as np
 from hypothesis import given, settings

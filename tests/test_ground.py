@@ -1,4 +1,4 @@
-"""Black strokes on white against what is known by the convention, that white is to be filled."""
+"""Black strokes on white, against masks of the convention that white is filled."""
 
 import io
 
@@ -41,8 +41,8 @@ def test_black_strokes_on_white_are_strokes(depth):
             assert np.array_equal(found.hole, pixels < white)
             assert "black strokes on white" in found.found and "--mask-threshold 128" in found.found
             assert found.inverted
-        assert np.array_equal(marked(pixels, threshold=128), pixels >= (white + 1) // 2)  # the way out, as it says
-        assert np.array_equal(marked(pixels, invert=True), pixels < white)  # as those do who know the convention
+        assert np.array_equal(marked(pixels, threshold=128), pixels >= (white + 1) // 2)  # as the remark suggests
+        assert np.array_equal(marked(pixels, invert=True), pixels < white)  # the convention for black strokes
 
 
 @pytest.mark.parametrize("quality", [30, 60, 80, 95])
@@ -55,7 +55,7 @@ def test_compressed_dark_strokes_on_white_are_strokes(quality, dark):
 
 
 def kept(name, rng, size):
-    """What is known under masks of white on black, or of little black on white."""
+    """The known pixels of masks with white on black, or little black on white."""
     if name in MASKS:
         return ~MASKS[name](rng, size)
     known = np.zeros(size, bool)
@@ -110,13 +110,13 @@ KNOWN += ["mesh8", "mesh32", "middle", "disc", "spokes"]
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_white_is_filled_in_masks_of_the_convention(name):
-    """And it is said, where it is most of the picture."""
+    """With a remark if it is most of the picture."""
     for seed, size in enumerate([(256, 256), (384, 512), (128, 128), (64, 96)] * 3):
         known = kept(name, np.random.default_rng(seed), size)
         found = masks.marked(np.where(known, 0, 255).astype(np.uint8))
         assert np.array_equal(found.hole, ~known)
-        said = f"white, {np.mean(~known):.0%} of the picture (--invert-mask fills the black)"
-        assert found.found == (said if np.mean(~known) > 0.5 else "")
+        remark = f"white, {np.mean(~known):.0%} of the picture (--invert-mask fills the black)"
+        assert found.found == (remark if np.mean(~known) > 0.5 else "")
 
 
 @pytest.mark.parametrize("quality", [60, 90])
@@ -140,7 +140,7 @@ def test_black_that_has_no_shape_of_strokes_is_kept():
         assert np.array_equal(marked(np.where(known, 0, 255).astype(np.uint8)), ~known), name
 
 
-def test_python_is_told_of_black_strokes(tmp_path):
+def test_black_strokes_give_a_warning_in_python(tmp_path):
     Image.fromarray(np.where(words(), 0, 255).astype(np.uint8)).save(tmp_path / "mask.png")
     with pytest.warns(RestoreWarning, match=r"mask\.png: black strokes on white, taken as marked; .*mask > 127"):
         assert np.array_equal(masks.read(tmp_path / "mask.png").hole, words())

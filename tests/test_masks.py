@@ -219,7 +219,7 @@ def writing(colour, photo):
 @pytest.mark.parametrize("quality", [60, 75, 90, 95])
 @pytest.mark.parametrize("colour", [(255, 0, 0), (255, 255, 0), (0, 255, 0), (0, 0, 200)])
 @pytest.mark.parametrize("name", ["photo", "jpeg"])
-def test_colour_that_bleeds_is_no_stroke(quality, colour, name):
+def test_bleeding_colour_is_not_a_stroke(quality, colour, name):
     """The writing is marked, and a rim of little more than a pixel; the gaps in letters are not."""
     photo = skimage.data.astronaut()[:256, 100:356].copy()
     if name == "jpeg":
@@ -235,14 +235,14 @@ def test_colour_that_bleeds_is_no_stroke(quality, colour, name):
 
 @pytest.mark.parametrize("ground", [(255, 255, 255), (0, 0, 0), (128, 128, 128), (90, 160, 90)])
 @pytest.mark.parametrize("colour", [(255, 0, 0), (255, 255, 0), (10, 40, 200)])
-def test_colour_that_bleeds_on_a_flat_colour_is_no_stroke(colour, ground):
+def test_bleeding_on_a_flat_colour_is_not_a_stroke(colour, ground):
     copy, paint = writing(colour, np.full((256, 256, 3), ground))
     hole = hole_of(compressed(copy, "JPEG", quality=80))
     assert hole[paint > 0.5].all()
     assert np.count_nonzero(hole & (paint == 0)) < 0.3 * np.count_nonzero(paint)
 
 
-def test_gaps_are_filled_where_the_paint_is_not_seen():
+def test_gaps_in_the_colour_of_the_paint_are_filled():
     photo = skimage.data.astronaut()[:128, 100:228].copy()
     photo[60:63, 50:80] = 230, 20, 20
     marks = np.zeros((128, 128))
@@ -253,7 +253,7 @@ def test_gaps_are_filled_where_the_paint_is_not_seen():
 
 @pytest.mark.parametrize("name", ["page", "dark", "holes", "lines"])
 def test_black_and_white_masks_are_not_copies(name):
-    """However much black or white it shares with the picture."""
+    """Even if it shares much black or white with the picture."""
     hole = box()
     photo = {
         "page": skimage.data.page()[:128, :128],

@@ -83,7 +83,7 @@ def test_every_evaluation_is_counted_and_nothing_else():
     assert model.nfe == 3 == len(model.network.levels)
 
 
-def test_known_pixels_stay_and_the_rest_is_moved_by_its_own_level():
+def test_known_pixels_stay_and_the_rest_follows_its_own_level():
     model = make(level_maps=True)
     x = torch.randn(1, 3, 6, 6)
     known = torch.rand(1, 1, 6, 6) < 0.5
@@ -101,7 +101,7 @@ def test_level_maps_are_refused_by_a_model_without_them():
         make().traverse(torch.zeros(1, 3, 4, 4), 1.0, 0.1, torch.ones(1, 1, 4, 4, dtype=torch.bool))
 
 
-def test_mean_is_refused_by_a_model_that_never_saw_the_diagonal():
+def test_mean_is_refused_by_a_model_without_the_diagonal():
     model = make(diagonal=False, name="published")
     with pytest.raises(RestoreError, match="'published' has no posterior mean"):
         model.mean(torch.zeros(1, 3, 4, 4), 1.0)
@@ -139,7 +139,7 @@ def test_noise_is_the_same_in_any_batch():
     assert not torch.equal(*alone)
 
 
-def test_noise_moves_on_and_can_be_drawn_again():
+def test_noise_changes_with_each_call_and_is_reproducible():
     noise, like = Noise([0]), torch.empty(1, 3, 64, 64)
     first, second = noise(like), noise(like)
     assert abs(torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1]) < 0.05
@@ -158,12 +158,12 @@ class Weighted(Network):
         self.weight = nn.Parameter(torch.zeros(1))
 
 
-def test_a_model_on_another_device_comes_back():
+def test_a_model_returns_from_another_device():
     model = BCM(Weighted(), device="cpu", dtype=torch.bfloat16)
     with pytest.raises(KeyError), model.on("meta"):
         assert {model.device.type, model.network.weight.device.type} == {"meta"}
         assert model.dtype == torch.float32
-        model.network = Weighted()  # "meta" keeps no weights to come back with
+        model.network = Weighted()  # "meta" keeps no weights to move back
         raise KeyError
     assert {model.device.type, model.network.weight.device.type} == {"cpu"}
     assert model.dtype == torch.bfloat16
@@ -171,18 +171,18 @@ def test_a_model_on_another_device_comes_back():
 
 def test_device_and_precision_policy():
     assert choose_dtype("auto", torch.device("cpu")) == torch.float32
-    assert choose_dtype(torch.float16, torch.device("cpu")) == torch.float16  # a torch dtype is what it is
+    assert choose_dtype(torch.float16, torch.device("cpu")) == torch.float16  # a torch dtype is used as it is
     assert choose_device("cpu") == torch.device("cpu")
     with pytest.raises(RestoreError, match="device 'gpu' is not known; use auto"):
         choose_device("gpu")
     with pytest.raises(RestoreError, match="precision 'double' is not known; use auto, fp32"):
         choose_dtype("double", torch.device("cpu"))
-    with pytest.raises(RestoreError, match="is not there"):
+    with pytest.raises(RestoreError, match="not found"):
         choose_device("cuda:99")
 
 
 @pytest.mark.parametrize(
-    ("there", "expected"),
+    ("capabilities", "expected"),
     [
         ({}, {"bf16": torch.float32, "fp16": torch.float32}),
         ({"avx512_bf16": True}, {"bf16": torch.bfloat16, "fp16": torch.float32}),
@@ -190,14 +190,14 @@ def test_device_and_precision_policy():
         ({"avx512_bf16": False, "bf16": True}, {"bf16": torch.float32, "fp16": torch.float32}),
     ],
 )
-def test_half_precision_only_where_the_cpu_has_it(monkeypatch, there, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: there, raising=False)
+def test_half_precision_only_where_the_cpu_has_it(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     for name, dtype in expected.items():
-        model_module._tell_of_fp32.cache_clear()
-        with warnings.catch_warnings(record=True) as told:
+        model_module._warn_of_fp32.cache_clear()
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             assert choose_dtype(name, torch.device("cpu")) == dtype
-        said = [str(each.message) for each in told if each.category is RestoreWarning]
-        assert len(said) == (dtype == torch.float32)
-        assert all(f"this CPU has no fast {name}" in line for line in said)
-    model_module._tell_of_fp32.cache_clear()
+        messages = [str(each.message) for each in caught if each.category is RestoreWarning]
+        assert len(messages) == (dtype == torch.float32)
+        assert all(f"this CPU has no fast {name}" in line for line in messages)
+    model_module._warn_of_fp32.cache_clear()

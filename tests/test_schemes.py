@@ -145,7 +145,7 @@ def test_multiples_of_a_t0_that_is_0_are_refused_as_such(model, text, place, lev
 
 
 @pytest.mark.parametrize("text", ["noise 1t0, to 1, mean, mean", "mean", "fit, to 0", "to 0.5, mean, fit, to 0"])
-def test_t0_is_blamed_for_nothing_else(model, text):
+def test_other_errors_do_not_mention_t0(model, text):
     with pytest.raises(RestoreError, match="has nothing to do at level 0; put 'noise LEVEL'"):
         execute(text, model, torch.zeros(1, 3, 16, 16))
 

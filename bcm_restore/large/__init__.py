@@ -1,4 +1,4 @@
-"""Pictures too large for memory: problems posed band by band, and schemes run on files."""
+"""Restores images too large for memory: problems are posed band by band, and schemes run on temporary files."""
 
 from .images import BandImage, DiskImage, MemoryImage
 from .problem import BandProblem

@@ -1,4 +1,4 @@
-"""The smooth fill of an image: of a large hole in a file the finer grids tile by tile, coarser ones in memory."""
+"""The smooth fill of images on disk: for large holes, finer grids are solved tile by tile, coarser ones in memory."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -13,23 +13,22 @@ from ..spans import bands, tiles, widened
 from .images import DiskImage, MemoryImage
 
 WHOLE = 2_000_000  # pixels of a grid that is solved in memory
-SIDE = 512  # of tiles, in pixels; even. What is worked on nearly fits the processor's cache
-# A tile is solved with so many pixels around it, held as the coarser grid has them beyond that. It is even.
-OVERLAP = 16
-_FIXED = 2  # pixels at the cut edge of a region whose energy is that of others as well
+SIDE = 512  # of tiles, in pixels; even. The working set nearly fits the processor's cache
+OVERLAP = 16  # pixels around a tile that are solved with it; even. Beyond, pixels are fixed to the coarser solution
+_FIXED = 2  # pixels fixed at a cut edge, as their energy also depends on pixels beyond it
 
-Bounds = tuple[np.ndarray, np.ndarray]  # (3,) each, the least and the largest value
+Bounds = tuple[np.ndarray, np.ndarray]  # (3,) each, the smallest and the largest value
 Reader = Callable[[slice, slice], np.ndarray]  # rows and columns to (h, w, 3) float32
 
 
 def fill_hole(image: DiskImage | MemoryImage, hole: Tensor) -> None:
-    """What `fill.smooth_fill` does, in place; in a file it differs by what the cuts between tiles change.
+    """`fill.smooth_fill` in place; on disk the result differs slightly, because tiles are solved separately.
 
     Args:
-        image: what it holds in the hole is not looked at.
+        image: its values in the hole are ignored.
         hole: (B or 1, 1, H, W) bool, True where unknown; at least one pixel of each image is known.
     """
-    images: Sequence[DiskImage | MemoryImage] = image.singly()
+    images: Sequence[DiskImage | MemoryImage] = image.split()
     for one, own in zip(images, hole.expand(len(images), -1, -1, -1)[:, 0].cpu().numpy(), strict=True):
         rows, columns = fill.around(own)
         if isinstance(one, MemoryImage) or (rows.stop - rows.start) * (columns.stop - columns.start) <= WHOLE:
@@ -40,7 +39,7 @@ def fill_hole(image: DiskImage | MemoryImage, hole: Tensor) -> None:
 
 
 def _bounds(image: DiskImage, hole: np.ndarray, rows: slice, columns: slice) -> Bounds:
-    """The least and the largest values of the known pixels of a window."""
+    """The smallest and the largest values of the known pixels in a window."""
     low, high = torch.full((3,), torch.inf), torch.full((3,), -torch.inf)
     for start in bands((rows.stop - rows.start, columns.stop - columns.start)):
         part = slice(rows.start + start.start, rows.start + start.stop)
@@ -51,7 +50,7 @@ def _bounds(image: DiskImage, hole: np.ndarray, rows: slice, columns: slice) -> 
 
 
 def _solve(image: DiskImage, hole: np.ndarray, files: ExitStack, bounds: Bounds | None = None) -> Reader:
-    """Solves a grid in place, from the coarsest on; returns what reads the solution."""
+    """Solves a grid in place, starting from the coarsest; returns a reader of the solution."""
     if hole.size <= WHOLE:
         whole = slice(0, hole.shape[0]), slice(0, hole.shape[1])
         solution = fill.solve(_pixels(image, *whole), hole)
@@ -65,7 +64,7 @@ def _solve(image: DiskImage, hole: np.ndarray, files: ExitStack, bounds: Bounds 
 
 
 def _halve(image: DiskImage, hole: np.ndarray, files: ExitStack) -> tuple[np.ndarray, DiskImage]:
-    """The grid of half the size: its hole and its pixels."""
+    """The hole and the pixels of the grid at half the size."""
     height, width = hole.shape
     size = (height + 1) // 2, (width + 1) // 2
     coarse, share = files.enter_context(DiskImage(size)), np.empty(size, np.float32)
@@ -89,7 +88,7 @@ def _relax_tile(
     columns: slice,
     bounds: Bounds | None,
 ) -> None:
-    """Solves a tile of the grid, in place, from the coarser grid's solution."""
+    """Solves a tile of the grid in place, starting from the coarser grid's solution."""
     height, width = hole.shape
     (outer_rows, inner_rows), (outer_columns, inner_columns) = (
         widened(rows, OVERLAP, height),
@@ -98,7 +97,7 @@ def _relax_tile(
     outer = outer_rows, outer_columns
     free = hole[outer].copy()
     x = np.where(free[..., None], _enlarged(guess, *outer, hole.shape), _pixels(image, *outer))
-    # The picture's own edge is none that was cut.
+    # edges of the whole image are not cut
     free[: _FIXED * (outer_rows.start > 0)] = False
     free[free.shape[0] - _FIXED * (outer_rows.stop < height) :] = False
     free[:, : _FIXED * (outer_columns.start > 0)] = False
@@ -108,7 +107,7 @@ def _relax_tile(
 
 
 def _enlarged(coarse: Reader, rows: slice, columns: slice, size: tuple[int, ...]) -> np.ndarray:
-    """A region of the grid of `size` by linear interpolation of the coarser one."""
+    """A region of the grid of `size`, interpolated linearly from the coarser grid."""
     spans = [
         widened(slice(span.start // 2, (span.stop + 1) // 2), 1, (side + 1) // 2)
         for span, side in zip((rows, columns), size, strict=True)

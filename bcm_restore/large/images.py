@@ -1,4 +1,4 @@
-"""Images that are read and written by regions: in memory, where they are one band, and on disk."""
+"""Images that are read and written by region, in memory (as one band) or on disk."""
 
 import contextlib
 import errno
@@ -18,12 +18,12 @@ _CHANNELS, _BYTES = 3, 4
 
 
 class BandImage(ABC):
-    """An image that is read by regions, one band of rows after the other.
+    """An image that is read by region, usually in bands of rows.
 
     Attributes:
         size: (H, W).
-        device: where the regions are that are read.
-        in_memory: all of it is one band.
+        device: of the regions that `read` returns.
+        in_memory: the whole image is one band.
     """
 
     size: tuple[int, int]
@@ -32,19 +32,19 @@ class BandImage(ABC):
 
     @abstractmethod
     def read(self, rows: slice, columns: slice = slice(None)) -> Tensor:
-        """The region as (1, 3, h, w), or as (B, 3, h, w) of several images; not to be changed."""
+        """The region as (1, 3, h, w), or (B, 3, h, w) of several images; do not modify it."""
 
     def bands(self, unit: int = 1) -> Iterable[slice]:
-        """Its rows in bands, cut at multiples of `unit`."""
+        """Bands that cover the rows, cut at multiples of `unit`."""
         return [slice(0, self.size[0])] if self.in_memory else spans.bands(self.size, unit)
 
     def middle(self, most: int, unit: int = 1) -> slice:
-        """Rows in the middle, with about `most` pixels, that stand for all of them, cut at multiples of `unit`."""
+        """A sample of rows from the middle, with about `most` pixels, cut at multiples of `unit`."""
         return slice(0, self.size[0]) if self.in_memory else spans.middle(self.size, most, unit)
 
 
 class MemoryImage(BandImage):
-    """Images (B, 3, H, W) in memory, which share that of `pixels`."""
+    """Images (B, 3, H, W) in memory, a view of `pixels`."""
 
     in_memory = True
 
@@ -53,31 +53,31 @@ class MemoryImage(BandImage):
         self.size, self.device = (pixels.shape[2], pixels.shape[3]), pixels.device
 
     def read(self, rows: slice, columns: slice = slice(None)) -> Tensor:
-        """The region, in the same memory."""
+        """A view of the region."""
         return self.pixels[:, :, rows, columns]
 
     def write(self, part: Tensor, rows: slice, columns: slice = slice(None)) -> None:
-        """Puts a region into its place."""
+        """Writes a region."""
         self.pixels[:, :, rows, columns] = part
 
-    def singly(self) -> "list[MemoryImage]":
-        """Each of the images, in the same memory."""
+    def split(self) -> "list[MemoryImage]":
+        """Views of the single images."""
         return [MemoryImage(one) for one in self.pixels.split(1)]
 
 
 class DiskImage(BandImage):
-    """A (3, H, W) float32 image in a temporary file, read and written by regions; zero at first.
+    """A (3, H, W) float32 image in a temporary file, read and written by region; initially zero.
 
-    The file has no name, so that nothing is left of it however the process ends. It lies where `TMPDIR` says, and its
-    room is taken at once: a disk that is too small is known before the work begins.
+    The file is in `TMPDIR` and has no name, so that it is deleted however the process ends. Its space is reserved at
+    once, so that a full disk is an error before the work begins.
 
     Args:
         size: (H, W).
-        device: where the regions are that are read.
+        device: of the regions that `read` returns.
 
     Raises:
-        DiskFull: the disk is full; says where.
-        RestoreError: no file can be made, read or written there.
+        DiskFull: the disk is full; names the folder.
+        RestoreError: the file cannot be created, read or written.
     """
 
     _folder = "TMPDIR"
@@ -105,37 +105,37 @@ class DiskImage(BandImage):
         self._file.close()
 
     def read(self, rows: slice, columns: slice = slice(None)) -> Tensor:
-        """The region as (1, 3, h, w), a copy."""
+        """A copy of the region, (1, 3, h, w)."""
         (top, bottom, _), (left, right, _) = rows.indices(self.size[0]), columns.indices(self.size[1])
         part = torch.empty(_CHANNELS, bottom - top, right - left)
         with self._disk_errors():
-            for place, values in self._runs(part, top, left):
+            for place, values in self._contiguous(part, top, left):
                 self._file.seek(place)
                 while values:
                     count = self._file.readinto(values)
                     if not count:
-                        raise OSError(errno.EIO, "it ends too early")
+                        raise OSError(errno.EIO, "the file is truncated")
                     values = values[count:]
         return part[None].to(self.device)
 
     def write(self, part: Tensor, rows: slice, columns: slice = slice(None)) -> None:
-        """Puts a region (1, 3, h, w) into its place."""
+        """Writes a region (1, 3, h, w)."""
         top, left = rows.indices(self.size[0])[0], columns.indices(self.size[1])[0]
         with self._disk_errors():
-            for place, values in self._runs(part[0].float().cpu().contiguous(), top, left):
-                self._store(place, values)
+            for place, values in self._contiguous(part[0].float().cpu().contiguous(), top, left):
+                self._write_bytes(place, values)
 
-    def singly(self) -> "list[DiskImage]":
-        """Itself: it is one image."""
+    def split(self) -> "list[DiskImage]":
+        """This single image."""
         return [self]
 
     def write_flat(self, start: int, values: Tensor) -> None:
-        """Puts values (n,) into the places from `start` on, counted along (3, H, W)."""
+        """Writes values (n,) from index `start` of the flattened (3, H, W)."""
         with self._disk_errors():
-            self._store(start * _BYTES, _memory(values))
+            self._write_bytes(start * _BYTES, _memory(values))
 
-    def _runs(self, part: Tensor, top: int, left: int) -> Iterator[tuple[int, memoryview]]:
-        """The bytes of a region (3, h, w) that lie one after the other in the file: where, and its memory for them."""
+    def _contiguous(self, part: Tensor, top: int, left: int) -> Iterator[tuple[int, memoryview]]:
+        """The parts of a region (3, h, w) that are contiguous in the file: their offsets and memory."""
         memory = _memory(part)
         channels, rows, columns = part.shape
         height, width = self.size
@@ -147,7 +147,7 @@ class DiskImage(BandImage):
                 start = (channel * rows + row) * length
                 yield ((channel * height + top + row) * width + left) * _BYTES, memory[start : start + length]
 
-    def _store(self, place: int, values: memoryview) -> None:
+    def _write_bytes(self, place: int, values: memoryview) -> None:
         self._file.seek(place)
         while values:
             values = values[self._file.write(values) :]
@@ -160,18 +160,18 @@ class DiskImage(BandImage):
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             reason = "the disk is full" if full else (error.strerror or str(error)).lower()
             raise (DiskFull if full else RestoreError)(
-                f"{self._folder}: no room for {self._bytes / 1e9:.2g} GB of a large picture ({reason}); "
+                f"{self._folder}: no space for {self._bytes / 1e9:.2g} GB of a large picture ({reason}); "
                 "free some space, or set TMPDIR to a folder with more"
             ) from error
 
 
 def _memory(values: Tensor) -> memoryview:
-    """The bytes of a contiguous tensor, its own."""
+    """The memory of a contiguous tensor as bytes, without a copy."""
     return values.numpy().data.cast("B")
 
 
 def _reserve(file: int, count: int) -> None:
-    """Has the file system set so many bytes aside, where it can."""
+    """Reserves `count` bytes for the file, if the file system supports it."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(file, 0, count)

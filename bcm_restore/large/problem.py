@@ -1,4 +1,4 @@
-"""A problem posed band by band: a small picture is one band."""
+"""Problems that are posed band by band; a small image is one band."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -11,14 +11,14 @@ from .images import BandImage, DiskImage, MemoryImage
 
 
 class BandProblem(ABC):
-    """A degradation, what was measured and a first estimate, each for a band of rows at a time.
+    """The degradation operator, the measurements and the first estimate, for one band of rows at a time.
 
     Attributes:
-        image: the damaged picture.
+        image: the degraded image.
         size: (H, W) of the result.
-        t0, case, labels, remark: as of `tasks.Problem`.
-        unit: bands begin at multiples of it.
-        reach: rows beyond a band that `estimate` and `fit` need for the band's own pixels.
+        t0, case, labels, remark: see `tasks.Problem`.
+        unit: bands start at multiples of it.
+        reach: rows beyond a band that `estimate` and `fit` need for the band's pixels.
     """
 
     unit = 1
@@ -30,18 +30,18 @@ class BandProblem(ABC):
 
     @abstractmethod
     def operator(self, rows: slice) -> Operator:
-        """The degradation of a band."""
+        """The degradation operator of a band."""
 
     def measured(self, rows: slice, operator: Operator) -> Any:
-        """What was measured of a band, given its degradation; here the picture itself."""
+        """The measurements of a band, given its operator; by default the image itself."""
         return self.image.read(rows)
 
     def estimate(self, rows: slice) -> Tensor:
-        """The first estimate of a band, (B, 3, h, W); here the picture itself."""
+        """The first estimate of a band, (B, 3, h, W); by default the image itself."""
         return self.image.read(rows)
 
     def complete(self, x: DiskImage | MemoryImage) -> None:
-        """Adds to the first estimate, in place, what needs all of its bands; here nothing."""
+        """Completes the first estimate in place where that needs all bands; by default does nothing."""
         return
 
     def begin(self, x: DiskImage) -> None:
@@ -51,15 +51,15 @@ class BandProblem(ABC):
         self.complete(x)
 
     def known(self, rows: slice, columns: slice) -> Tensor | None:
-        """(1, 1, h, w) bool, the known pixels of a region; None where the task has none."""
+        """The known pixels of a region, (1, 1, h, w) bool; None if the task has none."""
         return None
 
     def fit_tile(self, x: Tensor, rows: slice, columns: slice) -> Tensor | None:
-        """Data consistency of a tile (1, 3, h, w) where pixels have no say in each other's; None where they have."""
+        """Data consistency of a tile (1, 3, h, w) if `fit` is pixelwise, else None."""
         return None
 
     def fit(self, x: DiskImage, fitted: DiskImage) -> None:
-        """Data consistency, written into `fitted`."""
+        """Data consistency of the whole image, written to `fitted`."""
         for rows in x.bands(self.unit):
             outer, inner = widened(rows, self.reach, self.size[0])
             operator = self.operator(outer)

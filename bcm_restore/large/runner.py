@@ -1,4 +1,4 @@
-"""Pictures too large for memory: the moves of a scheme as sweeps over a file, part by part, to the same pixels."""
+"""Runs schemes on images too large for memory: each move is a sweep over a file, with the same result as in memory."""
 
 import copy
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from .images import DiskImage
 from .problem import BandProblem
 
 _EMPTY = torch.empty(0)
-PIECE = 1 << 22  # of noise; PyTorch's generator gives pieces the numbers of the whole if they are multiples of 16
+PIECE = 1 << 22  # numbers drawn at once; PyTorch draws the same numbers in pieces if they are multiples of 16
 
 
 def run(
@@ -29,17 +29,17 @@ def run(
     finish: Callable[[DiskImage], Any],
     progress: Progress | None,
 ) -> Any:
-    """What `schemes.run` does.
+    """`schemes.run` for an image on disk.
 
     Args:
-        scheme, model: as of `schemes.run`; the model's network has exact tiles. Its `nfe` grows by `scheme.nfe`.
-        problem: what is to be restored.
+        scheme, model: see `schemes.run`; the model's network has exact tiles. Its `nfe` grows by `scheme.nfe`.
+        problem: the problem to solve.
         noise: of one image.
-        finish: makes what is returned of the result, whose file goes with the end of the call.
-        progress: called with (tiles done, tiles in all) after each tile; what has a method `tile`, by that.
+        finish: converts the result to the return value; the file is deleted at the end of the call.
+        progress: its method `tile`, or else itself, is called with (tiles done, total) after each tile.
 
     Raises:
-        DiskFull: the disk has no room for the files.
+        DiskFull: the disk has no space for the files.
         RestoreError: see `schemes.run`.
     """
     schemes.check(scheme, model, problem.t0)
@@ -47,12 +47,12 @@ def run(
         state = _Run(scheme, model, problem, noise, files, getattr(progress, "tile", progress))
         problem.begin(state.x)
         for position in range(len(scheme.moves)):
-            state.make(position)
+            state.apply(position)
         return finish(state.x)
 
 
-class _Done(NamedTuple):
-    """A tile after an evaluation, what was removed from it if that is remembered, and where it lies."""
+class _TileResult(NamedTuple):
+    """A tile after an evaluation, the removed noise if it is remembered, and the tile's position."""
 
     x: Tensor
     removed: Tensor | None
@@ -60,7 +60,7 @@ class _Done(NamedTuple):
 
 
 class _Run:
-    """The state of a run (see `schemes.State`), in files, and how the moves change it."""
+    """The state of a run (see `schemes.State`) in files, and the moves that change it."""
 
     def __init__(
         self,
@@ -87,8 +87,8 @@ class _Run:
         self._tiled = cast(TiledNetwork, model.network)
         self._done = 0
 
-    def make(self, position: int) -> None:
-        """Makes the move at that position."""
+    def apply(self, position: int) -> None:
+        """Applies the move at that position."""
         move, self._remember = self._moves[position], position <= self._last_renoise
         if move.word == "fit":
             if not self._fitted:
@@ -107,28 +107,28 @@ class _Run:
         self.x, self._spare = self._spare, self.x
 
     def _step(self, state: State, move: Move, **setting: Any) -> State:
-        """The state of a part after the move."""
-        setting = {"model": self._model, "operator": _NOTHING, "noise": self._noise, **setting}
+        """Applies a move to a part of the image; returns its state."""
+        setting = {"model": self._model, "operator": _NO_OPERATOR, "noise": self._noise, **setting}
         schemes.step([state], move, [Setting(y=None, t0=self._problem.t0, labels=self._problem.labels, **setting)])
         return state
 
     def _evaluate(self, position: int, fit: bool) -> None:
-        """`to` and `mean`: one evaluation, tile by tile, each with the `fit` that follows if it can.
+        """`to` and `mean`: one evaluation, tile by tile, including the `fit` that follows if it is pixelwise.
 
-        Where a GPU's memory does not do, it begins again with smaller tiles: all that it reads is still there.
+        If GPU memory runs out, the evaluation restarts with smaller tiles: its input is unchanged.
         """
         move, device = self._moves[position], self._model.device
-        self._level = self._tiled.as_memory_allows(
+        self._level = self._tiled.run_within_memory(
             device,
             lambda: (1, self._tiles(self._hole)),
-            lambda plan: self._sweep(move, fit, plan[1], self._done + self._left(position)),
+            lambda plan: self._sweep(move, fit, plan[1], self._done + self._remaining_tiles(position)),
         )
         self._done += len(self._tiles(self._hole))
         self._model.nfe += 1
         self._swap()
 
     def _sweep(self, move: Move, fit: bool, tiles: list[Tile], total: int) -> float:
-        """Makes the move with every tile; the level that the image is at then.
+        """Applies the move to every tile; returns the image's new level.
 
         A thread reads the next tile and writes the last one meanwhile, so that the network does not wait for the disk.
         """
@@ -148,9 +148,9 @@ class _Run:
         self._exchange(done, None)
         return level
 
-    def _evaluate_tile(self, state: State, move: Move, fit: bool, evaluator: TileEvaluator) -> _Done:
+    def _evaluate_tile(self, state: State, move: Move, fit: bool, evaluator: TileEvaluator) -> _TileResult:
         """The tile after the move."""
-        model = copy.copy(self._model)  # which counts by itself
+        model = copy.copy(self._model)  # so that tiles do not count in its `nfe`
         model.network = evaluator
         self._step(state, move, model=model)
         inner = slice(None), slice(None), *evaluator.tile.inside
@@ -158,10 +158,10 @@ class _Run:
         fitted = self._problem.fit_tile(part, evaluator.tile.rows, evaluator.tile.columns) if fit else None
         self._fitted = fitted is not None
         removed = None if state.removed is None else state.removed[inner].cpu()
-        return _Done((part if fitted is None else fitted).cpu(), removed, evaluator.tile)
+        return _TileResult((part if fitted is None else fitted).cpu(), removed, evaluator.tile)
 
-    def _exchange(self, done: _Done | None, following: Tile | None) -> Tensor:
-        """Writes a tile that is done and reads what is seen for the following one."""
+    def _exchange(self, done: _TileResult | None, following: Tile | None) -> Tensor:
+        """Writes a finished tile and reads the input region of the next one."""
         if done:
             self._spare.write(done.x, done.tile.rows, done.tile.columns)
             if done.removed is not None:
@@ -171,8 +171,8 @@ class _Run:
     def _tiles(self, hole: bool) -> list[Tile]:
         return self._tiled.tiles(self._problem.size, hole, self._model.device)
 
-    def _left(self, position: int) -> int:
-        """How many tiles there are from that move on."""
+    def _remaining_tiles(self, position: int) -> int:
+        """The number of tiles from that move to the end."""
         total, hole = 0, self._hole
         for move in self._moves[position:]:
             hole = move.hole or (hole and move.word != "level")
@@ -180,20 +180,20 @@ class _Run:
         return total
 
     def _known(self, rows: slice, columns: slice) -> Tensor | None:
-        """The pixels of a region that are clean while the rest is not."""
+        """The known pixels of a region if they are clean while the rest is noisy, else None."""
         known = self._problem.known(rows, columns) if self._hole else None
         return None if known is None else known.to(self._model.device)
 
     def _add_noise(self, move: Move) -> None:
-        """`noise` and `renoise`, with the noise that the whole picture would get."""
-        draw(self._noise, self._spare)  # a band at a time would be other numbers
+        """`noise` and `renoise`, with the same noise as for the whole image in memory."""
+        draw(self._noise, self._spare)  # drawing it band by band would give other numbers
         everywhere = slice(0, self._problem.size[1])
         level = self._level
         for rows in self.x.bands(self._problem.unit):
             known = self._known(rows, everywhere)
             removed = self._removed.read(rows) if move.word == "renoise" else None
             state = State(self.x.read(rows), level, known, removed)
-            operator = self._problem.operator(rows) if move.hole else _NOTHING
+            operator = self._problem.operator(rows) if move.hole else _NO_OPERATOR
             self._step(state, move, operator=operator, noise=self._drawn(rows))
             self.x.write(state.x, rows)
             self._level = state.level
@@ -203,27 +203,27 @@ class _Run:
         return lambda like: self._spare.read(rows)
 
 
-class _Nothing(Operator):
-    """Stands where a move asks for no operator."""
+class _NoOperator(Operator):
+    """A placeholder for moves that use no operator."""
 
     def A(self, x: Tensor) -> Tensor:
-        """Not to be called."""
+        """Never called."""
         raise NotImplementedError
 
     def pinv(self, y: Any) -> Tensor:
-        """Not to be called."""
+        """Never called."""
         raise NotImplementedError
 
 
-_NOTHING = _Nothing()
+_NO_OPERATOR = _NoOperator()
 
 
 def draw(noise: Noise, image: DiskImage) -> None:
-    """Fills a image with the numbers that `noise` gives a whole picture (1, 3, H, W)."""
+    """Fills an image with the numbers that `noise` would draw for (1, 3, H, W) in memory."""
     [generator] = noise.generators
     total, start = 3 * image.size[0] * image.size[1], 0
     while start < total:
         left = total - start
-        count = left if left < PIECE + 16 else PIECE  # fewer than 16 at the end would be drawn in another way
+        count = left if left < PIECE + 16 else PIECE  # PyTorch draws fewer than 16 numbers differently
         image.write_flat(start, torch.empty(count).normal_(generator=generator))
         start += count

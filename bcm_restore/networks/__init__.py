@@ -1,4 +1,4 @@
-"""The networks F(c_in x, t, u) that a bidirectional consistency model can be made of."""
+"""The networks F(c_in x, t, u) of bidirectional consistency models."""
 
 from .adm_unet import AdmUNet
 from .base import Network

@@ -1,21 +1,21 @@
-"""What every network says of itself."""
+"""The base class of networks, with the properties that callers need."""
 
 import torch
 from torch import nn
 
 
 class Network(nn.Module):
-    """F(c_in x, t, u, maps): what its callers need to know of it. Subclasses set what differs.
+    """A network F(c_in x, t, u, maps). Subclasses override the attributes that differ.
 
-    `forward` takes x (B, 3, H, W), the levels t and u (B,), `maps` (B, 2, H, W) or None, and labels (B,) int64 after
-    them if it has classes; it returns (B, 3, H, W).
+    `forward` takes x (B, 3, H, W), the levels t and u (B,), `maps` (B, 2, H, W) or None, and, if the network is
+    class-conditional, labels (B,) int64; it returns (B, 3, H, W).
 
     Attributes:
-        classes: number of classes that labels tell apart; 0: it takes no labels.
-        size: height and width of the images that it is made for; None: any.
+        classes: number of classes; 0: not class-conditional.
+        size: the height and width of the images that it takes; None: any.
         multiple: height and width of its input must be multiples of this.
-        level_maps: it takes levels that differ between pixels.
-        exact_tiles: an image gives the same pixels whole and in tiles.
+        level_maps: whether it takes levels that differ between pixels.
+        exact_tiles: whether an image evaluated in tiles gives the same pixels as whole.
     """
 
     classes: int = 0
@@ -25,10 +25,10 @@ class Network(nn.Module):
     exact_tiles: bool = False
 
     def at_once(self, height: int, width: int, device: torch.device) -> int:
-        """How many images of that size are evaluated together; 1 where that is no faster than one by one."""
+        """The number of images of that size to evaluate in one batch; 1 if batches are no faster."""
         return 1
 
 
 def in_batches(device: torch.device) -> bool:
-    """Whether images are evaluated together: on CPU that is slower, and rounds differently for each batch size."""
+    """Whether images are batched: on CPU batches are slower, and rounding depends on the batch size."""
     return device.type != "cpu"

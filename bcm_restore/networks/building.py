@@ -1,4 +1,4 @@
-"""Networks by name, as model files name them, and for images of any size."""
+"""Builds networks from the names in model files, and adapts them to images of any size."""
 
 from typing import Any, cast
 
@@ -13,38 +13,38 @@ ARCHITECTURES: dict[str, type[Network]] = {"ConvUNet": ConvUNet, "AdmUNet": AdmU
 
 
 def build(architecture: str, config: dict[str, Any]) -> Network:
-    """Make a network with random weights.
+    """Builds a network with random weights.
 
     Args:
         architecture: a key of `ARCHITECTURES`.
-        config: the constructor's arguments, as they stand in a model file's metadata.
+        config: the constructor's arguments, as in a model file's metadata.
 
     Raises:
-        RestoreError: the architecture is unknown, or the configuration is not one of its own.
+        RestoreError: the architecture is unknown, or the configuration does not fit it.
     """
     if architecture not in ARCHITECTURES:
-        raise RestoreError(f"network '{architecture}' is not known; there are: {', '.join(ARCHITECTURES)}")
+        raise RestoreError(f"network '{architecture}' is not known; use {', '.join(ARCHITECTURES)}")
     try:
         return ARCHITECTURES[architecture](**config)
     except (TypeError, ValueError, IndexError, RuntimeError) as error:
-        raise RestoreError(f"{architecture} can't be built from the configuration {config}: {error}") from error
+        raise RestoreError(f"{architecture} cannot be built from the configuration {config}: {error}") from error
 
 
 def for_any_size(network: Network, tile: int | None = None, overlap: int | None = None) -> Network:
-    """The network for images of any size: in blended windows if it is made for one size, else in exact tiles.
+    """Wraps a network for images of any size: in blended windows if it has a fixed size, else in exact tiles.
 
     Args:
-        network: returned as it is if it takes any size but its tiles are not exact.
+        network: returned unchanged if it takes any size but its tiles are not exact.
         tile: see `TiledNetwork`.
         overlap: see `WindowedNetwork`.
 
     Raises:
-        RestoreError: the overlap is out of its range, or what is given is for the other kind of network.
+        RestoreError: the overlap is out of range, or an option is for the other kind of network.
     """
     if network.size is not None:
         if tile is not None:
-            raise RestoreError("this model runs in windows of one size, not in tiles; leave the tile out")
+            raise RestoreError("this model runs in windows of one size, not in tiles; omit the tile")
         return WindowedNetwork(cast(AdmUNet, network), overlap)
     if overlap is not None:
-        raise RestoreError("this model runs in exact tiles, which don't blend; leave --overlap out")
+        raise RestoreError("this model runs in exact tiles without blending; omit --overlap")
     return TiledNetwork(cast(ConvUNet, network), tile) if network.exact_tiles else network

@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from .base import Network
 
 FREQUENCIES = 32
-SCALES = 3  # of the continuation of known pixels: its coarsest cells are 8 pixels wide
+SCALES = 3  # of the continuation of known pixels: the coarsest cells are 8 pixels wide
 
 
 class ConvUNet(Network):
     """U-Net of residual blocks without attention and without normalisation.
 
-    Nothing in it is a statistic over the image, so an output pixel depends on the input within `halo` pixels of it and
-    on nothing else: an image gives the same pixels whole and in tiles. Without normalisation layers restoration
-    networks do better (EDSR, arXiv 1707.02921).
+    It has no statistics over the image: an output pixel depends only on input within `halo` pixels, so that an image
+    gives the same pixels whole and in tiles. Restoration networks are also better without normalisation layers (EDSR,
+    arXiv 1707.02921).
     """
 
     level_maps = True
@@ -27,16 +27,16 @@ class ConvUNet(Network):
     def __init__(
         self,
         channels: tuple[int, ...] = (64, 128, 192),  # of each resolution, finest first
-        blocks: tuple[int, ...] = (1, 1, 1),  # residual blocks a resolution, in the encoder and again in the decoder
+        blocks: tuple[int, ...] = (1, 1, 1),  # residual blocks per resolution, in both encoder and decoder
         middle: int = 1,  # residual blocks between encoder and decoder
         embedding: int = 192,  # width of the embedding of t and u
-        unshuffle: int = 2,  # the finest resolution is the image's divided by this
+        unshuffle: int = 2,  # pixel unshuffle factor: the finest resolution is the image's divided by this
     ) -> None:
         super().__init__()
         if len(blocks) != len(channels):
-            raise ValueError(f"{len(channels)} resolutions need as many numbers of blocks, not {len(blocks)}")
+            raise ValueError(f"{len(channels)} channels but {len(blocks)} blocks; give one of each per resolution")
         image, maps = 3 * unshuffle**2, (2 + 3) * unshuffle**2
-        levels = range(len(channels))
+        resolutions = range(len(channels))
         self.unshuffle, self.blocks, self.middle_blocks = unshuffle, tuple(blocks), middle
         self.multiple = math.lcm(unshuffle * 2 ** (len(channels) - 1), 2**SCALES)
         self.register_buffer(
@@ -44,23 +44,23 @@ class ConvUNet(Network):
         )
         self.t_embedding = _embedding(embedding)
         self.u_embedding = _embedding(embedding)
-        _zero(self.u_embedding[2])  # a network that has met t = u alone hears nothing of u
+        _zero(self.u_embedding[2])  # so that a network trained at t = u ignores u
         self.entrance = nn.Conv2d(image + maps, channels[0], 3, padding=1)
-        with torch.no_grad():  # a network that has not met level maps yet is the same function with and without them
+        with torch.no_grad():  # so that a network trained without level maps ignores them
             self.entrance.weight[:, image:] = 0
-        self.encoder = nn.ModuleList([Stage(channels[i], embedding, blocks[i]) for i in levels])
-        self.down = nn.ModuleList([nn.Conv2d(channels[i], channels[i + 1], 2, stride=2) for i in levels[:-1]])
+        self.encoder = nn.ModuleList([Stage(channels[i], embedding, blocks[i]) for i in resolutions])
+        self.down = nn.ModuleList([nn.Conv2d(channels[i], channels[i + 1], 2, stride=2) for i in resolutions[:-1]])
         self.middle = Stage(channels[-1], embedding, middle)
-        self.up = nn.ModuleList([nn.Conv2d(channels[i + 1], 4 * channels[i], 1) for i in levels[:-1]])
-        self.decoder = nn.ModuleList([Stage(channels[i], embedding, blocks[i]) for i in levels[:-1]])
+        self.up = nn.ModuleList([nn.Conv2d(channels[i + 1], 4 * channels[i], 1) for i in resolutions[:-1]])
+        self.decoder = nn.ModuleList([Stage(channels[i], embedding, blocks[i]) for i in resolutions[:-1]])
         self.exit = nn.Conv2d(channels[0], image, 3, padding=1)
         _zero(self.exit)
 
     @property
     def halo(self) -> int:
-        """How far beyond an aligned border, in pixels, an output pixel sees; a multiple of `multiple`.
+        """The receptive field beyond an aligned border, in pixels; a multiple of `multiple`.
 
-        From the exit back to the entrance: each 3x3 convolution adds a cell, a coarser grid rounds up to its own.
+        Computed from the output back to the input: each 3x3 convolution adds a cell, and each coarser grid rounds up.
         """
         cells = [self.unshuffle * 2**i for i in range(len(self.blocks))]
         reach = cells[0]
@@ -72,7 +72,7 @@ class ConvUNet(Network):
 
     @property
     def map_halo(self) -> int:
-        """The halo where levels differ: what is known is seen from further away."""
+        """The halo with level maps: the continuation of known pixels reaches further."""
         return self.halo + 4 * 2**SCALES
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
@@ -81,8 +81,8 @@ class ConvUNet(Network):
         Args:
             x: (B, 3, H, W), already scaled by c_in; H and W multiples of `multiple`.
             t: (B,) level of each image.
-            u: (B,) level it goes to.
-            maps: (B, 2, H, W), log t and log u of each pixel relative to the image's; None where they are uniform.
+            u: (B,) target level of each image.
+            maps: (B, 2, H, W), log t and log u of each pixel relative to the image's; None if levels are uniform.
 
         Returns:
             (B, 3, H, W).
@@ -105,9 +105,9 @@ class ConvUNet(Network):
         return F.silu(self.t_embedding(self._waves(t)) + self.u_embedding(self._waves(u)))
 
     def inputs(self, x: Tensor, maps: Tensor | None) -> Tensor:
-        """What enters the first convolution: x and, where levels differ, the maps and the cleaner pixels' continuation.
+        """The input of the first convolution: x and, with level maps, the maps and the continuation of cleaner pixels.
 
-        Planes that are zero elsewhere are left out; so are their weights.
+        Without level maps their planes would be zero, and are omitted together with their weights.
         """
         if maps is not None:
             x = torch.cat([x, maps / 4, continuation(x, maps[:, :1])], 1)
@@ -141,7 +141,7 @@ class Block(nn.Module):
 
 
 class Stage(nn.ModuleList):
-    """Blocks one after the other."""
+    """A sequence of blocks."""
 
     def __init__(self, channels: int, embedding: int, blocks: int) -> None:
         super().__init__([Block(channels, embedding) for _ in range(blocks)])
@@ -154,11 +154,11 @@ class Stage(nn.ModuleList):
 
 
 def continuation(x: Tensor, relative: Tensor) -> Tensor:
-    """The pixels that are cleaner than their image, continued into the others: what known pixels let expect in a hole.
+    """Continues pixels that are cleaner than their image into the others: a prediction of a hole from known pixels.
 
-    Shepard's interpolation by normalised convolution, with kernels twice as wide `SCALES` times and each a quarter as
-    heavy as the one before. A pixel weighs 1 - level / image's level. Zero where no such pixel is near, and so
-    everywhere at uniform levels.
+    Shepard's interpolation by normalised convolution. The kernel is doubled in width `SCALES` times, each time with a
+    quarter of the weight. A pixel's weight is 1 - level / image's level. The result is zero where no cleaner pixel is
+    near, and so everywhere at uniform levels.
 
     Args:
         x: (B, C, H, W), H and W multiples of 2^`SCALES`.
@@ -168,7 +168,7 @@ def continuation(x: Tensor, relative: Tensor) -> Tensor:
         (B, C, H, W).
     """
     weight = 1 - torch.exp(relative)
-    weight = torch.where(weight > 1e-3, weight, 0.0)  # what rounding made of equal levels
+    weight = torch.where(weight > 1e-3, weight, 0.0)  # equal levels up to rounding
     scales = [torch.cat([weight * x, weight], 1)]
     for _ in range(SCALES):
         scales.append(F.avg_pool2d(scales[-1], 2))
@@ -179,7 +179,7 @@ def continuation(x: Tensor, relative: Tensor) -> Tensor:
 
 
 def _doubled(x: Tensor, dimension: int) -> Tensor:
-    """Twice as many pixels along a side, linearly interpolated; PyTorch's own rounds differently in small images."""
+    """Doubles a side by linear interpolation; PyTorch's interpolation rounds differently in small images."""
     first, last = x.narrow(dimension, 0, 1), x.narrow(dimension, -1, 1)
     inner = torch.diff(torch.cat([first, x, last], dimension), dim=dimension) / 4
     before, after = (inner.narrow(dimension, start, x.shape[dimension]) for start in (0, 1))
@@ -187,7 +187,7 @@ def _doubled(x: Tensor, dimension: int) -> Tensor:
 
 
 def _blur(x: Tensor) -> Tensor:
-    """Binomial 3x3 blur; nothing lies beyond the border."""
+    """Binomial 3x3 blur with zero padding."""
     return F.avg_pool2d(F.avg_pool2d(x, 2, stride=1, padding=1), 2, stride=1)  # autocast leaves it in float32
 
 

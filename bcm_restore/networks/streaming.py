@@ -1,4 +1,4 @@
-"""ConvUNet without gradients: an image goes through it from the top to the bottom, and nothing is computed twice."""
+"""Streaming inference of ConvUNet: an image is evaluated from top to bottom, and nothing is computed twice."""
 
 import itertools
 import math
@@ -12,23 +12,23 @@ from torch import Tensor, nn
 from ..spans import even
 from .conv_unet import Block, ConvUNet
 
-STRIP = 8 * 2**20  # bytes of the activations that are worked on at a time on CPU
-ROWS = 8  # of a strip at least: convolutions of one or two may add up in another order
-GRAIN = 32768  # numbers that PyTorch gives a thread at least
-VECTORS = 64  # numbers that its loops take at a time, or a multiple of them
+STRIP = 8 * 2**20  # bytes of the activations that are computed at a time on CPU
+ROWS = 8  # the minimum of a strip: convolutions of one or two rows may sum in another order
+GRAIN = 32768  # the minimum of numbers that PyTorch gives a thread
+VECTORS = 64  # a multiple of the numbers that its vectorised loops process at a time
 
 
 class Stream:
-    """One evaluation of a ConvUNet, of an image that comes in bands of rows.
+    """One evaluation of a ConvUNet on an image that arrives in bands of rows.
 
-    Every convolution goes as far down as the rows above it allow, and waits for the next band. A row of a resolution
-    stays in one place from the encoder to the decoder, and is worked on there: fresh memory is slow on CPU, as the
-    kernel zeroes it, and what lies between two convolutions of a strip stays in the processor's cache.
+    Every convolution computes as many rows as its input allows, and waits for the next band. The rows of a resolution
+    are updated in place from the encoder to the decoder: newly allocated memory is slow on CPU, as the kernel zeroes
+    it, and the activations between two convolutions of a strip stay in the processor's cache.
 
     Args:
-        network: whose raw result it is.
+        network: the network, without gradients.
         t: (B,) level of each image.
-        u: (B,) level it goes to.
+        u: (B,) target level of each image.
         height: of the image, a multiple of the network's.
     """
 
@@ -38,96 +38,96 @@ class Stream:
         self._encoder = [_residuals(stage, e) for stage in network.encoder]
         self._middle = _residuals(network.middle, e)
         self._decoder = [_residuals(stage, e) for stage in network.decoder]
-        self._levels = [_Rows() for _ in network.encoder]
-        self._joined = [0 for _ in network.decoder]  # rows that the decoder has of each resolution
-        self._done = 0  # rows of the finest resolution that have left
+        self._resolutions = [_Rows() for _ in network.encoder]
+        self._joined = [0 for _ in network.decoder]  # rows of each resolution that the decoder has received
+        self._done = 0  # rows of the finest resolution that have been output
 
     def __call__(self, x: Tensor, maps: Tensor | None, top: int, bottom: int) -> Tensor:
-        """The raw network for the rows from the last call's bottom to this one's.
+        """The output of the raw network for the rows from the last call's bottom to this one's.
 
         Args:
-            x: (B, 3, h, W), already scaled by c_in: rows from `top` to `halo` below the bottom, or `map_halo` where
-                levels differ, or to the end of the image. W is a multiple of the network's.
+            x: (B, 3, h, W), already scaled by c_in: rows from `top` to `halo` below the bottom, or `map_halo` with
+                level maps, or to the end of the image. W is a multiple of the network's.
             maps: (B, 2, h, W), see `ConvUNet.forward`.
-            top: the last call's bottom, or less; where levels differ, `map_halo` - `halo` less. A multiple of the
-                network's, like the bottom.
+            top: at most the last call's bottom; with level maps, `map_halo` - `halo` less. A multiple of the network's,
+                like the bottom.
             bottom: of the band.
 
         Returns:
             (B, 3, bottom - last bottom, W).
         """
         self._enter(x, maps, top)
-        ready = self._levels[0].stop
+        ready = self._resolutions[0].stop
         for i, stage in enumerate(self._encoder):
             if i:
                 ready = self._down(i, ready)
             ready = self._advance(stage, i, ready)
-        ready = self._advance(self._middle, len(self._levels) - 1, ready)
+        ready = self._advance(self._middle, len(self._resolutions) - 1, ready)
         for i in reversed(range(len(self._decoder))):
             ready = self._up(i, ready)
             ready = self._advance(self._decoder[i], i, ready)
         return self._exit(ready, bottom)
 
     def _enter(self, x: Tensor, maps: Tensor | None, top: int) -> None:
-        """The entrance, for the rows that are seen now."""
-        network, level = self._network, self._levels[0]
+        """Computes the first convolution for the rows that have arrived."""
+        network, finest = self._network, self._resolutions[0]
         cell, context = network.unshuffle, 0 if maps is None else network.map_halo - network.halo
         seen = top + x.shape[2]
         stop = (seen if seen == self._height else seen - context - cell) // cell
-        first = max(level.stop * cell - cell - context - top, 0) // network.multiple * network.multiple
+        first = max(finest.stop * cell - cell - context - top, 0) // network.multiple * network.multiple
         inputs = network.inputs(x[:, :, first:], None if maps is None else maps[:, :, first:])
         offset, entrance = (top + first) // cell, network.entrance
-        weight = entrance.weight[:, : inputs.shape[1]]  # planes of zeros would add nothing: their weights are left out
+        weight = entrance.weight[:, : inputs.shape[1]]  # without those of the omitted zero planes
         size = len(x) * entrance.out_channels * inputs.shape[3] * x.element_size()
-        level.extend(
+        finest.extend(
             max(self._done - 1, 0),
             stop,
             (
                 _convolved(weight, entrance.bias, inputs, a - offset, b - offset)
-                for a, b in _strips(level.stop, stop, size, x.device)
+                for a, b in _strips(finest.stop, stop, size, x.device)
             ),
         )
 
     def _down(self, i: int, ready: int) -> int:
-        """Rows of a resolution, from those of the finer one up to `ready`; how many there are then."""
-        finer, level, down = self._levels[i - 1], self._levels[i], self._network.down[i - 1]
+        """Downsamples the rows of the finer resolution up to `ready`; returns the number of rows that are ready."""
+        finer, coarser, down = self._resolutions[i - 1], self._resolutions[i], self._network.down[i - 1]
         stop = ready // 2
-        parts = _strips(level.stop, stop, 2 * finer.bytes, finer.device)
-        level.extend(self._joined[i - 1] // 2, stop, (down(finer[2 * a : 2 * b]) for a, b in parts))
+        parts = _strips(coarser.stop, stop, 2 * finer.bytes, finer.device)
+        coarser.extend(self._joined[i - 1] // 2, stop, (down(finer[2 * a : 2 * b]) for a, b in parts))
         return stop
 
     def _up(self, i: int, ready: int) -> int:
-        """Adds the rows of the coarser resolution up to `ready` to those of the finer one; how many have it then."""
-        level, coarser, up = self._levels[i], self._levels[i + 1], self._network.up[i]
-        for a, b in _strips(self._joined[i] // 2, ready, 2 * level.bytes, level.device):
-            part = level[2 * a : 2 * b]
+        """Adds the rows of the coarser resolution up to `ready` to the finer one; returns the number that are ready."""
+        finer, coarser, up = self._resolutions[i], self._resolutions[i + 1], self._network.up[i]
+        for a, b in _strips(self._joined[i] // 2, ready, 2 * finer.bytes, finer.device):
+            part = finer[2 * a : 2 * b]
             part += F.pixel_shuffle(up(coarser[a:b]), 2)
         self._joined[i] = 2 * ready
         return 2 * ready
 
     def _advance(self, blocks: "list[_Residual]", i: int, ready: int) -> int:
-        """A stage, for the rows that let it go on; how many have passed it then."""
+        """Computes a stage for the `ready` rows; returns the number that are ready for the next."""
         end = self._height // (self._network.unshuffle * 2**i)
         for block in blocks:
-            ready = block.advance(self._levels[i], ready, end)
+            ready = block.advance(self._resolutions[i], ready, end)
         return ready
 
     def _exit(self, ready: int, bottom: int) -> Tensor:
-        """The last convolution, to the band's end."""
-        level, out, cell = self._levels[0], self._network.exit, self._network.unshuffle
+        """Computes the last convolution, to the band's end."""
+        finest, out, cell = self._resolutions[0], self._network.exit, self._network.unshuffle
         start, stop = self._done, bottom // cell
         first = max(start - 1, 0)
-        x = level[first:ready]
+        x = finest[first:ready]
         parts = [
             F.pixel_shuffle(_convolved(out.weight, out.bias, x, a - first, b - first), cell)
-            for a, b in _strips(start, stop, level.bytes, level.device)
+            for a, b in _strips(start, stop, finest.bytes, finest.device)
         ]
         self._done = stop
         return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
 
 
 class _Rows:
-    """Consecutive rows of a resolution, (B, C, rows, W), which are known by their numbers.
+    """A sliding window of rows of a resolution, (B, C, rows, W), indexed by their row numbers in the image.
 
     Attributes:
         stop: number of the row after the last.
@@ -143,46 +143,46 @@ class _Rows:
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """The device of the rows."""
         return self._memory.device
 
     @property
     def bytes(self) -> int:
-        """Of one row."""
+        """The size of one row."""
         return self._memory[:, :, 0].numel() * self._memory.element_size()
 
     def extend(self, first: int, stop: int, strips: Iterator[Tensor]) -> None:
-        """Appends strips, up to row `stop`, and forgets the rows before `first`."""
+        """Appends strips, up to row `stop`, and discards the rows before `first`."""
         if stop == self.stop:
             return
         strip, count = next(strips), stop - first
-        if strip.shape[2] == count:  # all there is
+        if strip.shape[2] == count:  # no other rows
             self._memory = strip
         else:
-            kept = self._forget(first, count, strip)
+            kept = self._discard(first, count, strip)
             for part in itertools.chain([strip], strips):
                 self._memory[:, :, kept : kept + part.shape[2]] = part
                 kept += part.shape[2]
         self._start, self.stop = first, stop
 
-    def _forget(self, first: int, count: int, like: Tensor) -> int:
-        """Room for so many rows, with those from `first` on at its beginning; how many these are."""
+    def _discard(self, first: int, count: int, like: Tensor) -> int:
+        """Moves the rows from `first` on to the start of memory for `count` rows; returns their number."""
         kept = self.stop - first
         old = self[first : self.stop] if kept else None
         if not self.stop or self._memory.shape[2] < count:
-            self._memory = _empty(like, count + 1)  # a row for the exit, which looks up
+            self._memory = _empty(like, count + 1)  # with the row above that the last convolution needs
         elif first - self._start < kept and old is not None:
-            old = old.clone()  # it lies in its own way
+            old = old.clone()  # source and target overlap
         if old is not None:
             self._memory[:, :, :kept] = old
         return kept
 
 
 class _Residual:
-    """A block, x + conv(h) with h = silu(conv(x) scale + shift), in the place of x.
+    """A block, x + conv(h) with h = silu(conv(x) scale + shift), in place of x.
 
-    What is added to a row is made of the rows of h above and below it. The two last rows of h are kept, as the x that
-    they were made of is gone.
+    The sum for a row needs the rows of h above and below it. The last two rows of h are kept, as the x that they
+    depend on has been overwritten.
     """
 
     def __init__(self, block: Block, e: Tensor) -> None:
@@ -191,7 +191,7 @@ class _Residual:
         self._above: Tensor | None = None
 
     def advance(self, rows: _Rows, ready: int, end: int) -> int:
-        """Makes the rows that it can, of `ready` rows of x; how many are made then: all if x ends there."""
+        """Computes as many rows as `ready` rows of x allow (all if x ends there); returns their number."""
         start, stop = self._done, ready if ready == end else ready - 2
         if stop <= start:
             return start
@@ -222,14 +222,14 @@ def _residuals(stage: nn.Module, e: Tensor) -> list[_Residual]:
 
 
 def _empty(like: Tensor, rows: int) -> Tensor:
-    """Memory for so many rows of (B, C, H, W)."""
+    """Memory for `rows` rows of (B, C, H, W)."""
     batch, channels, _, width = like.shape
     shape = batch, channels, rows, width
     return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
 
 
 def _strips(start: int, stop: int, size: int, device: torch.device) -> list[tuple[int, int]]:
-    """The rows from `start` to `stop`, each of `size` bytes, in strips; on a GPU it is one strip."""
+    """Splits the rows from `start` to `stop`, each of `size` bytes, into strips; on a GPU into a single one."""
     height = stop - start
     if not height:
         return []
@@ -246,10 +246,10 @@ def _convolved(weight: Tensor, bias: Tensor | None, x: Tensor, top: int, bottom:
 
 
 def _silu(h: Tensor) -> None:
-    """SiLU of (B, C, H, W) into its memory; on CPU the same bits for any number of threads.
+    """Applies SiLU to (B, C, H, W) in place; on CPU the result is bit-identical for any number of threads.
 
-    PyTorch gives each thread a part of the memory, and takes what is left there after whole vectors one by one, where
-    exp is rounded differently. Here all parts are whole vectors, and what is left is left at the end.
+    PyTorch splits the memory between threads, and processes the remainder after whole vectors of each part one by one,
+    where exp rounds differently. Here all parts are whole vectors, and only the end has a remainder.
     """
     if h.device.type != "cpu" or not h.is_contiguous(memory_format=torch.channels_last):
         F.silu(h, inplace=True)

@@ -1,4 +1,4 @@
-"""Any image size from a ConvUNet, in bounded memory: whole, or in tiles that give the same pixels."""
+"""Evaluates a ConvUNet on images of any size in bounded memory: whole, or in tiles that give the same pixels."""
 
 import math
 from collections.abc import Callable
@@ -14,17 +14,17 @@ from .conv_unet import ConvUNet
 from .streaming import Stream
 
 # Peak memory of ConvUNet's activations, for each channel of its finest resolution and each pixel of the image: measured
-# (2.1 to 2.9) on CPU at 1240x1240 to 3000x3000 with the default model, rounded up for GPUs, which take it all at once.
+# (2.1 to 2.9) on CPU at 1240x1240 to 3000x3000 with the default model, rounded up for GPUs, which do not use strips.
 BYTES_PER_PIXEL_AND_CHANNEL = 4
-# More would be no faster on CPU, as it is further from the processor; a GPU is busier with more.
+# A larger budget is no faster on CPU, because of its caches; a GPU is used better with more.
 CPU_BUDGET = 256 * 2**20
 GPU_BUDGET = 1152 * 2**20
 
-LEAST_ROWS = 128  # of a tile: with fewer, convolutions of a few rows would add up in another order
+LEAST_ROWS = 128  # of a tile: convolutions of only a few rows would sum in another order
 
 
 class Tile(NamedTuple):
-    """A tile of an image, and the region that the network has to see for it, which contains the tile."""
+    """A tile of an image, and its input region: the tile and its halo."""
 
     rows: slice
     columns: slice
@@ -33,13 +33,13 @@ class Tile(NamedTuple):
 
     @property
     def inside(self) -> tuple[slice, slice]:
-        """Rows and columns of the tile within what is seen."""
+        """Rows and columns of the tile within its input region."""
         pairs = (self.rows, self.seen_rows), (self.columns, self.seen_columns)
         rows, columns = (slice(own.start - seen.start, own.stop - seen.start) for own, seen in pairs)
         return rows, columns
 
 
-Plan = tuple[int, list[Tile]]  # of an evaluation: how many images at a time, and their tiles
+Plan = tuple[int, list[Tile]]  # of an evaluation: the images per batch, and their tiles
 Result = TypeVar("Result")
 
 
@@ -57,9 +57,9 @@ class TiledNetwork(Network):
 
     Args:
         network: a ConvUNet.
-        tile: side of the tiles in pixels, halo not counted; rounded up to the network's multiple, and to two of them
-            at least. None: chosen from `budget`.
-        budget: bytes that activations may take; None: `CPU_BUDGET` or `GPU_BUDGET`.
+        tile: side of the tiles in pixels, without halo; rounded up to at least two of the network's multiples. None:
+            chosen from `budget`.
+        budget: bytes of memory for activations; None: `CPU_BUDGET` or `GPU_BUDGET`.
     """
 
     def __init__(self, network: ConvUNet, tile: int | None = None, budget: int | None = None) -> None:
@@ -67,24 +67,26 @@ class TiledNetwork(Network):
         self.network, self.level_maps, self.exact_tiles = network, network.level_maps, network.exact_tiles
         self.tile = tile
         self.budget = budget
-        self.learnt: dict[torch.device, int] = {}  # pixels that a device had no memory for, halved
+        self.limits: dict[torch.device, int] = {}  # half the pixels for which a device ran out of memory
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """F for x (B, 3, H, W), t and u (B,), maps (B, 2, H, W) or None; see the network's own forward."""
         if torch.is_grad_enabled():
             return self._whole(x, t, u, maps)
-        size, near, device = (x.shape[2], x.shape[3]), maps is not None, x.device
-        return self.as_memory_allows(
+        size, has_maps, device = (x.shape[2], x.shape[3]), maps is not None, x.device
+        return self.run_within_memory(
             device,
-            lambda: (min(self.at_once(*size, device), len(x)), self.tiles(size, near, device)),
+            lambda: (min(self.at_once(*size, device), len(x)), self.tiles(size, has_maps, device)),
             lambda plan: self._forward(x, t, u, maps, *plan),
         )
 
-    def as_memory_allows(self, device: torch.device, plan: Callable[[], Plan], run: Callable[[Plan], Result]) -> Result:
-        """What `run` gives for the first plan that the device has memory for; each is smaller than the one before.
+    def run_within_memory(
+        self, device: torch.device, plan: Callable[[], Plan], run: Callable[[Plan], Result]
+    ) -> Result:
+        """Calls `run` with smaller and smaller plans until the device has enough memory; returns its result.
 
         Raises:
-            torch.OutOfMemoryError: there is no smaller one.
+            torch.OutOfMemoryError: no smaller plan is possible.
         """
         while True:
             images, tiles = tried = plan()
@@ -92,18 +94,18 @@ class TiledNetwork(Network):
                 return run(tried)
             except torch.OutOfMemoryError:
                 failed = images * math.prod(seen.stop - seen.start for seen in tiles[0][2:])
-                self.learnt[device] = min(self._most(device), failed) // 2
+                self.limits[device] = min(self._most(device), failed) // 2
                 if plan() == tried:
-                    del self.learnt[device]  # the picture itself is too large: smaller ones may find room
+                    del self.limits[device]  # this image is too large, but smaller ones may fit
                     raise
 
     def tiles(self, size: tuple[int, int], maps: bool, device: torch.device) -> list[Tile]:
-        """The tiles of an image of `size` = (H, W), with or without maps, in the order of their evaluation.
+        """The tiles of an image, in the order of their evaluation.
 
         Args:
-            size: of the image.
-            maps: its levels differ.
-            device: where it is.
+            size: (H, W) of the image.
+            maps: whether there are level maps.
+            device: of the image.
         """
         network, (height, width), pixels = self.network, size, self._most(device)
         halo = network.map_halo if maps else network.halo
@@ -130,7 +132,7 @@ class TiledNetwork(Network):
         ]
 
     def at_once(self, height: int, width: int, device: torch.device) -> int:
-        """How many images of that size are evaluated at a time."""
+        """The number of images of that size to evaluate in one batch."""
         if self.tile is not None or not in_batches(device):
             return 1
         return max(self._most(device) // (height * width), 1)
@@ -141,29 +143,29 @@ class TiledNetwork(Network):
             batch, sweep = slice(start, start + images), TileSweep(self, x.shape[2])
             for tile in tiles:
                 window = (batch, slice(None), tile.seen_rows, tile.seen_columns)
-                near = None if maps is None else maps[window]
-                out[batch, :, tile.rows, tile.columns] = sweep(tile, x[window], t[batch], u[batch], near)
+                part = None if maps is None else maps[window]
+                out[batch, :, tile.rows, tile.columns] = sweep(tile, x[window], t[batch], u[batch], part)
         return out
 
     def _whole(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None) -> Tensor:
-        """With gradients, whose memory of all tiles is that of the whole."""
+        """Evaluates whole images, for gradients: these would keep the activations of all tiles anyway."""
         images, multiple, size = self.at_once(x.shape[2], x.shape[3], x.device), self.network.multiple, x.shape[2:]
         padded = _pad(x, multiple).contiguous(memory_format=torch.channels_last).split(images)
-        near = [None] * len(padded) if maps is None else _pad(maps, multiple).split(images)
-        parts = zip(padded, t.split(images), u.split(images), near, strict=True)
+        padded_maps = [None] * len(padded) if maps is None else _pad(maps, multiple).split(images)
+        parts = zip(padded, t.split(images), u.split(images), padded_maps, strict=True)
         return torch.cat([self.network(*part) for part in parts])[:, :, : size[0], : size[1]]
 
     def _most(self, device: torch.device) -> int:
-        """Pixels that are evaluated at a time on a device."""
+        """The number of pixels to evaluate at a time on a device."""
         budget = self.budget or (GPU_BUDGET if in_batches(device) else CPU_BUDGET)
-        return self.learnt.get(device, budget // (BYTES_PER_PIXEL_AND_CHANNEL * self.network.entrance.out_channels))
+        return self.limits.get(device, budget // (BYTES_PER_PIXEL_AND_CHANNEL * self.network.entrance.out_channels))
 
 
 class TileSweep:
-    """One evaluation of a tiled network for an image, tile by tile.
+    """One evaluation of a tiled network on an image, tile by tile, in the order of `tiles`.
 
     Args:
-        tiled: the network, whose `tiles` are evaluated in their order.
+        tiled: the network.
         height: of the image.
     """
 
@@ -174,7 +176,7 @@ class TileSweep:
         self._height = height
 
     def __call__(self, tile: Tile, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
-        """F for the next of the tiles, (B, 3, h, w), given x and maps of the region that the network has to see."""
+        """F for the next tile, (B, 3, h, w), given x and maps of its input region."""
         multiple = self._network.multiple
         if tile.rows.start == 0:
             self._stream = Stream(self._network, t, u, _ceil(self._height, multiple))
@@ -185,7 +187,7 @@ class TileSweep:
 
 
 class TileEvaluator(Network):
-    """A sweep at one tile, as a network for the whole region that is seen: zero around the tile."""
+    """A sweep at one tile, as a network for the input region; its output is zero outside the tile."""
 
     def __init__(self, sweep: TileSweep, tile: Tile) -> None:
         super().__init__()
@@ -200,7 +202,7 @@ class TileEvaluator(Network):
 
 
 def _pad(x: Tensor, multiple: int) -> Tensor:
-    """Extends the right and bottom edges to the next multiple, by reflection where the image is large enough."""
+    """Pads the right and bottom edges to the next multiple, by reflection if the image is large enough."""
     for dimension in (3, 2):
         size = x.shape[dimension]
         missing = -size % multiple
@@ -215,9 +217,9 @@ def _ceil(size: int, multiple: int) -> int:
 
 
 def _spans(size: int, tile: int, multiple: int, least: int = 1) -> list[slice]:
-    """The tiles along one side, as equal as they can be, of at most `tile` pixels if they need not have `least`.
+    """Splits a side into tiles of nearly equal size, at most `tile` pixels but at least `least`.
 
-    All begin at multiples of `multiple`.
+    All tiles start at multiples of `multiple`.
     """
     cells = math.ceil(size / multiple)
     count = max(min(math.ceil(cells / max(tile // multiple, 1)), size // least), 1) if tile < size else 1

@@ -1,4 +1,4 @@
-"""Any image size from a network of one size: overlapping windows, blended."""
+"""Evaluates a network of one image size on images of any size, in overlapping windows that are blended."""
 
 import itertools
 import math
@@ -12,36 +12,36 @@ from .adm_unet import AdmUNet
 from .base import Network, in_batches
 
 # Peak memory of AdmUNet's activations, for each of its channels and each pixel of its windows: measured (104) with four
-# windows of the published network. That is as many as the budget holds: more were no faster (benchmarks/windows.md).
+# windows of the published network. The budget holds four windows: more were no faster (benchmarks/windows.md).
 BYTES_PER_WINDOW_PIXEL_AND_CHANNEL = 104
 WINDOWS_BUDGET = 320 * 2**20
-MOST_WINDOWS = 128  # however much memory a GPU has: far below the 2**31 activations that kernels can index
+MOST_WINDOWS = 128  # on GPUs of any size: far below the 2**31 activations that kernels can index
 
 
 class WindowedNetwork(Network):
-    """A network of one image size, with the same call, for any height and width: overlapping windows, blended.
+    """Extends a network of one image size to any height and width, in overlapping windows that are blended.
 
-    Every evaluation is blended, not just the last, so that windows agree all the way; they see parts of the same noise
-    because x is cut into windows, whatever noise is in it. A window gives way to the next over all that they share:
-    its weight falls smoothly to zero there, and the weights of all windows add up to 1 at every pixel.
+    Every evaluation is blended, not just the last, so that windows stay consistent throughout a scheme; they share
+    their noise, as they are cut from the noisy x. A window's weight falls smoothly to zero over its overlap with the
+    next, and the weights of all windows sum to 1 at every pixel.
 
     Args:
         network: for images of `network.size`, such as AdmUNet.
-        overlap: pixels that neighbouring windows share at least, 0 (hard borders) to size - 1; None: a quarter of it.
-        batch: windows evaluated at a time; None: as the memory allows. Halved where a GPU's memory does not do.
+        overlap: minimum overlap of neighbouring windows in pixels, 0 (hard borders) to size - 1; None: size / 4.
+        batch: windows per batch; None: as many as fit the memory. Halved whenever GPU memory runs out.
 
     Attributes:
         classes, size: the network's.
 
     Raises:
-        RestoreError: the overlap is out of its range.
+        RestoreError: the overlap is out of range.
     """
 
     def __init__(self, network: AdmUNet, overlap: int | None = None, batch: int | None = None) -> None:
         super().__init__()
         if overlap is not None and not 0 <= overlap < network.size:
             raise RestoreError(
-                f"windows of {network.size} pixels can't overlap by {overlap}; give --overlap 0 to {network.size - 1}"
+                f"windows of {network.size} pixels cannot overlap by {overlap}; give --overlap 0 to {network.size - 1}"
             )
         self.network, self.batch = network, batch
         self.classes, self.size = network.classes, network.size
@@ -84,7 +84,7 @@ class WindowedNetwork(Network):
         return out[:, :, :height, :width]
 
     def at_once(self, height: int, width: int, device: torch.device) -> int:
-        """How many images of that size have their windows evaluated at a time."""
+        """The number of images of that size whose windows fit in one batch."""
         if not in_batches(device):
             return 1
         size = self.network.size
@@ -93,42 +93,42 @@ class WindowedNetwork(Network):
 
 
 def _windows_at_once(network: AdmUNet, device: torch.device) -> int:
-    """How many windows are evaluated together, 1 to `MOST_WINDOWS`: as many as fit the memory."""
+    """The number of windows per batch, 1 to `MOST_WINDOWS`: as many as fit the memory."""
     budget = WINDOWS_BUDGET
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, for next time
-        budget = (free + kept) // 2
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # reusable by PyTorch
+        budget = (free + cached) // 2
     windows = budget // (BYTES_PER_WINDOW_PIXEL_AND_CHANNEL * network.channels * network.size**2)
     return min(max(windows, 1), MOST_WINDOWS)
 
 
 def _extend(x: Tensor, size: int) -> Tensor:
-    """x (B, 3, H, W) with sides of at least `size`, mirrored again and again where it is smaller."""
+    """Pads x (B, 3, H, W) to sides of at least `size`, by repeated reflection."""
     while min(x.shape[2:]) < size:
         height, width = x.shape[2:]
         down, right = (min(max(size - side, 0), side - 1) for side in (height, width))
-        if not down and not right:  # a side of one pixel has nothing to mirror
+        if not down and not right:  # a side of one pixel cannot be reflected
             return F.pad(x, (0, max(size - width, 0), 0, max(size - height, 0)), mode="replicate")
         x = F.pad(x, (0, right, 0, down), mode="reflect")
     return x
 
 
 def _starts(length: int, size: int, overlap: int) -> list[int]:
-    """Where windows of `size` begin along a side, evenly spread, neighbours sharing at least `overlap`."""
+    """The start positions of windows of `size` along a side, evenly spaced, overlapping by at least `overlap`."""
     count = 1 + math.ceil((length - size) / (size - overlap))
     return [round(n * (length - size) / max(count - 1, 1)) for n in range(count)]
 
 
 def _weights(starts: list[int], size: int) -> Tensor:
-    """(windows, size), the weights of windows along a side, which add up to 1 at each of its pixels."""
+    """The weights (windows, size) of windows along a side, which sum to 1 at each pixel."""
     weights = torch.ones(len(starts), size)
     for n, (start, following) in enumerate(itertools.pairwise(starts)):
         shared = start + size - following
         rise = torch.sin((torch.arange(shared) + 0.5) / max(shared, 1) * torch.pi / 2) ** 2
         weights[n + 1, :shared] *= rise
         weights[n, size - shared :] *= rise.flip(0)
-    total = torch.zeros(starts[-1] + size)  # not 1 yet where more than two windows meet
+    total = torch.zeros(starts[-1] + size)  # not yet 1 where more than two windows overlap
     for start, weight in zip(starts, weights, strict=True):
         total[start : start + size] += weight
     return torch.stack([weight / total[start : start + size] for start, weight in zip(starts, weights, strict=True)])

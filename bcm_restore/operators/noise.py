@@ -1,4 +1,4 @@
-"""Noisy measurements: estimates the noise level, and keeps noise out of `fit`."""
+"""Operators for noisy measurements, which keep noise out of `fit`."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class Noisy(Operator):
 
 
 class LumaNoisy(Operator):
-    """A x = x with the same noise in all channels of y: of y only the luma is noisy.
+    """A x = x; y has the same noise in all channels, so that only its luma is noisy.
 
-        fit(x, y) = x + C (y - x), where C takes the mean over the channels away
+        fit(x, y) = x + C (y - x), where C subtracts the mean over the channels
 
-    Its chroma is that of y.
+    The result has the chroma of y.
     """
 
     def A(self, x: Tensor) -> Tensor:

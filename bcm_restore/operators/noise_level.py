@@ -1,4 +1,4 @@
-"""Estimates how noisy a picture is, and whether its channels have noise of their own or share it."""
+"""Estimates the noise level of a picture, and whether its channels have independent or shared noise."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ MEDIAN = 0.6745  # of |n|, n ~ N(0, 1)
 
 BLOCK = 8  # pixels: side of the blocks in which the power of two frequency bands is measured
 FLATTEST = 0.02  # share of the blocks that are used: those with the least power
-FINE, COARSE = 0.729, 0.745  # what both bands read of white noise of standard deviation 1 in those blocks
-MANY, FLOOR = 0.1, 1.4  # this share of the blocks has hardly more than the flattest, in standard deviations
-WHITE = 1.35  # the ratio of coarse to fine in noise is less; of 78 clean pictures, made small by bicubic, in none
+FINE, COARSE = 0.729, 0.745  # standard deviations of both bands in those blocks, for white noise of level 1
+MANY, FLOOR = 0.1, 1.4  # in noise, this share of the blocks is within this factor of the flattest ones' deviation
+WHITE = 1.35  # the largest ratio of coarse to fine in noise; 78 clean pictures, downscaled by bicubic, all have more
 SHARED_FOUND = 2.2 / HALF_RANGE  # below, shared noise is not reported
 SHARED = 3**0.5  # a unit vector along grey has 1 / sqrt(3) in each channel
 
@@ -33,9 +33,9 @@ class NoiseLevel(NamedTuple):
     """The noise of a picture.
 
     Attributes:
-        sigma: the level that a network for independent noise is to be given, on the scale of [-1, 1]: the standard
-            deviation in each channel, times sqrt(3) where they share it. 0: negligible.
-        shared: all channels have the same noise: in grey pictures, and where chroma has been smoothed.
+        sigma: the level for a network trained on independent noise, in [-1, 1]: the standard deviation in each
+            channel, times sqrt(3) if the channels share it. 0: negligible.
+        shared: whether all channels have the same noise: in grey pictures, or if chroma has been smoothed.
     """
 
     sigma: float = 0.0
@@ -51,7 +51,7 @@ CLEAN = NoiseLevel()
 
 
 def estimate_noise(x: Tensor) -> NoiseLevel:
-    """Estimates the noise of a picture (1, 3, H, W) in [-1, 1], from chroma where it can, else from luma.
+    """Estimates the noise of a picture (1, 3, H, W) in [-1, 1], from chroma if possible, else from luma.
 
     >>> clean = torch.linspace(-0.9, 0.9, 64).expand(1, 3, 64, 64)
     >>> noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -70,7 +70,7 @@ def estimate_noise(x: Tensor) -> NoiseLevel:
 
 
 def known_noise(x: Tensor, sigma: float) -> NoiseLevel:
-    """The noise of a picture whose standard deviation in each channel is known; whether it is shared is estimated."""
+    """The noise of a picture with known standard deviation in each channel; estimates whether it is shared."""
     grey = bool((x == x[:, :1]).all())
     shared = grey or (sigma > 2 * FOUND and not _independent(x.float().cpu()))
     return NoiseLevel(SHARED * sigma, True) if shared else NoiseLevel(sigma)
@@ -110,7 +110,7 @@ def _shared(x: Tensor) -> float:
     """The standard deviation of noise that all channels share; 0: negligible.
 
     In flat blocks white noise has the same power in a fine and in a coarse band (second differences of pixels, and of
-    means of 2x2), while texture has more in the coarse one; and many blocks have hardly more than the least.
+    means of 2x2), while texture has more in the coarse one; and many blocks have hardly more than the minimum.
     """
     line = torch.tensor([1.0, -2.0, 1.0])
     fine = line[:, None] * line / 6

@@ -12,9 +12,9 @@ from ..errors import RestoreError
 from .base import Operator
 from .local_range import clamp_to_surroundings
 
-HIGH, MIDDLE = (0.4, 0.5), (0.2, 0.3)  # cycles per pixel, along the rows and along the columns
-BOX = 0.3  # ratio of high to middle power: of 117 pictures by bicubic none has more, by box 29 %
-UNFILTERED = 0.42  # of 117 pictures by box 15 % have more, without a filter 79 %
+HIGH, MIDDLE = (0.4, 0.5), (0.2, 0.3)  # cycles per pixel, along rows and columns
+BOX = 0.3  # ratio of high to middle power: exceeded by none of 117 pictures scaled by bicubic, 29 % by box
+UNFILTERED = 0.42  # exceeded by 15 % of 117 pictures scaled by box, 79 % without a filter
 SMALLEST = 40  # pixels a side: of smaller pictures the kernel is not estimated
 
 
@@ -23,16 +23,16 @@ class Points(Operator):
 
     The offset is unknown: OpenCV takes the first pixel of each cell, most other programs the middle one (0 and
     scale // 2). So x is (2B, 3, H, W): B images for the first convention, then the same images for the second, and
-    each half uses its own offset. Their mean, weighted as in `mean`, is the
-    estimate.
+    each half uses its own offset. Their weighted mean (`mean`) is the estimate.
 
         fit(x, y) = x + U (y - A x), with bicubic interpolation U through the points
 
     Args:
         image_size: (H, W), multiples of scale.
-        scale: of the images.
+        scale: the downscaling factor.
 
-    Raises RestoreError for images of another size.
+    Raises:
+        RestoreError: images have another size.
     """
 
     def __init__(self, image_size: tuple[int, int], scale: int) -> None:
@@ -41,11 +41,11 @@ class Points(Operator):
     def A(self, x: Tensor) -> Tensor:
         """The sampled pixels, (2B, 3, H / scale, W / scale)."""
         if tuple(x.shape[1:]) != (3, *self.image_size) or len(x) % 2:
-            raise RestoreError(f"the operator is for pairs of images {self.image_size}, not {tuple(x.shape)}")
+            raise RestoreError(f"the operator takes pairs of images {self.image_size}, not {tuple(x.shape)}")
         return torch.cat([part[:, :, o :: self.scale, o :: self.scale] for part, o in self._halves(x)])
 
     def pinv(self, y: Tensor) -> Tensor:
-        """U y, of measurements (2B, 3, h, w)."""
+        """U y, for measurements (2B, 3, h, w)."""
         return torch.cat([self._through(part, o) for part, o in self._halves(y)])
 
     upscale = pinv
@@ -56,7 +56,7 @@ class Points(Operator):
         return x + self.pinv(y - self.A(x))
 
     def mean(self, x: Tensor) -> Tensor:
-        """The mean of both halves of x (2B, 3, H, W), weighted so that its points are in the middle of their cells."""
+        """The mean of both halves of x (2B, 3, H, W), weighted so that its points are in the middle of the cells."""
         first, second = x.chunk(2)
         weight = (self.scale - 1) / 2 / (self.scale // 2)
         return (1 - weight) * first + weight * second
@@ -75,11 +75,10 @@ class Points(Operator):
 
 
 def downscaling_kernel(x: Tensor, sigma: float = 0.0) -> str:
-    """The filter that a small picture (1, 3, h, w) was made with: "nearest" (none), "box" or "bicubic" (a better one).
+    """Estimates the filter of a downscaled picture (1, 3, h, w): "nearest" (none), "box" or "bicubic" (or similar).
 
-    Filters for downscaling damp the highest frequencies; without one, those beyond them are folded onto them. So the
-    power (above that of noise of level sigma) at diagonal frequencies near the highest is compared with that around
-    half of it.
+    Downscaling filters damp the highest frequencies; without a filter, higher ones alias onto them. So the power above
+    that of noise of level sigma is compared between diagonal frequencies near the highest and around half of it.
     """
     if len(x) != 1 or min(x.shape[2:]) < SMALLEST:
         return "bicubic"

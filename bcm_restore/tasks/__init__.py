@@ -1,10 +1,10 @@
-"""The tasks: what damage can be undone, by name.
+"""The restoration tasks, by name.
 
     from bcm_restore import tasks
     restored = tasks.get("super-resolve").restore(image, scale=4)
 
 Other packages add tasks through the entry-point group `bcm_restore.tasks`: a name and a subclass of `Task`, whose
-`inputs` are the options of `bcm-restore run NAME`.
+`inputs` become the options of `bcm-restore run NAME`.
 """
 
 from .base import DEFAULT_NFE, NFES, Problem, Restoration, Task, as_scheme

@@ -1,4 +1,4 @@
-"""What is said of arguments that are not what they should be."""
+"""Checks the arguments of tasks, with messages that name the argument and the fix."""
 
 import difflib
 import inspect
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def check_names(task: "Task", given: Mapping[str, Any]) -> None:
-    """Refuses inputs that neither `run` nor `pose` or `problem` of the task names; where none is named any is taken.
+    """Refuses inputs that are no parameters of the task's `run`, `pose` or `problem`; if those name none, accepts any.
 
     Raises:
-        TypeError: names the first, with the name that is like it.
+        TypeError: names the first unknown input and a similar name.
     """
     own, inputs = _names(task.run) - {"image"}, _names(_posing(task)) - {"image"}
     if not inputs and "run" not in vars(type(task)):
@@ -41,16 +41,16 @@ def _posing(task: "Task") -> Callable[..., Any]:
 
 
 def _names(function: Callable[..., Any]) -> set[str]:
-    """Names of the parameters."""
+    """The names of a function's parameters."""
     parameters = inspect.signature(function).parameters.values()
     return {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
 
 
 def whole(name: str, value: Any) -> int:
-    """The value as an int.
+    """Converts a value to int.
 
     Raises:
-        RestoreError: it is no whole number; names the argument.
+        RestoreError: the value is not a whole number; names the argument.
     """
     try:
         return operator.index(value)
@@ -64,28 +64,28 @@ def whole(name: str, value: Any) -> int:
 
 
 def real(name: str, value: Any) -> float:
-    """The value as a float.
+    """Converts a value to float.
 
     Raises:
-        RestoreError: it is no number; names the argument.
+        RestoreError: the value is not a number; names the argument.
     """
     if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
         raise RestoreError(f"{name}={value!r} is a {type(value).__name__}, not a number; give a float")
     return float(value)
 
 
-def dealt(inputs: Mapping[str, Any], images: Sequence[Any]) -> list[dict[str, Any]]:
-    """The inputs of each of several pictures: lists and arrays that have one for each are dealt out."""
+def per_picture(inputs: Mapping[str, Any], images: Sequence[Any]) -> list[dict[str, Any]]:
+    """The inputs of each picture: lists and arrays with one item per picture are split, other values are shared."""
     count = len(images)
 
     def own(value: Any, n: int) -> Any:
-        return value[n] if _is_dealt(value, count) else value
+        return value[n] if _has_one_each(value, count) else value
 
     return [{name: own(value, n) for name, value in inputs.items()} for n in range(count)]
 
 
-def _is_dealt(value: Any, count: int) -> bool:
+def _has_one_each(value: Any, count: int) -> bool:
     if isinstance(value, np.ndarray | Tensor):
         # (H, W, 1) or (H, W, 3) is one picture
         return value.ndim >= 3 and len(value) == count and (value.ndim > 3 or value.shape[2] not in (1, 3))
-    return type(value) in (list, tuple) and len(value) == count  # named tuples are something else
+    return type(value) in (list, tuple) and len(value) == count  # a named tuple is one value

@@ -1,4 +1,4 @@
-"""Pictures as people hold them in Python, to the tensors that the schemes work on, and back to the same kind."""
+"""Converts images of any type (PIL, NumPy, torch) to tensors for the schemes, and results back to the input's type."""
 
 import math
 from collections.abc import Callable
@@ -13,25 +13,25 @@ from ..errors import RestoreError
 from ..large import BandImage, DiskImage
 
 AnyImage = Image.Image | np.ndarray | Tensor
-Back = Callable[[Tensor], Any]  # (B, 3, H, W) in [-1, 1] to what the caller gave
+FromTensor = Callable[[Tensor], Any]  # (B, 3, H, W) in [-1, 1] to the input's type
 
-_SLACK = 2e-5  # of rounding, in [-1, 1]
+_SLACK = 2e-5  # for rounding errors, in [-1, 1]
 
 
-def to_tensor(image: AnyImage) -> tuple[Tensor, Back]:
-    """Reads a picture of any kind.
+def to_tensor(image: AnyImage) -> tuple[Tensor, FromTensor]:
+    """Converts an image of any type to a tensor.
 
     Args:
         image: a PIL image, see `pil.from_pil`; a NumPy array (H, W), (H, W, 1) or (H, W, 3) of uint8, uint16 or floats
             in [0, 1], in any byte order; or a torch tensor (1 or 3, H, W) or (B, 1 or 3, H, W) of uint8, uint16 or
-            floats in [0, 1]. What floats there are is not looked at: see `check_values`.
+            floats in [0, 1]. The range of floats is not checked: see `check_values`.
 
     Returns:
-        The picture as (B, 3, H, W) float32 in [-1, 1], and the function that turns such a tensor into the same kind:
-        same type, channels, dtype and device, whatever its height and width. Gradients don't flow through either.
+        The image as (B, 3, H, W) float32 in [-1, 1], and the function that converts such a tensor of any height and
+        width back: same type, channels, dtype and device as the input. Neither direction passes gradients.
 
     Raises:
-        RestoreError: it is none of these.
+        RestoreError: the image has another type, dtype or shape.
     """
     check_kind(image)
     if isinstance(image, Image.Image):
@@ -42,10 +42,10 @@ def to_tensor(image: AnyImage) -> tuple[Tensor, Back]:
 
 
 def check_kind(image: AnyImage) -> None:
-    """Refuses what `to_tensor` refuses because of its type or its axes, without looking at its values.
+    """Refuses images that `to_tensor` refuses because of their type or axes, without reading their values.
 
     Raises:
-        RestoreError: it is no image, or its channels are elsewhere; says where they belong.
+        RestoreError: the type is not an image, or the channels are on the wrong axis; says which axis is right.
     """
     if isinstance(image, np.ndarray):
         _channels_last(image)
@@ -58,10 +58,10 @@ def check_kind(image: AnyImage) -> None:
 
 
 def size_of(image: AnyImage) -> tuple[int, int]:
-    """Height and width.
+    """The height and width.
 
     Raises:
-        RestoreError: it is no image.
+        RestoreError: the type is not an image.
     """
     if isinstance(image, Image.Image):
         return image.height, image.width
@@ -73,26 +73,26 @@ def size_of(image: AnyImage) -> tuple[int, int]:
 
 
 def is_one(image: AnyImage) -> bool:
-    """Whether it is one picture and not several."""
+    """Whether an image is a single one, not a batch."""
     if isinstance(image, Tensor):
         return image.ndim == 3 or (image.ndim == 4 and len(image) == 1)
     return isinstance(image, Image.Image) or image.ndim in (2, 3)
 
 
 def as_array(image: AnyImage) -> tuple[np.ndarray, Callable[[np.ndarray], Any]]:
-    """One picture as a NumPy array that `to_tensor` takes, and the function that turns such an array into its kind."""
+    """Converts one image to a NumPy array that `to_tensor` takes; also returns the function that converts it back."""
     if isinstance(image, Image.Image):
         from .pil import pil_array
 
         return pil_array(image)
     if isinstance(image, np.ndarray):
         return image, lambda array: array
-    kept, kind = image.detach().reshape(image.shape[-3:]).movedim(0, -1).cpu(), image
-    array = (kept.float() if kept.dtype == torch.bfloat16 else kept).numpy()
+    pixels, like = image.detach().reshape(image.shape[-3:]).movedim(0, -1).cpu(), image
+    array = (pixels.float() if pixels.dtype == torch.bfloat16 else pixels).numpy()
 
     def to_torch(restored: np.ndarray) -> Tensor:
         planes = torch.from_numpy(restored).movedim(-1, 0)
-        return planes.reshape(*kind.shape[:-2], *planes.shape[1:]).to(kind.device, kind.dtype)
+        return planes.reshape(*like.shape[:-2], *planes.shape[1:]).to(like.device, like.dtype)
 
     return array, to_torch
 
@@ -104,44 +104,44 @@ class ArrayImage(BandImage):
         self.array, self.size, self.device = array, (array.shape[0], array.shape[1]), device
 
     def read(self, rows: slice, columns: slice = slice(None)) -> Tensor:
-        """The region, a copy."""
+        """A copy of the region."""
         return to_tensor(self.array[rows, columns])[0].to(self.device)
 
     def on(self, device: torch.device) -> "ArrayImage":
-        """The same, read on another device."""
+        """The same image, read to another device."""
         return ArrayImage(self.array, device)
 
 
 def from_disk(image: DiskImage, like: np.ndarray) -> np.ndarray:
-    """The pixels of a file as an array with the channels and the dtype of `like`."""
-    _, back = to_tensor(like[:1, :1])
+    """Reads an image on disk into an array with the channels and the dtype of `like`."""
+    _, from_tensor = to_tensor(like[:1, :1])
     out = np.empty((*image.size, *like.shape[2:]), like.dtype)
     for rows in image.bands():
-        out[rows] = back(image.read(rows))
+        out[rows] = from_tensor(image.read(rows))
     return out
 
 
 def check_values(x: Tensor, ignored: Tensor | None = None) -> None:
-    """Refuses what `to_tensor` has made of floats that are no picture.
+    """Refuses tensors from `to_tensor` whose floats were NaN, infinite or out of range.
 
     Args:
-        x: (B, 3, H, W), from values that should lie in [0, 1].
-        ignored: (B or 1, 1, H, W) bool, pixels that nobody looks at.
+        x: (B, 3, H, W), from values that should be in [0, 1].
+        ignored: (B or 1, 1, H, W) bool, pixels that are not checked.
 
     Raises:
-        RestoreError: values are NaN or infinite, or lie outside [0, 1]; says how many, or from where to where they go.
+        RestoreError: values are NaN or infinite, or outside [0, 1]; gives their number or their range.
     """
     seen = x if ignored is None else x.masked_fill(ignored.to(x.device), 0.0)
     low, high = seen.aminmax()
-    if low >= -1 - _SLACK and high <= 1 + _SLACK:  # so written that NaN is refused
+    if low >= -1 - _SLACK and high <= 1 + _SLACK:  # false for NaN
         return
     if broken := int((~seen.isfinite()).any(1).sum()):
         raise RestoreError(f"{broken} of its pixels are NaN or infinite; give them values, or mark them in a mask")
     first, last = (float(end + 1) / 2 for end in (low, high))
-    raise RestoreError(f"its floats go from {first:.5g} to {last:.5g}; scale them to [0, 1], or clip what lies outside")
+    raise RestoreError(f"its floats range from {first:.5g} to {last:.5g}; scale or clip them to [0, 1]")
 
 
-def _from_numpy(array: np.ndarray) -> tuple[Tensor, Back]:
+def _from_numpy(array: np.ndarray) -> tuple[Tensor, FromTensor]:
     shaped = _channels_last(array)
     scale = _scale(array.dtype.name, array)
     planes = torch.from_numpy(_widen(shaped)).permute(2, 0, 1)[None]
@@ -156,24 +156,24 @@ def _from_numpy(array: np.ndarray) -> tuple[Tensor, Back]:
 
 
 def _channels_last(array: np.ndarray) -> np.ndarray:
-    """(H, W, 1 or 3)."""
+    """Adds the channel axis: (H, W, 1 or 3)."""
     shaped = array[:, :, None] if array.ndim == 2 else array
     if shaped.ndim != 3 or shaped.shape[2] not in (1, 3):
-        raise RestoreError(_no_array(array.shape))
+        raise RestoreError(_wrong_array(array.shape))
     _check_size(array.shape)
     return shaped
 
 
-def _no_array(shape: tuple[int, ...]) -> str:
-    """Why an array of that shape is no picture."""
+def _wrong_array(shape: tuple[int, ...]) -> str:
+    """The message for an array whose shape is not that of an image."""
     what = f"array {shape} is not (H, W), (H, W, 1 or 3) or (N, H, W, 1 or 3)"
     if len(shape) >= 3 and shape[-3] in (1, 3):
         order = "1, 2, 0" if len(shape) == 3 else "0, 2, 3, 1"
-        return f"{what}: NumPy arrays have their channels last; transpose({order}) puts them there"
-    return f"{what}; take the alpha off first" if shape[-1:] in ((2,), (4,)) else what
+        return f"{what}: NumPy arrays have their channels last; transpose({order}) moves them there"
+    return f"{what}; remove the alpha channel first" if shape[-1:] in ((2,), (4,)) else what
 
 
-def _from_torch(image: Tensor) -> tuple[Tensor, Back]:
+def _from_torch(image: Tensor) -> tuple[Tensor, FromTensor]:
     batch = _channels_first(image)
     scale = 1.0 if image.is_floating_point() else _scale(str(image.dtype).removeprefix("torch."), image)
 
@@ -185,24 +185,24 @@ def _from_torch(image: Tensor) -> tuple[Tensor, Back]:
 
 
 def _channels_first(image: Tensor) -> Tensor:
-    """(B, 1 or 3, H, W)."""
+    """Adds the batch axis: (B, 1 or 3, H, W)."""
     if image.layout != torch.strided or image.is_meta:
         kind = "without values (device meta)" if image.is_meta else "that is sparse"
         raise RestoreError(f"a tensor {kind} is not a picture; give a dense one")
     batch = image[None] if image.ndim == 3 else image
     if batch.ndim != 4 or batch.shape[1] not in (1, 3):
-        raise RestoreError(_no_tensor(tuple(image.shape)))
+        raise RestoreError(_wrong_tensor(tuple(image.shape)))
     _check_size(tuple(image.shape))
     return batch
 
 
-def _no_tensor(shape: tuple[int, ...]) -> str:
-    """Why a tensor of that shape is no picture."""
+def _wrong_tensor(shape: tuple[int, ...]) -> str:
+    """The message for a tensor whose shape is not that of an image."""
     what = f"tensor {shape} is not (C, H, W) or (B, C, H, W) with 1 or 3 channels"
     if len(shape) in (3, 4) and shape[-1] in (1, 3):
         order = "2, 0, 1" if len(shape) == 3 else "0, 3, 1, 2"
-        return f"{what}: tensors have their channels first; permute({order}) puts them there"
-    return f"{what}; take the alpha off first" if len(shape) in (3, 4) and shape[-3] in (2, 4) else what
+        return f"{what}: tensors have their channels first; permute({order}) moves them there"
+    return f"{what}; remove the alpha channel first" if len(shape) in (3, 4) and shape[-3] in (2, 4) else what
 
 
 def _check_size(shape: tuple[int, ...]) -> None:
@@ -224,11 +224,11 @@ def _scale(dtype: str, values: np.ndarray | Tensor) -> float:
         return 1.0
     if dtype in ("uint8", "uint16"):
         return float(np.iinfo(dtype).max)
-    known = "use uint8, uint16 or floats in [0, 1]"
+    hint = "use uint8, uint16 or floats in [0, 1]"
     if "int" not in dtype or not math.prod(values.shape):
-        raise RestoreError(f"pictures of {dtype} are not known; {known}")
+        raise RestoreError(f"pictures of {dtype} are not supported; {hint}")
     found = np.asarray(values.cpu() if isinstance(values, Tensor) else values)
-    raise RestoreError(f"pictures of {dtype} (here {found.min()} to {found.max()}) are not known; {known}")
+    raise RestoreError(f"pictures of {dtype} (here {found.min()} to {found.max()}) are not supported; {hint}")
 
 
 def _normalise(planes: Tensor, scale: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Tasks that pose their problem band by band: pictures of any size are restored, a small one is one band."""
+"""Tasks that restore images of any size: the problem is posed band by band, and a small image is one band."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from .base import Problem, Restoration, RunOptions, Task
 
 
 class BandTask(Task):
-    """A task that works on large pictures in files. Subclasses say what their `pose` needs."""
+    """A task that restores large images in temporary files. Subclasses document the inputs of their `pose`."""
 
     @abstractmethod
     def pose(self, image: BandImage, **inputs: Any) -> BandProblem:
-        """The problem that a damaged picture poses, with the inputs that `restore` was given.
+        """Poses the problem of restoring an image, with the inputs of `restore`.
 
         Raises:
             RestoreError: an input is missing or does not fit the image.
@@ -36,7 +36,7 @@ class BandTask(Task):
         return Problem(operator, y, x.pixels, t0=posed.t0, case=posed.case, remark=posed.remark)
 
     def is_large(self, size: tuple[int, int], **inputs: Any) -> bool:
-        """Whether a picture of `size` is worked on in files: its result has more than `spans.LARGE` pixels."""
+        """Whether an image of `size` is restored in files: its result has more than `spans.LARGE` pixels."""
         return size[0] * size[1] > spans.LARGE
 
     def restore_large(self, image: Any, inputs: Mapping[str, Any], options: RunOptions) -> Restoration | None:
@@ -44,19 +44,19 @@ class BandTask(Task):
         model = options.model
         if not (model.network.exact_tiles and is_one(image) and self.is_large(size_of(image), **inputs)):
             return None
-        array, back = as_array(image)
+        array, from_array = as_array(image)
         source = ArrayImage(array)
         if np.issubdtype(array.dtype, np.floating):
             ignored = self.ignored(source.size, **inputs)
             for rows in source.bands():
                 check_values(source.read(rows), None if ignored is None else ignored[:, :, rows])
-        source, inputs, remark = self.restored_before(source, inputs, model, options.label)
+        source, inputs, remark = self.preprocess(source, inputs, model, options.label)
         posed = self.pose(source.on(model.device), **inputs)
         posed.labels = model.labels(options.label)
         scheme = self.choose(options.scheme, options.nfe, model, posed.case)
 
         def finish(result: DiskImage) -> Any:
-            return back(from_disk(result, array))
+            return from_array(from_disk(result, array))
 
         restored = large.run(scheme, model, posed, Noise([options.seed]), finish, options.progress)
         return Restoration(restored, scheme, scheme.nfe, posed.case, model.name, remark or posed.remark)

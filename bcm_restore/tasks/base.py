@@ -1,4 +1,4 @@
-"""What a task is: a degradation operator, a first estimate, and default schemes."""
+"""The base class of tasks: a degradation operator, a first estimate, and default schemes."""
 
 import dataclasses
 import functools
@@ -20,8 +20,8 @@ from ..large import BandImage, MemoryImage
 from ..model import BCM, Label, Noise
 from ..operators import Operator, as_operator
 from ..schemes import Progress, Scheme, Setting, State
-from .arguments import check_names, dealt, whole
-from .arrays import AnyImage, Back, check_kind, check_values, to_tensor
+from .arguments import check_names, per_picture, whole
+from .arrays import AnyImage, FromTensor, check_kind, check_values, to_tensor
 from .inputs import Input
 from .transparency import without_hidden
 
@@ -30,22 +30,22 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-NFES = (1, 2, 3, 4, 8)  # what tasks have default schemes for
+NFES = (1, 2, 3, 4, 8)  # those with default schemes
 DEFAULT_NFE = 4
 
 
 @dataclass
 class Problem:
-    """One damaged batch, ready for a scheme.
+    """An inverse problem for a batch, ready for a scheme.
 
     Attributes:
-        operator: the degradation.
-        y: what was measured, in the operator's own shape.
+        operator: the degradation operator.
+        y: the measurements, in the operator's own shape.
         x: (B, 3, H, W) in [-1, 1], the first estimate.
-        t0: level of the first estimate: how wrong it is, as the standard deviation of noise.
-        case: which of the task's default schemes suit it.
-        labels: (B,) or (1,) int64, classes of the images for models that know classes.
-        remark: what was found out about the damage.
+        t0: level of the first estimate: the size of its error, as the standard deviation of noise.
+        case: selects among the task's default schemes.
+        labels: (B,) or (1,) int64, classes of the images for class-conditional models.
+        remark: what was detected about the degradation.
     """
 
     operator: Operator
@@ -59,15 +59,15 @@ class Problem:
 
 @dataclass
 class Restoration:
-    """A restored picture and how it came about.
+    """A restored picture and how it was restored.
 
     Attributes:
-        image: the restored picture, of the kind that was given.
-        scheme: what was run.
-        nfe: network evaluations that it took.
-        case: which of the task's default schemes suited it.
+        image: the restored picture, of the input's type.
+        scheme: the scheme that was run.
+        nfe: number of network evaluations.
+        case: the case that selects among the task's default schemes.
         model: name of the model.
-        remark: what was found out about the damage, if it is worth saying.
+        remark: what was detected about the degradation; empty if nothing notable.
     """
 
     image: Any
@@ -80,7 +80,7 @@ class Restoration:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a picture is restored: see `Task.run`."""
+    """The options of `Task.run`."""
 
     nfe: int
     scheme: str | Scheme | None
@@ -90,43 +90,43 @@ class RunOptions:
     progress: Progress | None
 
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 AnyBands = TypeVar("AnyBands", bound=BandImage)
 
 
-def or_on_cpu(run: Callable[..., Made]) -> Callable[..., Made]:
-    """`Task.run` or its like, from its start on the CPU if a GPU's memory does not do: the same noise, in float32."""
+def with_cpu_fallback(run: Callable[..., Result]) -> Callable[..., Result]:
+    """Decorates `Task.run` and similar: if GPU memory runs out, restarts on the CPU with the same noise, in float32."""
 
     @functools.wraps(run)
-    def run_somewhere(self: "Task", *given: Any, model: BCM | str | Path | None = None, **options: Any) -> Made:
-        model = ready(model)
+    def run_or_restart(self: "Task", *args: Any, model: BCM | str | Path | None = None, **options: Any) -> Result:
+        model = loaded(model)
         try:
-            return run(self, *given, model=model, **options)
+            return run(self, *args, model=model, **options)
         except torch.OutOfMemoryError:
             if model.device.type == "cpu":
                 raise
-        _tell_of_cpu()  # out here, where what the exception held is free
+        _warn_of_cpu_fallback()  # outside the handler, where the exception's tensors have been freed
         with model.on("cpu"):
-            return run(self, *given, model=model, **options)
+            return run(self, *args, model=model, **options)
 
-    return run_somewhere
+    return run_or_restart
 
 
-@functools.cache  # once a process: what has been said is forgotten whenever somebody changes the filters
-def _tell_of_cpu() -> None:
+@functools.cache  # once per process, even if the caller changes the warning filters
+def _warn_of_cpu_fallback() -> None:
     warnings.warn(
         "the GPU's memory is too small for some pictures; the CPU restores them", RestoreWarning, stacklevel=3
     )
 
 
 class Task(ABC):
-    """A kind of damage and how to undo it. Subclasses say what their `problem` needs.
+    """A restoration task. Subclasses document the inputs of their `problem`.
 
     Attributes:
-        name: what the registry, the TOML file and the command line call it.
+        name: its name in the registry, the TOML file and the command line.
         summary: one line that says what it does.
-        batches: whether `problem` takes a tensor of several pictures at once.
-        inputs: what `problem` takes besides, as far as `bcm-restore run` is to offer it.
+        batches: whether `problem` takes batches of more than one image.
+        inputs: the further inputs of `problem` that `bcm-restore run` offers as options.
     """
 
     name: str
@@ -136,14 +136,14 @@ class Task(ABC):
 
     @abstractmethod
     def problem(self, image: Tensor, **inputs: Any) -> Problem:
-        """The problem that a damaged batch (B, 3, H, W) in [-1, 1] poses, with the inputs that `restore` was given.
+        """Poses the problem of restoring a batch (B, 3, H, W) in [-1, 1], with the inputs of `restore`.
 
         Raises:
             RestoreError: an input is missing or does not fit the image.
         """
 
     def restore(self, image: Any, **options: Any) -> Any:
-        """Restores a picture; takes what `run` takes and returns its `image` alone."""
+        """Restores a picture; takes the arguments of `run` and returns only its `image`."""
         return self.run(image, **options).image
 
     def run(
@@ -158,56 +158,57 @@ class Task(ABC):
         progress: Progress | None = None,
         **inputs: Any,
     ) -> Restoration:
-        """Restores a picture and says how.
+        """Restores a picture and reports how.
 
         Args:
             image: a PIL image, a NumPy array (H, W[, 1 or 3]) of uint8, uint16 or floats in [0, 1], or a torch tensor
-                ([B,] 1 or 3, H, W) of uint8 or floats in [0, 1]. Also several: an array (N, H, W, 1 or 3), or a list
-                of pictures of any kind and size.
-            nfe: number of network evaluations: picks the default scheme.
-            scheme: a scheme of one's own instead; see `bcm_restore.schemes`.
-            model: a loaded model, or what `load_model` takes; None: the model inside the package.
-            label: class of what the picture shows, for models that know classes: an index or an ImageNet name. None:
+                ([B,] 1 or 3, H, W) of uint8 or floats in [0, 1]. Or several: an array (N, H, W, 1 or 3), or a list
+                of pictures of any type and size.
+            nfe: number of network evaluations: selects the default scheme.
+            scheme: a custom scheme instead; see `bcm_restore.schemes`.
+            model: a loaded model, or the argument of `load_model`; None: the model inside the package.
+            label: class of the picture, for class-conditional models: an index or an ImageNet name. None:
                 the mean of all classes' embeddings, which is our choice and not the paper's.
             seed: of the noise. The same seed gives an image the same noise in any batch.
-            progress: called with (evaluations done, evaluations in all) after each one; for a picture whose result has
-                more than `spans.LARGE` pixels with (tiles done, tiles in all), by its method `tile` if it has one.
-            **inputs: what the task needs besides: see its `pose` or `problem`. For several pictures a list of so many,
-                or an array (N, H, W[, 1]) or (N, 1, H, W), has one for each.
+            progress: called with (evaluations done, total) after each evaluation; for a picture whose result has more
+                than `spans.LARGE` pixels its method `tile`, or else itself, is called with (tiles done, total).
+            **inputs: further inputs of the task: see its `pose` or `problem`. For n pictures, a list of n values or an
+                array (n, H, W[, 1]) or (n, 1, H, W) gives each picture its own.
 
         Returns:
             For several pictures `image` is an array or a list again, and scheme and case are the first one's.
 
         Raises:
-            RestoreError: an input or an option does not fit; says which and what to do.
-            TypeError: there is no option or input of that name.
+            RestoreError: an input or an option does not fit; names it and the fix.
+            TypeError: an option or input of that name does not exist.
         """
         check_names(self, inputs)
-        how = {"nfe": nfe, "scheme": scheme, "model": model, "label": label, "seed": seed, "progress": progress}
-        if self._are_several(image):
-            return self._run_several(image, inputs, how)
-        [restoration] = self.run_together([image], [inputs], **how)
+        run_kwargs = {"nfe": nfe, "scheme": scheme, "model": model, "label": label, "seed": seed, "progress": progress}
+        if self._is_several(image):
+            return self._run_several(image, inputs, run_kwargs)
+        [restoration] = self.run_together([image], [inputs], **run_kwargs)
         return restoration
 
-    def _are_several(self, image: Any) -> bool:
-        """Whether these are pictures that are restored one by one."""
+    def _is_several(self, image: Any) -> bool:
+        """Whether `image` holds several pictures that are restored one by one."""
         if isinstance(image, np.ndarray):
             return image.ndim == 4 and image.shape[3] in (1, 3)
         return isinstance(image, list | tuple) or (isinstance(image, Tensor) and image.ndim == 4 and not self.batches)
 
-    def _run_several(self, images: Any, inputs: Mapping[str, Any], how: Mapping[str, Any]) -> Restoration:
-        """`run` for a list or an array (N, H, W, C) of pictures: each becomes what it becomes alone."""
+    def _run_several(self, images: Any, inputs: Mapping[str, Any], run_kwargs: Mapping[str, Any]) -> Restoration:
+        """Runs each picture of a list or an array (N, H, W, C) on its own, with the same result as alone."""
         if not len(images):
-            raise RestoreError(f"{self.name} was given no picture: the list is empty")
-        how = {**how, "model": ready(how["model"])}
-        made = [self.run(image, **own, **how) for image, own in zip(images, dealt(inputs, images), strict=True)]
-        restored = [one.image for one in made]
+            raise RestoreError(f"{self.name} needs at least one picture: the list is empty")
+        run_kwargs = {**run_kwargs, "model": loaded(run_kwargs["model"])}
+        pairs = zip(images, per_picture(inputs, images), strict=True)
+        results = [self.run(image, **own, **run_kwargs) for image, own in pairs]
+        restored = [one.image for one in results]
         several: Any = restored
         if not isinstance(images, list | tuple):
             several = torch.stack(restored) if isinstance(images, Tensor) else np.stack(restored)
-        return dataclasses.replace(made[0], image=several)
+        return dataclasses.replace(results[0], image=several)
 
-    @or_on_cpu
+    @with_cpu_fallback
     def run_together(
         self,
         images: Sequence[Any],
@@ -220,28 +221,28 @@ class Task(ABC):
         seed: int = 0,
         progress: Progress | None = None,
     ) -> list[Restoration]:
-        """Restores pictures of one height and width, the network evaluating them together where their schemes agree.
+        """Restores pictures of one height and width; those with the same scheme are batched.
 
-        What each becomes is what `run` makes of it alone.
+        Each result is the same as from `run` alone.
 
         Args:
             images: see `run`.
-            inputs: what the task needs besides, for each of them.
+            inputs: the further inputs of the task, for each picture.
             nfe, scheme, model, label, seed, progress: see `run`.
 
         Raises:
             RestoreError: see `run`.
         """
         nfe, seed = whole("nfe", nfe), whole("seed", seed)
-        model = ready(model)
+        model = loaded(model)
         for image in images:
             check_kind(image)
         known, inputs = zip(*map(self.prepare, images, inputs), strict=True)
         if len(images) == 1:
             options = RunOptions(nfe, scheme, model, label, seed, progress)
-            if made := self.restore_large(known[0], inputs[0], options):
-                made.image = self.finish(made.image, images[0], **inputs[0])
-                return [made]
+            if result := self.restore_large(known[0], inputs[0], options):
+                result.image = self.finish(result.image, images[0], **inputs[0])
+                return [result]
         posed = [self._pose(image, own, model, label) for image, own in zip(known, inputs, strict=True)]
         chosen = [self.choose(scheme, nfe, model, problem.case) for problem, _ in posed]
         restored: dict[int, Any] = {}
@@ -252,22 +253,22 @@ class Task(ABC):
             restored |= zip(group, found, strict=True)
         return [
             Restoration(
-                self.finish(back(restored[n]), images[n], **inputs[n]),
+                self.finish(from_tensor(restored[n]), images[n], **inputs[n]),
                 own,
                 own.nfe,
                 problem.case,
                 model.name,
                 problem.remark,
             )
-            for n, ((problem, back), own) in enumerate(zip(posed, chosen, strict=True))
+            for n, ((problem, from_tensor), own) in enumerate(zip(posed, chosen, strict=True))
         ]
 
     def ignored(self, size: Sequence[int], **inputs: Any) -> Tensor | None:
-        """Where an image of `size` (..., H, W) may hold anything, (B or 1, 1, H, W) bool; None: nowhere."""
+        """The pixels of an image of `size` (..., H, W) that may have any value, (B or 1, 1, H, W) bool; None: none."""
         return None
 
     def prepare(self, image: AnyImage, inputs: Mapping[str, Any]) -> tuple[AnyImage, Mapping[str, Any]]:
-        """A picture and its inputs as `problem` takes them: nothing in the picture that is not known.
+        """Prepares a picture and its inputs for `problem`: unknown pixels are replaced.
 
         Raises:
             RestoreError: an input does not fit.
@@ -275,22 +276,24 @@ class Task(ABC):
         return without_hidden(image), inputs
 
     def restore_large(self, image: Any, inputs: Mapping[str, Any], options: RunOptions) -> Restoration | None:
-        """What `prepare` made of a picture, restored in files; None: it is not large, or the task takes it whole."""
+        """Restores a prepared picture in files; None: it is not large, or the task does not work in files."""
         return None
 
-    def _pose(self, image: Any, inputs: Mapping[str, Any], model: BCM, label: Label | None) -> tuple[Problem, Back]:
-        """The problem that a picture poses, and the way back to its kind."""
-        tensor, back = to_tensor(image)
+    def _pose(
+        self, image: Any, inputs: Mapping[str, Any], model: BCM, label: Label | None
+    ) -> tuple[Problem, FromTensor]:
+        """Poses the problem of a picture; also returns the function that converts results to the picture's type."""
+        tensor, from_tensor = to_tensor(image)
         check_values(tensor, self.ignored(tensor.shape, **inputs))
-        whole, inputs, remark = self.restored_before(MemoryImage(tensor), inputs, model, label)
+        whole, inputs, remark = self.preprocess(MemoryImage(tensor), inputs, model, label)
         problem = self.problem(whole.pixels.to(model.device), **inputs)
         problem.labels, problem.remark = model.labels(label), remark or problem.remark
-        return problem, back
+        return problem, from_tensor
 
-    def restored_before(
+    def preprocess(
         self, image: AnyBands, inputs: Mapping[str, Any], model: BCM, label: Label | None
     ) -> tuple[AnyBands, Mapping[str, Any], str]:
-        """A picture without what is not in the problem, its inputs then, and what that was."""
+        """Removes damage that `problem` does not model: the picture, its inputs from then on, and a remark."""
         return image, inputs, ""
 
     def solve(
@@ -301,7 +304,7 @@ class Task(ABC):
         noises: Sequence[Noise],
         progress: Progress | None = None,
     ) -> list[Tensor]:
-        """Runs the scheme on problems of one height and width: (B, 3, H, W) each, in about [-1, 1]."""
+        """Runs the scheme on problems of one height and width; results are (B, 3, H, W), in about [-1, 1]."""
         for problem in problems:
             schemes.check(scheme, model, problem.t0)
         states = [State(problem.x, problem.t0) for problem in problems]
@@ -313,11 +316,11 @@ class Task(ABC):
         return [state.x for state in states]
 
     def finish(self, restored: Any, image: AnyImage, **inputs: Any) -> Any:
-        """A last touch in the caller's own kind of picture."""
+        """Postprocesses a result of the input's type."""
         return restored
 
     def choose(self, scheme: str | Scheme | None, nfe: int, model: BCM, case: str) -> Scheme:
-        """The scheme given, or the default one for that NFE, model and case.
+        """The given scheme, or the default scheme for the NFE, model and case.
 
         Raises:
             RestoreError: the text is not a scheme or leaves noise in the picture, or no default has that NFE.
@@ -325,23 +328,23 @@ class Task(ABC):
         return self.default(nfe, model, case) if scheme is None else as_scheme(scheme)
 
     def default(self, nfe: int, model: BCM, case: str) -> Scheme:
-        """The default scheme for that NFE, model and case; a model may have the same for "any" case.
+        """The default scheme for the NFE, model and case, or else for the case "any".
 
         Raises:
-            RestoreError: none has that NFE.
+            RestoreError: no default scheme has that NFE.
         """
         cases = self.cases(model)
         table = cases.get(case) or cases.get("any", {})
         if nfe not in table:
-            there = f"there are {', '.join(map(str, sorted(table)))}, or" if table else "there is none;"
-            raise RestoreError(f"{self.name} has no default scheme with NFE {nfe}; {there} give a scheme")
+            choices = f"choose {', '.join(map(str, sorted(table)))}, or " if table else ""
+            raise RestoreError(f"{self.name} has no default scheme with NFE {nfe}; {choices}give a scheme")
         return table[nfe]
 
     def cases(self, model: BCM) -> dict[str, dict[int, Scheme]]:
-        """The default schemes for that model: case, then NFE.
+        """The default schemes of a model: case, then NFE.
 
-        A model without any takes those of one that was trained for the same moves: the default model, the small one
-        where level maps are not known, the published one where `mean` is not defined.
+        A model without its own uses those of one that was trained for the same moves: the default model, the small one
+        if it has no level maps, the published one if `mean` is not defined.
         """
         tables = self.schemes()
         alike = weights.PUBLISHED
@@ -354,12 +357,12 @@ class Task(ABC):
         return _read_schemes(self.schemes_file())
 
     def schemes_file(self) -> Path:
-        """The TOML file of the default schemes; tasks of other packages bring their own."""
+        """The TOML file of the default schemes; tasks of other packages override this."""
         return package_data.folder("tasks") / f"{self.name}.toml"
 
 
 def as_scheme(scheme: str | Scheme) -> Scheme:
-    """A scheme that ends with a picture, from its text if need be.
+    """Parses a scheme if it is text, and checks that it ends without noise.
 
     Raises:
         RestoreError: the text is not a scheme, or it leaves noise in the picture.
@@ -381,8 +384,8 @@ def _read_schemes(path: Path) -> dict[str, dict[str, dict[int, Scheme]]]:
     }
 
 
-def ready(model: BCM | str | Path | None) -> BCM:
-    """A loaded model; those inside the package are loaded once."""
+def loaded(model: BCM | str | Path | None) -> BCM:
+    """The model, loaded if it is a name or a path; the last two loaded are cached."""
     return model if isinstance(model, BCM) else _load(str(model or weights.DEFAULT))
 
 

@@ -1,4 +1,4 @@
-"""Masks as people hold them in Python, to what the tasks work on: True where a pixel is unknown."""
+"""Converts masks of any type to holes: bool tensors, True where a pixel is unknown."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ Planes = tuple[np.ndarray, np.ndarray | None]  # pixels and transparency, as `ma
 
 
 def as_hole(mask: Any, size: Sequence[int], photos: Sequence[np.ndarray] = ()) -> Tensor:
-    """A mask of any kind beside an image of `size` (..., H, W).
+    """Converts a mask of any type to the hole of an image of `size` (..., H, W).
 
     Args:
-        mask: True where the image is to be filled; or, as `masks.marked` reads it, the file of a mask, a PIL image, an
-            array (H, W[, 1 to 4]) or a tensor ([B,] 1 to 4, H, W) of integers or of floats.
+        mask: bool, True where the image is to be filled; or, as `masks.marked` reads it, the file of a mask, a PIL
+            image, an array (H, W[, 1 to 4]) or a tensor ([B,] 1 to 4, H, W) of integers or of floats.
         size: of the image.
         photos: the images, for masks that are painted on copies of them.
 
@@ -31,8 +31,7 @@ def as_hole(mask: Any, size: Sequence[int], photos: Sequence[np.ndarray] = ()) -
         (1 or B, 1, H, W) bool.
 
     Raises:
-        RestoreError: it is missing, can't be told from a picture, has another size, or leaves an image without a known
-            pixel.
+        RestoreError: the mask is missing, is a picture, has another size, or leaves an image without known pixels.
     """
     if mask is None:
         raise RestoreError("inpaint needs a mask: True or white where the picture is to be filled")
@@ -47,41 +46,41 @@ def as_hole(mask: Any, size: Sequence[int], photos: Sequence[np.ndarray] = ()) -
             sizes = [f"{shape[-1]}x{shape[-2]}" for shape in (hole.shape, size)]
             raise RestoreError(f"the mask is {sizes[0]} and the image {sizes[1]}; make them the same size")
         if hole.all():
-            raise RestoreError("the mask covers the whole image; leave some of it unmarked to continue from")
+            raise RestoreError("the mask covers the whole image; leave some pixels unmarked")
     return torch.from_numpy(np.stack(found))[:, None]
 
 
-def integers_of(image: AnyImage) -> list[np.ndarray]:
-    """The images of a batch as (H, W[, 3]) of integers, for masks that are painted on copies of them."""
+def to_integers(image: AnyImage) -> list[np.ndarray]:
+    """Converts the images of a batch to integers (H, W[, 3]), for masks that are painted on copies of them."""
     if isinstance(image, Image.Image):
         return [np.asarray(image.convert("RGB"))]
     array = image.detach().cpu().movedim(-3, -1).numpy() if isinstance(image, Tensor) else image
     if array.ndim == 4:
-        return [one for part in array for one in integers_of(part)]
+        return [one for part in array for one in to_integers(part)]
     if np.issubdtype(array.dtype, np.floating):
         array = np.rint(np.nan_to_num(array, posinf=0.0).clip(0, 1) * 255).astype(np.uint8)
     return [array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array]
 
 
-def beside(hole: Tensor, image: Array) -> Array:
-    """A hole (1 or B, 1, H, W), with the axes of an array ([B,] H, W[, C]) or a tensor ([B,] C, H, W), of its kind."""
+def shaped_like(hole: Tensor, image: Array) -> Array:
+    """Converts a hole (1 or B, 1, H, W) to the type and axes of an array ([B,] H, W[, C]) or tensor ([B,] C, H, W)."""
     if isinstance(image, Tensor):
         return hole.to(image.device)[0 if image.ndim == 3 else slice(None)]
     planes = hole[:, 0].numpy()
     return planes[..., None] if image.ndim == 4 else planes[0].reshape(planes.shape[1:] + (1,) * (image.ndim - 2))
 
 
-def finite_in(hole: Tensor, image: np.ndarray | Tensor) -> np.ndarray | Tensor:
-    """An array or a tensor without NaN and infinite values in its hole."""
+def make_finite(image: np.ndarray | Tensor, hole: Tensor) -> np.ndarray | Tensor:
+    """Replaces NaN and infinite values in the hole by zero."""
     if isinstance(image, Tensor):
-        return image.masked_fill(beside(hole, image) & ~image.isfinite(), 0)
+        return image.masked_fill(shaped_like(hole, image) & ~image.isfinite(), 0)
     if not np.issubdtype(image.dtype, np.floating):
         return image
-    return np.where(beside(hole, image) & ~np.isfinite(image), image.dtype.type(0), image)
+    return np.where(shaped_like(hole, image) & ~np.isfinite(image), image.dtype.type(0), image)
 
 
 def _found(mask: Any, size: tuple[int, int], photos: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The holes of an array or a tensor, one an image."""
+    """The holes of an array or a tensor, one per image."""
     array = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
     batch = _channels_last(array, size)
     if array.dtype == bool:
@@ -98,13 +97,13 @@ def _marked(planes: Planes, photo: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _channels_last(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(B, H, W, channels) of (H, W), with channels first or last, of one image or of several."""
+    """Converts a mask (H, W), or with channels first or last, or a batch, to (B, H, W, channels)."""
     if array.ndim == 2:
         return array[None, :, :, None]
     if array.ndim == 3:
         array = array[None]
     if array.ndim != 4:
-        raise RestoreError(f"a mask of shape {array.shape} is none of a picture; give it as (H, W)")
+        raise RestoreError(f"a mask cannot have shape {array.shape}; give it as (H, W)")
     last = array.shape[1:3] == size or (array.shape[2:] != size and array.shape[3] <= 4)
     array = array if last else array.transpose(0, 2, 3, 1)
     if not 1 <= array.shape[3] <= 4:
@@ -113,14 +112,14 @@ def _channels_last(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _integers(array: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 of values of any type; whatever is not 0 stays so.
+    """Converts values of any type to uint8 or uint16, rounded up, so that only 0 becomes 0.
 
     Raises:
-        RestoreError: NaN, infinite or negative values, or such above 65535.
+        RestoreError: values are NaN, infinite, negative or above 65535.
     """
     low, high = array.min(initial=0), array.max(initial=0)
-    if not (low >= 0 and high <= 65535):  # so written that NaN is refused
-        raise RestoreError(f"the mask's values go from {low:g} to {high:g}; give it as bool, True where to fill")
+    if not (low >= 0 and high <= 65535):  # true for NaN
+        raise RestoreError(f"the mask's values range from {low:g} to {high:g}; give it as bool, True where to fill")
     if array.dtype in (np.uint8, np.uint16):
         return array
     if np.issubdtype(array.dtype, np.floating) and high <= 1:
@@ -129,7 +128,7 @@ def _integers(array: np.ndarray) -> np.ndarray:
 
 
 def _planes(array: np.ndarray) -> Planes:
-    """Of (H, W, 1 to 4)."""
+    """Splits (H, W, 1 to 4) into colours and transparency."""
     channels = array.shape[2]
     colours = array[:, :, :3] if channels > 2 else array[:, :, 0]
     return np.ascontiguousarray(colours), np.ascontiguousarray(array[:, :, -1]) if channels in (2, 4) else None

@@ -1,4 +1,4 @@
-"""Inpainting: what a mask marks is filled, and every other pixel stays as it is, to the bit."""
+"""Inpainting: fills the pixels that a mask marks, and leaves all others bit-identical."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,23 +15,22 @@ from ..operators import Mask
 from ..spans import bands, widened
 from .arrays import AnyImage, size_of
 from .band_task import BandTask
-from .holes import as_hole, beside, finite_in, integers_of
+from .holes import as_hole, make_finite, shaped_like, to_integers
 from .transparency import without_hidden
 
-# Distances of a hole's pixels from what is known, in pixels: holes are wide where the mean is larger than this,
-WIDE = 3.0
-# and deep where the largest is larger than this: in the middle of such holes, colours that begin as noise drift
-DEEP = 33.0
-FURTHEST = 256  # that is looked at
+# Distances of unknown pixels to the nearest known ones, in pixels
+WIDE = 3.0  # holes are wide if the mean distance is larger
+DEEP = 33.0  # and deep if the largest is larger: in the middle of deep holes, colours that start from noise drift
+FURTHEST = 256  # larger distances are clipped
 CASES = ("thin", "wide", "deep")
 
 
 class SeamlessMask(Mask):
     """A mask whose `fit` leaves no seam around a hole.
 
-    What an estimate gets wrong where the truth is known, it gets wrong beside it as well, a drift in colour above all:
-    `fit` takes the error y - x at the known pixels, continues it smoothly into the hole, and adds it everywhere. Known
-    pixels are y's as with `Mask`, and doing it twice is doing it once.
+    The error of an estimate at known pixels, mostly a drift in colour, extends into the hole. So `fit` continues the
+    error y - x at the known pixels smoothly into the hole, and adds it everywhere. Known pixels become y's, as with
+    `Mask`, and `fit` is idempotent.
     """
 
     def fit(self, x: Tensor, y: Tensor) -> Tensor:
@@ -41,7 +40,7 @@ class SeamlessMask(Mask):
         return fitted.pixels
 
     def fit_image(self, x: BandImage, y: BandImage, fitted: DiskImage | MemoryImage) -> None:
-        """`fit` of images that are read band by band, written into `fitted`."""
+        """Computes `fit` band by band, and writes it to `fitted`."""
         for rows in x.bands():
             fitted.write(y.read(rows).to(x.device) - x.read(rows), rows)
         fill_hole(fitted, ~self.known)
@@ -54,14 +53,14 @@ class Inpaint(BandTask):
     """The operator is the mask; the first estimate continues the known pixels smoothly, coarse to fine."""
 
     name = "inpaint"
-    summary = "fills what a mask marks and leaves the rest as it is"
+    summary = "fills the marked pixels and leaves all others unchanged"
 
     def pose(self, image: BandImage, *, mask: Any = None, **inputs: Any) -> BandProblem:
-        """The problem of filling the holes of `image`.
+        """Poses the problem of filling the holes of `image`.
 
         Args:
-            image: what it holds under the mask is not looked at.
-            mask: where it is to be filled; see `holes.as_hole`.
+            image: its pixels under the mask are ignored.
+            mask: the pixels to fill; see `holes.as_hole`.
 
         Raises:
             RestoreError: see `holes.as_hole`.
@@ -69,33 +68,33 @@ class Inpaint(BandTask):
         return _Filling(image, as_hole(mask, image.size))
 
     def ignored(self, size: Sequence[int], *, mask: Any = None, **inputs: Any) -> Tensor | None:
-        """See `Task.ignored`: what the mask marks."""
+        """See `Task.ignored`: the marked pixels."""
         return as_hole(mask, size)
 
     def prepare(self, image: AnyImage, inputs: Mapping[str, Any]) -> tuple[AnyImage, Mapping[str, Any]]:
-        """The mask as bool (1 or B, 1, H, W), and nothing in the picture of what is under it, as it may be NaN."""
+        """Converts the mask to bool (1 or B, 1, H, W), and replaces hidden colours and NaN under it."""
         mask = inputs.get("mask")
         plain = getattr(mask, "dtype", None) in (bool, torch.bool)
-        hole = as_hole(mask, size_of(image), [] if plain else integers_of(image))
+        hole = as_hole(mask, size_of(image), [] if plain else to_integers(image))
         inputs = {**inputs, "mask": hole}
         if isinstance(image, Image.Image):
             return without_hidden(image, hole[0, 0].numpy()), inputs
-        return finite_in(hole, image), inputs
+        return make_finite(image, hole), inputs
 
     def finish(self, restored: Any, image: AnyImage, *, mask: Any = None, **inputs: Any) -> Any:
-        """Floats don't survive the way to [-1, 1] and back to the last bit: known pixels come from the input."""
+        """Copies the known pixels from the input, as floats converted to [-1, 1] and back have rounding errors."""
         hole = as_hole(mask, size_of(image))
         if isinstance(image, np.ndarray):
-            np.copyto(restored, image, where=~beside(hole, image))
+            np.copyto(restored, image, where=~shaped_like(hole, image))
         elif isinstance(image, Tensor):
-            return torch.where(beside(hole, image), restored, image.detach())
-        elif image.mode == restored.mode:  # what is hidden under transparency was filled
+            return torch.where(shaped_like(hole, image), restored, image.detach())
+        elif image.mode == restored.mode:  # `prepare` has filled pixels hidden under transparency
             restored.paste(image, mask=Image.fromarray(~hole[0, 0].numpy()))
         return restored
 
 
 class _Filling(BandProblem):
-    """Filling what is marked: hole (B or 1, 1, H, W) bool."""
+    """Filling a hole (B or 1, 1, H, W) bool."""
 
     def __init__(self, image: BandImage, hole: Tensor) -> None:
         case = max((_case(one) for one in hole[:, 0].cpu().numpy()), key=CASES.index)
@@ -109,7 +108,7 @@ class _Filling(BandProblem):
         return self._mask.crop(rows)
 
     def estimate(self, rows: slice) -> Tensor:
-        return self.image.read(rows).clone()  # filled in its place
+        return self.image.read(rows).clone()  # `complete` fills it in place
 
     def complete(self, x: DiskImage | MemoryImage) -> None:
         fill_hole(x, self._hole)
@@ -130,19 +129,19 @@ class _Filling(BandProblem):
 
 
 def known_range(images: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
-    """The least and the greatest value of each image's known pixels in each channel, (B, 3, 1, 1)."""
+    """The smallest and largest values of each image's known pixels in each channel, (B, 3, 1, 1)."""
     low = images.masked_fill(hole, torch.inf).amin((2, 3), keepdim=True)
     return low, images.masked_fill(hole, -torch.inf).amax((2, 3), keepdim=True)
 
 
 def distances(hole: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Distances (N,) of the unknown pixels from what is known, none taken for more than FURTHEST.
+    """Distances (N,) of the unknown pixels to the nearest known ones, clipped to FURTHEST.
 
-    By bands of rows: distances of a whole large picture would take eight times its memory.
+    Computed in bands of rows: the distances of a whole large picture would take eight times its memory.
 
     Args:
         hole: (H, W) bool, True where pixels are unknown.
-        size: 3 or 5, of OpenCV's masks: the larger is nearer to the true distance.
+        size: of OpenCV's distance mask, 3 or 5: the larger is more exact.
     """
     for rows in bands(hole.shape):
         outer, inner = widened(rows, FURTHEST, len(hole))
@@ -151,7 +150,7 @@ def distances(hole: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 
 def _case(hole: np.ndarray) -> str:
-    """One of CASES, by the distances of the unknown pixels from what is known."""
+    """One of CASES, by the distances of the unknown pixels to the nearest known ones."""
     total, largest, count = 0.0, 0.0, int(np.count_nonzero(hole))
     for found in distances(hole, 3):
         total, largest = total + float(found.sum(dtype=np.float64)), max(largest, float(found.max(initial=0.0)))

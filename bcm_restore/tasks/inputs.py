@@ -1,4 +1,4 @@
-"""What a task needs besides the picture, declared so that the command line can ask for it."""
+"""Declares the inputs of a task besides the picture, so that the command line can offer them as options."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,15 +7,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Input:
-    """An input of a task, which `bcm-restore run TASK` offers as an option: `Input("blur", float, ...)` is --blur.
+    """An input of a task, offered as an option of `bcm-restore run TASK`: `Input("blur", float, ...)` is --blur.
 
     Attributes:
-        name: of the argument of the task's `problem`.
-        kind: int, float, str, bool (an option without a value), or Path (a file, given to the task by its path).
+        name: the argument of the task's `problem`.
+        kind: int, float, str, bool (an option without a value), or Path (of a file; passed to the task as a path).
         help: one line.
-        default: what the task gets if nothing is given.
-        required: whether something has to be given.
-        minimum, maximum: of a number.
+        default: the value if the option is omitted.
+        required: whether the option is required.
+        minimum, maximum: bounds of a number.
     """
 
     name: str

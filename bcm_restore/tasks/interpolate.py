@@ -1,4 +1,4 @@
-"""Interpolation: the pictures between two pictures, along the great circle between their noises."""
+"""Interpolation between two pictures, spherically between their noises."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,26 +15,26 @@ from ..operators import Mask
 from ..schemes import Progress, Scheme
 from .arguments import check_names, whole
 from .arrays import AnyImage, check_values, to_tensor
-from .base import DEFAULT_NFE, Problem, Restoration, Task, or_on_cpu, ready
+from .base import DEFAULT_NFE, Problem, Restoration, Task, loaded, with_cpu_fallback
 from .transparency import without_hidden
 
 
 class Interpolate(Task):
-    """Both pictures follow the scheme up to its highest level with the same noise, are mixed there, and come back.
+    """Both pictures are inverted to the scheme's highest level with the same noise, mixed there, and generated again.
 
-    What the round trip loses of a picture is added back in the frames that are nearer to it, so that the first and the
-    last frame are the two pictures themselves and none jumps.
+    The round-trip error of a picture is added back to the frames that are nearer to it, so that the first and the
+    last frame are the two pictures themselves and the sequence has no jumps.
     """
 
     name = "interpolate"
-    summary = "makes the pictures between two pictures"
+    summary = "makes the frames between two pictures"
 
     def problem(self, image: Tensor, **inputs: Any) -> Problem:
-        """Nothing is measured: no pixel is known, and the estimates are the pictures (2, 3, H, W) themselves."""
-        nothing = torch.zeros(1, 1, *image.shape[2:], dtype=torch.bool, device=image.device)
-        return Problem(Mask(nothing), image, image)
+        """There are no measurements: no pixel is known, and the estimates are the pictures (2, 3, H, W) themselves."""
+        known = torch.zeros(1, 1, *image.shape[2:], dtype=torch.bool, device=image.device)
+        return Problem(Mask(known), image, image)
 
-    @or_on_cpu
+    @with_cpu_fallback
     def run(
         self,
         image: Sequence[AnyImage],
@@ -52,15 +52,15 @@ class Interpolate(Task):
         """Interpolates between two pictures.
 
         Args:
-            image: the two pictures, of one kind and size; see `Task.run`.
-            nfe: network evaluations from a picture to a frame: picks the default scheme.
-            scheme, model, label, seed: see `Task.run`; the label is that of both pictures.
-            progress: called with (evaluations done, evaluations in all frames).
-            frames: number of pictures to make, the two ends included.
-            exact: what the round trip loses is added back; False: all frames, the ends included, as they come back.
+            image: the two pictures, of one type and size; see `Task.run`.
+            nfe: network evaluations from a picture to a frame: selects the default scheme.
+            scheme, model, label, seed: see `Task.run`; the label applies to both pictures.
+            progress: called with (evaluations done, total of all frames).
+            frames: number of frames, including the two ends.
+            exact: adds the round-trip error back; False: all frames, including the ends, are what the model generates.
 
         Returns:
-            `image` is the list of frames, each of the kind that was given; `nfe` is what one frame takes.
+            `image` is the list of frames, each of the input's type; `nfe` is that of one frame.
 
         Raises:
             RestoreError: there are not two pictures, they differ in size, or there are fewer than two frames.
@@ -70,8 +70,8 @@ class Interpolate(Task):
         if len(image) != 2:
             raise RestoreError(f"interpolate takes two pictures, not {len(image)}")
         if frames < 2:
-            raise RestoreError(f"{frames} frames are too few; the two ends alone make 2")
-        (a, back), (b, _) = (to_tensor(without_hidden(picture)) for picture in image)
+            raise RestoreError(f"{frames} frames are too few; give at least 2, the two ends")
+        (a, from_tensor), (b, _) = (to_tensor(without_hidden(picture)) for picture in image)
         if a.shape != b.shape:
             sizes = " and ".join(f"{x.shape[-1]}x{x.shape[-2]}" for x in (a, b))
             raise RestoreError(f"the two pictures differ in size ({sizes}); make them the same size")
@@ -79,12 +79,16 @@ class Interpolate(Task):
             raise RestoreError("interpolate takes single pictures, not batches")
         for picture in (a, b):
             check_values(picture)
-        model = ready(model)
+        model = loaded(model)
         chosen = self.choose(scheme, nfe, model, "any")
         pair = torch.cat([a, b]).to(model.device)
-        found = self._frames(pair, chosen, model, model.labels(label), seed, frames, progress)
-        made = [image[0], *map(back, complete(found, pair)), image[1]] if exact else list(map(back, found))
-        return Restoration(made, chosen, chosen.nfe, "any", model.name)
+        generated = self._frames(pair, chosen, model, model.labels(label), seed, frames, progress)
+        if exact:
+            between = add_round_trip_error(generated, pair)
+            sequence = [image[0], *map(from_tensor, between), image[1]]
+        else:
+            sequence = list(map(from_tensor, generated))
+        return Restoration(sequence, chosen, chosen.nfe, "any", model.name)
 
     def _frames(
         self,
@@ -96,7 +100,7 @@ class Interpolate(Task):
         frames: int,
         progress: Progress | None,
     ) -> list[Tensor]:
-        """The frames (1, 3, H, W) from one picture of (2, 3, H, W) to the other, as they come back."""
+        """The generated frames (1, 3, H, W) from one picture of (2, 3, H, W) to the other."""
         schemes.check(scheme, model)
         up, down = split(scheme)
         problem = self.problem(pair)
@@ -106,7 +110,7 @@ class Interpolate(Task):
         latents, level = state.x, state.level
         total, done = 2 * up.nfe + frames * down.nfe, 2 * up.nfe
 
-        def come_back(latent: Tensor) -> Tensor:
+        def generate(latent: Tensor) -> Tensor:
             nonlocal done
             frame = schemes.State(latent, level)
             schemes.advance([frame], down, [dataclasses.replace(setting, noise=Noise([seed]))])
@@ -115,11 +119,11 @@ class Interpolate(Task):
                 progress(done, total)
             return frame.x
 
-        return [come_back(slerp(latents[:1], latents[1:], n / (frames - 1))) for n in range(frames)]
+        return [generate(slerp(latents[:1], latents[1:], n / (frames - 1))) for n in range(frames)]
 
 
-def complete(frames: Sequence[Tensor], pair: Tensor) -> list[Tensor]:
-    """The frames between the ends, with what the round trip lost of the nearer picture of (2, 3, H, W) added back."""
+def add_round_trip_error(frames: Sequence[Tensor], pair: Tensor) -> list[Tensor]:
+    """The frames between the ends, with the round-trip error of the nearer picture of (2, 3, H, W) added back."""
     first, last = pair[:1] - frames[0], pair[1:] - frames[-1]
     weights = [n / (len(frames) - 1) for n in range(1, len(frames) - 1)]
     return [
@@ -129,7 +133,7 @@ def complete(frames: Sequence[Tensor], pair: Tensor) -> list[Tensor]:
 
 
 def split(scheme: Scheme) -> tuple[Scheme, Scheme]:
-    """The moves up to the highest level, and those that come back from it."""
+    """The moves up to the highest level, and those after it."""
     levels = [move.level.value if move.level else 0.0 for move in scheme.moves]
     top = levels.index(max(levels)) + 1
     return Scheme(scheme.moves[:top]), Scheme(scheme.moves[top:])
@@ -138,7 +142,7 @@ def split(scheme: Scheme) -> tuple[Scheme, Scheme]:
 def slerp(a: Tensor, b: Tensor, weight: float) -> Tensor:
     """Spherical interpolation of (1, 3, H, W) tensors: sin((1-w) o)/sin(o) a + sin(w o)/sin(o) b, o the angle between.
 
-    The mixture of two noises has the length of a noise; where the angle vanishes it is the linear one.
+    It keeps the norm of Gaussian noise; if the angle vanishes, it is linear interpolation.
     """
     cosine = torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0).double().clamp(-1, 1)
     angle = torch.arccos(cosine)

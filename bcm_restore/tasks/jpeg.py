@@ -1,4 +1,4 @@
-"""Blind JPEG restoration: among the pictures that would compress to the same file, a likely one."""
+"""Blind JPEG restoration: a likely picture among those that compress to the same file."""
 
 import math
 from abc import abstractmethod
@@ -26,31 +26,32 @@ from .arrays import AnyImage, ArrayImage
 from .band_task import BandTask
 
 UNIT = 32  # rows: whole blocks, whatever the chroma
-SHARED = 4 / 3  # times t0 where the channels share the error: its luma is that of stronger independent noise
-REACH = 32  # rows: further away pixels have no say in a sample of chroma
-SAMPLE = 1 << 22  # pixels of a large picture in which an earlier compression is sought
+SHARED = 4 / 3  # factor on t0 if the channels share the error: its luma is that of stronger independent noise
+REACH = 32  # rows: a chroma sample does not depend on pixels further away
+SAMPLE = 1 << 22  # pixels of a large picture that are searched for an earlier compression
 
 
 class Jpeg(BandTask):
-    """The operator is the quantisation set of the file's own coefficients; the estimate is the decoded picture."""
+    """The operator is the quantisation set of the file's coefficients; the first estimate is the decoded picture."""
 
     name = "jpeg"
-    summary = "takes blocks, ringing and banding out of a JPEG of any quality"
-    batches = False  # each has a quality of its own
+    summary = "removes blocks, ringing and banding from a JPEG of any quality"
+    batches = False  # pictures differ in quality
 
     def pose(
         self, image: BandImage, *, coefficients: Any = None, quality: int | None = None, **inputs: Any
     ) -> BandProblem:
-        """The problem of restoring a decoded JPEG.
+        """Poses the problem of restoring a decoded JPEG.
 
-        A picture that was compressed twice is restored from the coarser compression, wherever its blocks lie; the
-        `remark` says so.
+        A picture that was compressed twice is restored from the coarser compression, even if its blocks are shifted;
+        the `remark` says so.
 
         Args:
-            image: the decoded picture, as stored in the file (orientation not applied); one alone.
-            coefficients: the file's own, from `bcm_restore.images.jpeg_coefficients`; the best that can be had.
-            quality: the quality (1 to 100) that the picture was once saved with, before it was saved in this file;
-                None: found out.
+            image: the decoded picture, as stored in the file (orientation not applied); not a batch.
+            coefficients: the file's, from `bcm_restore.images.jpeg_coefficients`, if available: they give the best
+                results.
+            quality: the quality (1 to 100) of an earlier compression, before the picture was saved to this file;
+                None: estimated.
 
         Raises:
             NothingToRestore: there are no coefficients, and the pixels show no trace of JPEG compression.
@@ -63,17 +64,17 @@ class Jpeg(BandTask):
             own = _cropped(coefficients, rows, image)
             history = find_earlier(own, pixels, quality) if _colour(own) == "YCbCr" else None
             if history is None:
-                return _Own(image, coefficients)
-            return _Past(image, history, coefficients, operator_of(history, pixels, own))
+                return _LastCompression(image, coefficients)
+            return _EarlierCompression(image, history, coefficients, operator_of(history, pixels, own))
         history = find_first(pixels, quality)
         if not image.in_memory and (history is None or history.plain):
-            return _Own(image, *_from_pixels(image, quality))
+            return _LastCompression(image, *_from_pixels(image, quality))
         if history is None:
-            raise _nothing()
-        return _Past(image, history, None, operator_of(history, pixels))
+            raise _no_trace()
+        return _EarlierCompression(image, history, None, operator_of(history, pixels))
 
     def prepare(self, image: AnyImage, inputs: Mapping[str, Any]) -> tuple[AnyImage, Mapping[str, Any]]:
-        """With the quality of the pixels as they were, where hidden ones are filled by what was never compressed."""
+        """Estimates the quality before hidden pixels are filled, as the fill has no trace of compression."""
         known, inputs = super().prepare(image, inputs)
         if isinstance(image, Image.Image) and known is not image and not inputs.get("coefficients"):
             inputs = {**inputs, "quality": inputs.get("quality") or quality_of(np.asarray(image.convert("RGB")))}
@@ -81,12 +82,12 @@ class Jpeg(BandTask):
 
 
 class _Compressed(BandProblem):
-    """Restoring a decoded JPEG: what its operators have in common.
+    """Restoring a decoded JPEG, from any compression.
 
     Args:
         image: the decoded picture.
-        whole: the operator of all of it, where that is in memory.
-        unit: rows that hold whole blocks; of further away ones no pixel has a say in a band's.
+        whole: the operator of the whole image, if it is in memory.
+        unit: rows that hold whole blocks; also how far pixels outside a band influence it.
     """
 
     def __init__(
@@ -110,8 +111,8 @@ class _Compressed(BandProblem):
         """The operator without surroundings."""
 
 
-class _Own(_Compressed):
-    """From the coefficients of the last compression; `grey`: see `operators.Jpeg`."""
+class _LastCompression(_Compressed):
+    """Restoring from the coefficients of the last compression; `grey`: see `operators.Jpeg`."""
 
     def __init__(self, image: BandImage, coefficients: Coefficients, grey: bool | None = None) -> None:
         whole = JpegOperator(coefficients, grey) if image.in_memory else None
@@ -123,13 +124,13 @@ class _Own(_Compressed):
         return JpegOperator(crop(self._coefficients, rows), self._grey)
 
 
-class _Past(_Compressed):
-    """From those of a compression of the past: what coefficients a band had is found out when it is worked on.
+class _EarlierCompression(_Compressed):
+    """Restoring from the coefficients of an earlier compression, which are estimated band by band.
 
     Args:
         image: the decoded picture.
-        history: the compression.
-        coefficients: of the last one, if the image is a JPEG's.
+        history: the earlier compression.
+        coefficients: of the last compression, if the image was read from a JPEG.
         sample: the operator of rows in the middle.
     """
 
@@ -148,7 +149,7 @@ class _Past(_Compressed):
 
 
 def _level(planes: Sequence[Any], tables: Sequence[Any], colour: str, grey: bool) -> float:
-    """The level of the first estimate; of a grey picture by its luma, as it has no error of chroma."""
+    """The level of the first estimate; for a grey picture that of the luma, as the chroma has no error."""
     if grey and colour == "YCbCr":
         return SHARED * quantisation_level(planes[:1], tables[:1])
     return quantisation_level(planes, tables, colour)
@@ -159,11 +160,11 @@ def _unit(coefficients: Coefficients) -> int:
 
 
 def _from_pixels(image: BandImage, quality: int | None) -> tuple[Coefficients, bool]:
-    """The coefficients that pixels had, as `JpegOperator.from_pixels` finds them, and whether they are grey."""
+    """Recovers coefficients from pixels, as `JpegOperator.from_pixels` does; also whether the pixels are grey."""
     size, parts = image.size, list(image.bands(UNIT))
     quality = quality or _quality(image)
     if quality is None:
-        raise _nothing()
+        raise _no_trace()
     grey = _grey(image)
     factor = None if grey else sampling_of_parts((image.read(rows).cpu() for rows in parts), quality)
     tables = standard_tables(quality)[: 2 if factor else 1]
@@ -172,7 +173,7 @@ def _from_pixels(image: BandImage, quality: int | None) -> tuple[Coefficients, b
         outer, inner = widened(rows, REACH, size[0])
         part = crop(coefficients_of(image.read(outer).cpu(), tables, factor or (1, 1)), inner)
         for n, (plane, (down, _)) in enumerate(zip(part.planes, part.sampling, strict=True)):
-            height = 8 * part.sampling[0][0] // down  # image rows a block
+            height = 8 * part.sampling[0][0] // down  # image rows per block
             if rows.start == 0:
                 planes.append(plane.new_empty(-(-size[0] // height), *plane.shape[1:]))
             planes[n][rows.start // height :][: len(plane)] = plane
@@ -180,7 +181,7 @@ def _from_pixels(image: BandImage, quality: int | None) -> tuple[Coefficients, b
 
 
 def quality_of(image: np.ndarray) -> int | None:
-    """The quality that (H, W[, 3]) pixels were once saved with, estimated band by band; None: no trace of JPEG."""
+    """Estimates the quality that (H, W[, 3]) pixels were once saved with, band by band; None: no trace of JPEG."""
     return _quality(ArrayImage(image))
 
 
@@ -194,12 +195,12 @@ def _grey(image: BandImage) -> bool:
 
 
 def _cropped(coefficients: Coefficients, rows: slice, image: BandImage) -> Coefficients:
-    """The coefficients of a band, or as they are where that is all of the image."""
+    """The coefficients of a band."""
     return coefficients if rows == slice(0, image.size[0]) else crop(coefficients, rows)
 
 
 def _usable(coefficients: Any, quality: int | None) -> Any:
-    """Coefficients of a file; None where another compression is asked for that has left no trace in them."""
+    """The coefficients; None if a quality is given but their colour space rules out an earlier compression."""
     return None if quality and coefficients is not None and _colour(coefficients) != "YCbCr" else coefficients
 
 
@@ -207,5 +208,5 @@ def _colour(coefficients: Any) -> str:
     return getattr(coefficients, "colour", "YCbCr")
 
 
-def _nothing() -> NothingToRestore:
+def _no_trace() -> NothingToRestore:
     return NothingToRestore("no trace of JPEG compression in the pixels; give the quality to restore it anyway")

@@ -1,4 +1,4 @@
-"""PIL images of every mode to tensors, and back to the same mode."""
+"""Converts PIL images of every mode to tensors, and back to the same mode."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from torch import Tensor
 
 from ..errors import RestoreError
 from ..images.metadata import carried
-from .arrays import Back, to_tensor
+from .arrays import FromTensor, to_tensor
 
-WAYS_OUT = {
+CONVERSIONS = {
     "La": 'image.convert("LA")',
     "RGBa": 'image.convert("RGBA")',
-    "CMYK": "bcm_restore.images.read(path).pixels, which knows its profile",
+    "CMYK": "bcm_restore.images.read(path).pixels, which applies its profile",
     "LAB": "PIL.ImageCms.profileToProfile(...), or bcm_restore.images.read(path).pixels",
 }
 _SIXTEEN_BITS = 65535
 
 
-def from_pil(image: Image.Image) -> tuple[Tensor, Back]:
-    """What `arrays.to_tensor` gives for a PIL image, see `pil_array`."""
+def from_pil(image: Image.Image) -> tuple[Tensor, FromTensor]:
+    """`arrays.to_tensor` for a PIL image, see `pil_array`."""
     pixels, to_pil = pil_array(image)
-    tensor, back = to_tensor(pixels)
-    return tensor, lambda result: to_pil(back(result))
+    tensor, from_tensor = to_tensor(pixels)
+    return tensor, lambda result: to_pil(from_tensor(result))
 
 
 def pil_array(image: Image.Image) -> tuple[np.ndarray, Callable[[np.ndarray], Image.Image]]:
-    """The pixels of a PIL image (H, W[, 3]), and the function that turns such an array into an image of its mode.
+    """The pixels of a PIL image (H, W[, 3]), and the function that converts such an array to an image of its mode.
 
-    Grey (L, LA), RGB and RGBA come back in their own mode, as do I;16 (in any byte order), I (0 to 65535) and F (0 to
-    1). Black and white (1) comes back as L, palettes (P, PA) as RGB or RGBA. The alpha channel is resized with the
-    picture; profile, resolution and EXIF come back in `info`.
+    Grey (L, LA), RGB and RGBA keep their mode, as do I;16 (in any byte order), I (0 to 65535) and F (0 to 1). Black
+    and white (1) becomes L, palettes (P, PA) become RGB or RGBA. The alpha channel is resized with the picture;
+    profile, resolution and EXIF are kept in `info`.
 
     Raises:
-        RestoreError: another mode, or integers outside 0 to 65535.
+        RestoreError: the mode is not supported, or integers are outside 0 to 65535.
     """
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         pixels, alpha, make = _numbers(image), None, _maker(image.mode)
@@ -44,8 +44,8 @@ def pil_array(image: Image.Image) -> tuple[np.ndarray, Callable[[np.ndarray], Im
         grey = image.mode in ("1", "L", "LA")
         pixels, alpha, make = np.asarray(image.convert("L" if grey else "RGB")), _alpha(image, grey), Image.fromarray
     else:
-        way = WAYS_OUT.get(image.mode, 'image.convert("RGB")')
-        raise RestoreError(f"PIL images of mode {image.mode} are not restored; give {way}")
+        way = CONVERSIONS.get(image.mode, 'image.convert("RGB")')
+        raise RestoreError(f"PIL images of mode {image.mode} are not supported; give {way}")
     info = carried(image)
 
     def to_pil(result: np.ndarray) -> Image.Image:
@@ -59,7 +59,7 @@ def pil_array(image: Image.Image) -> tuple[np.ndarray, Callable[[np.ndarray], Im
 
 
 def _alpha(image: Image.Image, grey: bool) -> Image.Image | None:
-    """The transparency of a channel, of a palette or of one colour; None where there is none."""
+    """The transparency from a channel, a palette or a transparent colour; None if the image has none."""
     if "A" in image.getbands():
         return image.getchannel("A")
     if not image.has_transparency_data:
@@ -74,14 +74,14 @@ def _numbers(image: Image.Image) -> np.ndarray:
         return values
     if values.size and not (values.min() >= 0 and values.max() <= _SIXTEEN_BITS):
         raise RestoreError(
-            f"the integers of this PIL image (mode {image.mode}) go from {values.min()} to {values.max()}; "
+            f"the integers of this PIL image (mode {image.mode}) range from {values.min()} to {values.max()}; "
             f"scale them to 0 to {_SIXTEEN_BITS}"
         )
     return values.astype(np.uint16)
 
 
 def _maker(mode: str) -> Callable[[np.ndarray], Image.Image]:
-    """What makes an image of that mode of an array (H, W) of uint16 or floats."""
+    """The function that converts an array (H, W) of uint16 or floats to an image of that mode."""
     kind = np.asarray(Image.new(mode, (1, 1))).dtype
 
     def make(pixels: np.ndarray) -> Image.Image:

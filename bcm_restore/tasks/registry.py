@@ -1,4 +1,4 @@
-"""The tasks by name: those of this package, and those that other packages register."""
+"""The tasks of this package and of others, by name."""
 
 import difflib
 import functools
@@ -11,22 +11,22 @@ from .interpolate import Interpolate
 from .jpeg import Jpeg
 from .super_resolve import SuperResolve
 
-COMMANDS = {"jpeg-restore": "jpeg"}  # what the command line calls a task, where that is another name
+COMMANDS = {"jpeg-restore": "jpeg"}  # commands whose name differs from the task's
 
 _OWN: tuple[type[Task], ...] = (Inpaint, Jpeg, SuperResolve, Interpolate)
 
 
 def names() -> list[str]:
-    """Names of all tasks, those of other packages included, in alphabetical order."""
+    """The names of all tasks, including those of other packages, in alphabetical order."""
     return sorted({task.name for task in _OWN} | {point.name for point in _registered()})
 
 
 @functools.cache
 def get(name: str) -> Task:
-    """The task of that name, or of the command of that name.
+    """Looks up a task by its name or the name of its command.
 
     Raises:
-        RestoreError: there is none; close names are offered.
+        RestoreError: no such task; suggests similar names.
     """
     for task in _OWN:
         if task.name == COMMANDS.get(name, name):

@@ -1,4 +1,4 @@
-"""What is wrong with a small picture besides its size: it is restored first, where an evaluation costs little."""
+"""Flaws of a small picture besides its size; they are removed before enlarging, where an evaluation is cheap."""
 
 import math
 from collections.abc import Mapping
@@ -26,30 +26,30 @@ from .band_task import BandTask
 from .base import Task
 from .jpeg import Jpeg
 
-NFE = 2  # evaluations of a small JPEG: with 4 the enlarged picture gains 0.05 dB more
+NFE = 2  # for a small JPEG: with 4 the enlarged picture gains 0.05 dB more
 
 
 class Denoising(BandTask):
-    """The estimate is the noisy picture; the restored one is its posterior mean, in one evaluation.
+    """The first estimate is the noisy picture; the result is its posterior mean, in one evaluation.
 
-    Networks are trained for noise that is independent between channels. Where the channels share it, independent noise
-    of the same level has that in grey already, and the rest of it is added to chroma, which `fit` restores.
+    Networks are trained for noise that is independent between channels. Shared noise is independent noise without its
+    chroma part: that part is added, and `fit` restores the chroma afterwards.
     """
 
     name = "denoise"
     summary = "removes noise of a known level from a picture"
 
     def pose(self, image: BandImage, *, noise: NoiseLevel = CLEAN, **inputs: Any) -> BandProblem:
-        """The problem of a picture with noise of that level."""
+        """Poses the problem of denoising a picture with noise of that level."""
         return _SharedNoise(image, noise) if noise.shared else _IndependentNoise(image, noise)
 
     def default(self, nfe: int, model: BCM, case: str) -> Scheme:
-        """One evaluation, whatever the NFE."""
+        """A scheme of one evaluation, whatever the NFE."""
         return schemes.parse(("mean" if model.diagonal else "to 0") + ", fit" * (case == "shared"))
 
 
 class _IndependentNoise(BandProblem):
-    """A picture with noise of its own in each channel."""
+    """Denoising a picture whose channels have independent noise."""
 
     def __init__(self, image: BandImage, noise: NoiseLevel) -> None:
         super().__init__(image, t0=noise.sigma)
@@ -59,7 +59,7 @@ class _IndependentNoise(BandProblem):
 
 
 class _SharedNoise(BandProblem):
-    """A picture whose channels have the same noise."""
+    """Denoising a picture whose channels share their noise."""
 
     def __init__(self, image: BandImage, noise: NoiseLevel) -> None:
         super().__init__(image, t0=noise.sigma, case="shared")
@@ -74,17 +74,17 @@ class _SharedNoise(BandProblem):
 
 
 def _row_of_noise(row: int, width: int) -> Tensor:
-    """(3, width), the same in whatever band the row is."""
+    """Noise (3, width) that depends only on the row, not on the band."""
     return torch.randn(3, width, generator=torch.Generator().manual_seed(row))
 
 
 @dataclass(frozen=True)
 class Flaw:
-    """What degrades a small picture besides its size.
+    """Damage of a small picture besides its size.
 
     Attributes:
-        task, inputs: they restore it.
-        remark: what was found.
+        task, inputs: for removing it.
+        remark: describes it.
         noise: its level, if it is noise.
     """
 
@@ -94,20 +94,20 @@ class Flaw:
     noise: NoiseLevel = CLEAN
 
     def restored(self, image: AnyImage, model: BCM, label: Label | None = None) -> Any:
-        """The small picture without it; 8-bit arrays become 16-bit ones."""
+        """Removes it from the small picture; 8-bit arrays become 16-bit ones."""
         if isinstance(image, np.ndarray) and image.dtype == np.uint8:
             image = image.astype(np.uint16) * 257
         return self.task.run(image, nfe=NFE, model=model, label=label, **self.inputs).image
 
 
-def flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | None:
-    """The flaw of a small picture (1, 3, h, w); None: none is found.
+def find_flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | None:
+    """Detects the flaw of a small picture (1, 3, h, w); None: nothing was found.
 
     Args:
         image: in [-1, 1].
-        noise: its standard deviation in 8-bit steps, 0: the picture is taken as it is; None: estimated, unless the
+        noise: its standard deviation in 8-bit steps; 0: the picture is enlarged as it is; None: estimated, unless the
             picture is or was a JPEG.
-        coefficients: if it is a JPEG, its own.
+        coefficients: of the picture, if it is a JPEG.
 
     Raises:
         RestoreError: the noise is not a standard deviation.
@@ -115,7 +115,7 @@ def flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | None:
     noise = None if noise is None else real("noise", noise)
     if noise is not None and not (math.isfinite(noise) and 0 <= noise <= 255):
         raise RestoreError(f"noise {noise}: give its standard deviation in 8-bit steps, 0 (none) to 255")
-    if not noise and coefficients is not None and _is_known(coefficients):
+    if not noise and coefficients is not None and _is_supported(coefficients):
         return Flaw(Jpeg(), {"coefficients": coefficients}, "a JPEG, restored as such first")
     if noise == 0:
         return None
@@ -129,8 +129,8 @@ def flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | None:
     return Flaw(Denoising(), {"noise": level}, remark, level)
 
 
-def _is_known(coefficients: Any) -> bool:
-    """Whether it is a JPEG that can be restored as such; of the rest the pixels are taken."""
+def _is_supported(coefficients: Any) -> bool:
+    """Whether the JPEG can be restored from its coefficients; otherwise only its pixels are used."""
     try:
         JpegOperator(coefficients)
     except RestoreError:

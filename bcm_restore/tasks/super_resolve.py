@@ -1,4 +1,4 @@
-"""Super-resolution: a larger picture that gives the small one back when it is scaled down again."""
+"""Super-resolution: a larger picture that is consistent with the small one when downscaled."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,15 +20,15 @@ from .arrays import ArrayImage
 from .band_task import BandTask
 from .base import AnyBands, Problem
 from .jpeg import Jpeg
-from .small import Flaw, flaw
+from .small import Flaw, find_flaw
 
 SCALES = (2, 3, 4, 8)
-SAMPLE = 1 << 22  # pixels of a large picture in which flaws are sought
-UNFILTERED = {"nearest": "downscaled without a filter (nearest)", "box": "downscaled by means of blocks (box)"}
+SAMPLE = 1 << 22  # pixels of a large picture that are searched for flaws
+UNFILTERED = {"nearest": "downscaled without a filter (nearest)", "box": "downscaled by averaging blocks (box)"}
 
 
 class Enlargement(Resize):
-    """Scaling down whose `fit` keeps flat areas flat: x goes no further than the small pixels around allow."""
+    """Downscaling whose `fit` keeps flat areas flat: it clamps x to the range of the small pixels around."""
 
     def fit(self, x: Tensor, y: Tensor) -> Tensor:
         """`Resize.fit`, after clamping x to its surroundings in y."""
@@ -36,10 +36,10 @@ class Enlargement(Resize):
 
 
 class SuperResolve(BandTask):
-    """The operator is antialiased scaling down, as Pillow does it; the first estimate is exact under it.
+    """The operator is antialiased downscaling, as Pillow does it; the first estimate is consistent with it.
 
-    What else is wrong with the small picture comes after that, in a chain: quantisation if it is a JPEG, noise if there
-    is any. `run` restores the small picture first, and enlarges what it then is.
+    Further degradations of the small picture follow in a chain: quantisation if it is a JPEG, or noise. `run` first
+    restores the small picture, and enlarges the result.
     """
 
     name = "super-resolve"
@@ -55,22 +55,22 @@ class SuperResolve(BandTask):
         coefficients: Any = None,
         **inputs: Any,
     ) -> BandProblem:
-        """The problem of enlarging a picture.
+        """Poses the problem of enlarging a picture.
 
         Args:
             image: the small picture.
-            scale: how many times: 2, 3, 4 or 8.
-            kernel: what made it small: a filter of `bcm_restore.operators.Resize`, "box" for the means of pixels, or
-                "nearest" for one of so many pixels. None: "nearest" if it looks like that, else "bicubic".
+            scale: the factor: 2, 3, 4 or 8.
+            kernel: how the picture was downscaled: a filter of `bcm_restore.operators.Resize`, "box" for averaged
+                blocks, or "nearest" for no filter. None: estimated, "bicubic" in case of doubt.
             noise: standard deviation of the small picture's noise, in 8-bit steps; None: estimated.
-            coefficients: if the small picture is a JPEG, its own, from `bcm_restore.images.jpeg_coefficients`; the
+            coefficients: of the small picture, if it is a JPEG, from `bcm_restore.images.jpeg_coefficients`; the
                 picture is the decoded one, as stored in the file (orientation not applied).
 
         Raises:
-            RestoreError: the scale, the kernel or the noise is another one.
+            RestoreError: the scale, the kernel or the noise is not supported.
         """
         scale = whole("scale", scale)
-        found = _find(image, kernel, noise, coefficients)
+        found = _analyse(image, kernel, noise, coefficients)
         if any(found.flaws):
             return _Flawed(image, scale, found, coefficients)
         return _Enlarging(image, scale, found)
@@ -88,25 +88,25 @@ class SuperResolve(BandTask):
         noises: Sequence[Noise],
         progress: Progress | None = None,
     ) -> list[Tensor]:
-        """See `Task.solve`. Of pictures restored twice, the mean."""
+        """See `Task.solve`. Pictures that are restored twice are averaged."""
         solved = super().solve(problems, scheme, model, noises, progress)
         return [
             points.mean(x) if (points := _points(problem.operator)) else x
             for x, problem in zip(solved, problems, strict=True)
         ]
 
-    def restored_before(
+    def preprocess(
         self, image: AnyBands, inputs: Mapping[str, Any], model: BCM, label: Label | None
     ) -> tuple[AnyBands, Mapping[str, Any], str]:
-        """The small picture without its flaws."""
-        found = _find(image, *(inputs.get(name) for name in ("kernel", "noise", "coefficients")))
+        """See `Task.preprocess`: removes the flaws of the small picture."""
+        found = _analyse(image, *(inputs.get(name) for name in ("kernel", "noise", "coefficients")))
         if any(found.flaws):
             image = _without(found.flaws, image, model, label)
         return image, {**inputs, "kernel": found.kernel, "noise": 0, "coefficients": None}, found.remark
 
 
 def _without(flaws: Sequence[Flaw | None], image: Any, model: BCM, label: Label | None) -> Any:
-    """Small pictures without their flaws."""
+    """Removes the flaws of small pictures."""
     if isinstance(image, ArrayImage):
         return ArrayImage(flaws[0].restored(image.array, model, label)) if flaws[0] else image
     small = [
@@ -117,9 +117,9 @@ def _without(flaws: Sequence[Flaw | None], image: Any, model: BCM, label: Label 
 
 
 class _Enlarging(BandProblem):
-    """Enlarging a small picture with no flaw."""
+    """Enlarging a small picture without flaws."""
 
-    def __init__(self, image: BandImage, scale: int, found: "_Found") -> None:
+    def __init__(self, image: BandImage, scale: int, found: "_Analysis") -> None:
         super().__init__(image, case=f"x{scale}", remark=found.remark)
         self._scale, self._whole = scale, _operator(image.size, scale, found.kernel)
         self.size, self.unit, self.reach = self._whole.image_size, scale, REACH * scale
@@ -139,15 +139,15 @@ class _Enlarging(BandProblem):
         return self._whole if rows == slice(0, self.size[0]) else self._whole.crop(rows)
 
     def _small(self, rows: slice) -> Tensor:
-        """Rows of the small picture, as often as it is restored."""
+        """Rows of the small picture, repeated if it is restored twice."""
         y = self.image.read(slice(rows.start // self._scale, rows.stop // self._scale))
         return y.repeat(_copies(self._whole), 1, 1, 1) if _copies(self._whole) > 1 else y
 
 
 class _Flawed(_Enlarging):
-    """The same of pictures in memory with flaws, which come after scaling down: noise, or a JPEG's quantisation."""
+    """Enlarging pictures in memory that were degraded after downscaling, by noise or JPEG quantisation."""
 
-    def __init__(self, image: BandImage, scale: int, found: "_Found", coefficients: Any) -> None:
+    def __init__(self, image: BandImage, scale: int, found: "_Analysis", coefficients: Any) -> None:
         super().__init__(image, scale, found)
         sigmas = torch.tensor([one.noise.sigma if one else 0.0 for one in found.flaws])
         second: Operator = Noisy(sigmas.repeat(_copies(self._whole)))
@@ -167,30 +167,30 @@ class _Flawed(_Enlarging):
         return self._chain.fit(self._whole.upscale(self._small(rows)), self._y)
 
 
-class _Found(NamedTuple):
-    """What was found out about small pictures."""
+class _Analysis(NamedTuple):
+    """How small pictures were made."""
 
     kernel: str
-    flaws: list[Flaw | None]  # one a picture
+    flaws: list[Flaw | None]  # one per picture
     remark: str
 
 
-def _find(image: BandImage, kernel: str | None, noise: float | None, coefficients: Any) -> _Found:
-    """See `SuperResolve.pose`."""
+def _analyse(image: BandImage, kernel: str | None, noise: float | None, coefficients: Any) -> _Analysis:
+    """Detects the kernel and the flaws of small pictures; see `SuperResolve.pose`."""
     small = image.read(image.middle(SAMPLE))
-    flaws = [flaw(one, noise, coefficients) for one in small.split(1)]
+    flaws = [find_flaw(one, noise, coefficients) for one in small.split(1)]
     remarks = list(dict.fromkeys(one.remark for one in flaws if one))
     if kernel is None:
         one = flaws[0] if len(flaws) == 1 else None
         kernel = downscaling_kernel(small, one.noise.sigma if one else 0.0)
         remarks += [UNFILTERED[kernel]] if kernel in UNFILTERED else []
         if kernel == "nearest" and not image.in_memory:
-            kernel, remarks[-1] = "bicubic", f"{remarks[-1]}, but too large to be restored so"
-    return _Found(kernel, flaws, "; ".join(remarks))
+            kernel, remarks[-1] = "bicubic", f"{remarks[-1]}, but too large for this kernel"
+    return _Analysis(kernel, flaws, "; ".join(remarks))
 
 
 def _points(operator: Operator) -> Points | None:
-    """The operator of pictures that are restored twice, on its own or in a chain."""
+    """The `Points` operator, alone or first in a chain; its pictures are restored twice."""
     first = operator.first if isinstance(operator, Chain) else operator
     return first if isinstance(first, Points) else None
 
@@ -202,6 +202,6 @@ def _copies(operator: Operator) -> int:
 
 def _operator(size: Sequence[int], scale: int, kernel: str) -> Any:
     if scale not in SCALES:
-        raise RestoreError(f"scale {scale} has no schemes; use {', '.join(map(str, SCALES))}")
+        raise RestoreError(f"scale {scale} is not supported; use {', '.join(map(str, SCALES))}")
     large = size[0] * scale, size[1] * scale
     return Points(large, scale) if kernel == "nearest" else Enlargement(large, scale=scale, filter=kernel)

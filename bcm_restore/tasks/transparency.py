@@ -1,4 +1,4 @@
-"""Fully transparent pixels are unknown: whatever colour they hide has no say in the visible ones."""
+"""Fully transparent pixels are unknown: their hidden colours do not influence visible pixels."""
 
 import cv2
 import numpy as np
@@ -10,11 +10,11 @@ from .arrays import AnyImage
 
 
 def without_hidden(image: AnyImage, hole: np.ndarray | None = None) -> AnyImage:
-    """A PIL image with the colours under its transparency filled from the visible ones; anything else as it is.
+    """Fills the fully transparent pixels of a PIL image from visible ones; returns other images unchanged.
 
     Args:
-        image: of any kind.
-        hole: (H, W) bool, pixels that are unknown as well.
+        image: of any type.
+        hole: (H, W) bool, pixels that are also unknown.
     """
     if not isinstance(image, Image.Image) or "A" not in image.getbands():
         return image
@@ -30,15 +30,15 @@ def without_hidden(image: AnyImage, hole: np.ndarray | None = None) -> AnyImage:
 
 
 def fill_hidden(pixels: np.ndarray, alpha: np.ndarray | None, hole: np.ndarray | None = None) -> np.ndarray:
-    """Pixels whose fully transparent ones are filled by means of the visible ones around.
+    """Fills fully transparent pixels with averages of visible pixels around them.
 
     Args:
         pixels: (H, W[, 3]) uint8 or uint16.
         alpha: (H, W), 0 where a pixel is transparent; None: nowhere.
-        hole: (H, W) bool, pixels that are unknown as well; they stay as they are.
+        hole: (H, W) bool, pixels that are also unknown; they are not filled.
 
     Returns:
-        `pixels` themselves where nothing is hidden, or where nothing is visible.
+        A copy, or `pixels` itself if no pixel is hidden or none is visible.
     """
     if alpha is None:
         return pixels
@@ -54,7 +54,7 @@ def fill_hidden(pixels: np.ndarray, alpha: np.ndarray | None, hole: np.ndarray |
 
 
 def _filled(pixels: np.ndarray, unknown: np.ndarray) -> np.ndarray:
-    """All pixels as the means of the known ones around them: nearby means where there are any, else further ones."""
+    """Averages of known pixels around each pixel: of near ones if there are any, else of more distant ones."""
     height, width = unknown.shape
     grid = (height + 1) // 2, (width + 1) // 2
     coarse, share = np.empty((*grid, 3), np.float32), np.empty(grid, np.float32)
@@ -68,7 +68,7 @@ def _filled(pixels: np.ndarray, unknown: np.ndarray) -> np.ndarray:
 
 
 def _spread(x: np.ndarray, unknown: np.ndarray) -> np.ndarray:
-    """(h, w, 3) float32 with unknown pixels from half the size."""
+    """Fills the unknown pixels of (h, w, 3) float32 from the image at half the size."""
     if not unknown.any():
         return x
     means, share = known_means(x, unknown)

@@ -144,7 +144,7 @@ def test_devices_by_name(monkeypatch):
 def test_a_missing_device_is_named(cli, album):
     before = contents(album.parent)
     line = cli(*RUN, album, "--device", "cpu,cuda:77", status=2).stderr
-    assert line.startswith("error: device 'cuda:77' is not there")
+    assert line.startswith("error: device 'cuda:77' not found")
     assert contents(album.parent) == before
 
 

@@ -105,7 +105,7 @@ def test_unreadable_pictures_are_reported_and_skipped(cli, config, pictures, tmp
         ("start = 'bcm-photo-smal'\n" + CONFIG, ["--data", "pictures"], "did you mean bcm-photo-small"),
         (CONFIG.replace("[data]", "[data]\nlabels = true"), ["--data", "pictures"], "is not class-conditional"),
         (CONFIG.replace("crop = 16", "crop = 18"), ["--data", "pictures"], "a multiple of 8"),
-        (CONFIG.replace("[8, 8]", "[8]"), ["--data", "pictures"], "can't be built"),
+        (CONFIG.replace("[8, 8]", "[8]"), ["--data", "pictures"], "cannot be built"),
         (CONFIG.replace("steps", "stops"), ["--data", "pictures"], "tiny.toml: 'run.stops' is not a known key"),
         (
             CONFIG + "[teacher]\nkind = 'dncnn'",

@@ -1,4 +1,4 @@
-"""Pictures that are restored in files, part by part; here they are small ones that count as large."""
+"""Pictures that are restored in files; here small ones are treated as large."""
 
 import errno
 import os
@@ -65,7 +65,7 @@ def boxed():
 # Files
 
 
-def test_regions_of_a_file_come_back_as_they_were_written():
+def test_regions_of_a_file_are_read_as_written():
     x = torch.randn(1, 3, 31, 17)
     with DiskImage((31, 17)) as image:
         assert not image.read(slice(None)).any()
@@ -91,24 +91,24 @@ def full(*arguments):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_full_disk_is_known_before_the_work_begins(photograph, monkeypatch):
+def test_a_full_disk_is_an_error_before_the_work_begins(photograph, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     monkeypatch.setattr(spans, "LARGE", 10_000)
-    with pytest.raises(DiskFull, match=rf"^{tempfile.gettempdir()}: no room for .* disk is full.*TMPDIR") as caught:
+    with pytest.raises(DiskFull, match=rf"^{tempfile.gettempdir()}: no space for .* disk is full.*TMPDIR") as caught:
         tasks.get("inpaint").run(photograph, mask=lines(), model=toy(), nfe=1)
     assert "\n" not in str(caught.value)
 
 
-def test_a_folder_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+def test_a_missing_folder_is_a_one_line_error(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(RestoreError, match=r"gone: no room .*no such file or directory.*TMPDIR"):
+    with pytest.raises(RestoreError, match=r"gone: no space .*no such file or directory.*TMPDIR"):
         DiskImage((10, 10))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", ["read", "write"])
-def test_a_disk_that_fails_at_any_tile_ends_the_run_in_one_line(photograph, broken, monkeypatch):
-    """Whichever tile it is: those that are read ahead, and the last one to be written."""
+def test_a_disk_error_at_any_tile_is_a_one_line_error(photograph, broken, monkeypatch):
+    """For any tile, including those that are read ahead and the last one to be written."""
 
     def run(failing):
         calls = []
@@ -137,7 +137,7 @@ def test_a_disk_that_fails_at_any_tile_ends_the_run_in_one_line(photograph, brok
 
 @pytest.mark.parametrize("size", [(31, 37), (100, 167), (64, 1001)])
 def test_noise_is_that_of_the_whole_picture(size):
-    """Also where a few numbers are left over for the last piece."""
+    """Also with a few remaining numbers in the last piece."""
     noises = [Noise([7]), Noise([7])]
     with DiskImage(size) as image:
         for _ in range(2):
@@ -146,7 +146,7 @@ def test_noise_is_that_of_the_whole_picture(size):
 
 
 class Known(BandProblem):
-    """Half of the pixels of an image, and another first estimate."""
+    """A problem with half of the pixels known and a separate first estimate."""
 
     def __init__(self, x, y, known):
         super().__init__(MemoryImage(y), t0=0.1)
@@ -183,7 +183,7 @@ def test_every_move_gives_the_pixels_of_the_whole_picture(text, size):
     assert len(steps) == scheme.nfe * -(-size[0] // 96) * -(-size[1] // 96)
 
 
-def test_tiles_shrink_where_a_device_has_no_memory_for_them(monkeypatch):
+def test_tiles_shrink_if_a_device_runs_out_of_memory(monkeypatch):
     class Full(tiled.Stream):
         def __call__(self, x, *arguments):
             if x.shape[2] * x.shape[3] > 50_000:
@@ -233,7 +233,7 @@ def test_only_exact_tiles_and_single_pictures_are_restored_in_parts(photograph, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["inpaint", "jpeg", "super-resolve"])
-def test_pictures_of_any_kind_take_the_same_road(task, photograph, tmp_path, monkeypatch):
+def test_pictures_of_any_type_are_restored_in_files(task, photograph, tmp_path, monkeypatch):
     monkeypatch.setattr(spans, "LARGE", 10_000)
     path = tmp_path / "a.jpg"
     Image.fromarray(photograph[:200, :160]).save(path, quality=30)
@@ -284,25 +284,25 @@ def test_inpaint_keeps_known_pixels_and_is_near_the_whole_picture(photograph, co
     assert np.sqrt((difference**2).mean()) < (6 if mask.mean() > 0.2 else 0.1)
 
 
-def test_inpaint_is_that_of_the_whole_picture_where_the_hole_is_small(photograph, monkeypatch):
+def test_inpaint_equals_the_whole_picture_if_the_hole_is_small(photograph, monkeypatch):
     mask = np.zeros(SIZE, bool)
     mask[40:68, 30:70] = True
     expected, found = whole_and_in_parts("inpaint", photograph / 255, monkeypatch, mask=mask, nfe=2)
     assert np.array_equal(found, expected)
 
 
-def test_inpaint_refuses_what_it_refuses(photograph, monkeypatch):
+def test_inpaint_refuses_invalid_inputs(photograph, monkeypatch):
     monkeypatch.setattr(spans, "LARGE", 10_000)
     for mask, message in ((None, "needs a mask"), (np.ones((3, 4), bool), "the mask is 4x3 and the image 401x300")):
         with pytest.raises(RestoreError, match=message):
             tasks.get("inpaint").run(photograph, mask=mask, model=toy())
 
 
-@pytest.mark.parametrize("how", [{"subsampling": 2}, {"subsampling": 0}, {"subsampling": 1}, {"grey": True}])
+@pytest.mark.parametrize("options", [{"subsampling": 2}, {"subsampling": 0}, {"subsampling": 1}, {"grey": True}])
 @pytest.mark.parametrize("from_file", [True, False])
-def test_jpeg_is_that_of_the_whole_picture(photograph, how, from_file, tmp_path, monkeypatch):
-    grey, path = how.pop("grey", False), tmp_path / "a.jpg"
-    Image.fromarray(photograph[..., 1] if grey else photograph).save(path, quality=30, **how)
+def test_jpeg_equals_the_whole_picture(photograph, options, from_file, tmp_path, monkeypatch):
+    grey, path = options.pop("grey", False), tmp_path / "a.jpg"
+    Image.fromarray(photograph[..., 1] if grey else photograph).save(path, quality=30, **options)
     inputs = {"coefficients": images.jpeg_coefficients(path)} if from_file else {}
     decoded = np.asarray(Image.open(path)) / 255
     expected, found = whole_and_in_parts("jpeg", decoded, monkeypatch, nfe=2, **inputs)
@@ -312,7 +312,7 @@ def test_jpeg_is_that_of_the_whole_picture(photograph, how, from_file, tmp_path,
 
 @pytest.mark.parametrize("moved", [False, True])
 @pytest.mark.parametrize("again", [False, True])
-def test_jpeg_of_the_past_is_that_of_the_whole_picture(photograph, moved, again, tmp_path, monkeypatch):
+def test_jpeg_with_an_earlier_compression_equals_the_whole_picture(photograph, moved, again, tmp_path, monkeypatch):
     path = tmp_path / "a.jpg"
     Image.fromarray(photograph).save(path, quality=20)
     decoded = Image.open(path).convert("RGB").crop((5 * moved, 3 * moved, SIZE[1], SIZE[0]))
@@ -333,10 +333,10 @@ def test_jpeg_finds_nothing_to_restore(photograph, monkeypatch):
 
 
 @pytest.mark.parametrize("scale", [2, 3, 8])
-def test_super_resolve_is_near_the_whole_picture_and_gives_the_small_one_back(photograph, scale, monkeypatch):
-    small = 0.2 + 0.6 * photograph[100 : 100 + 600 // scale, : 402 // scale] / 255  # nothing gets clipped
-    how = {"scale": scale, "kernel": "bicubic", "scheme": "level 0.02, noise 0.03, to 0, fit"}
-    expected, found = whole_and_in_parts("super-resolve", small, monkeypatch, **how)
+def test_super_resolve_is_near_the_whole_picture_and_consistent_with_the_small_one(photograph, scale, monkeypatch):
+    small = 0.2 + 0.6 * photograph[100 : 100 + 600 // scale, : 402 // scale] / 255  # avoids clipping
+    run_kwargs = {"scale": scale, "kernel": "bicubic", "scheme": "level 0.02, noise 0.03, to 0, fit"}
+    expected, found = whole_and_in_parts("super-resolve", small, monkeypatch, **run_kwargs)
     np.testing.assert_allclose(found, expected, atol=1e-6)
     operator = Resize(found.shape[:2], scale=scale)
     again = operator.A(torch.from_numpy(found).permute(2, 0, 1)[None].float())[0].permute(1, 2, 0)
@@ -387,7 +387,7 @@ def test_the_fill_continues_a_slope_through_a_hole_of_many_tiles():
     assert np.abs(np.diff(found, 2, axis=0)).max() < 2e-3  # no seam
 
 
-# Files out
+# Output files
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -416,16 +416,16 @@ def test_the_command_line_counts_tiles_and_leaves_known_pixels(cli, save, photog
     seen = set()
     monkeypatch.setattr(Bar, "progress", lambda bar, unit, done, total: seen.add((unit, total)))
     photo, mask = save("photo.tif", photograph), save("mask.png", lines())
-    for large, told in ((10**9, {("NFE", 1)}), (10_000, {("tile", 1)})):
+    for large, reported in ((10**9, {("NFE", 1)}), (10_000, {("tile", 1)})):
         monkeypatch.setattr(spans, "LARGE", large)
         cli("inpaint", photo, "--mask", mask, "--nfe", 1, "-o", tmp_path / "a.tif", "--overwrite")
-        assert seen == told
+        assert seen == reported
         seen.clear()
         result = np.asarray(Image.open(tmp_path / "a.tif"))
         assert np.array_equal(result[~lines()], photograph[~lines()])
 
 
-def test_the_command_line_says_where_there_is_no_room(cli, save, photograph, tmp_path, monkeypatch):
+def test_the_command_line_names_the_full_disk(cli, save, photograph, tmp_path, monkeypatch):
     photo, mask = save("photo.tif", photograph), save("mask.png", lines())
     monkeypatch.setattr(spans, "LARGE", 10_000)
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)

@@ -45,7 +45,7 @@ def digest(shapes):
 
 
 def scrambled(network):
-    """The network with no parameter left at zero."""
+    """Randomises all parameters, so that none is zero."""
     torch.manual_seed(0)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
@@ -64,7 +64,7 @@ def inputs(batch=3, side=16):
 
 @pytest.fixture(scope="module")
 def published():
-    """The published implementation's small network in ours, and what went in and came out of it."""
+    """A small network of the published implementation loaded into ours, with its inputs and outputs."""
     from safetensors.torch import load_file
 
     network = build("AdmUNet", {**SMALL, "head_channels": 16, "size": 16})
@@ -101,7 +101,7 @@ def test_the_published_map_is_reproduced(published):
 @pytest.mark.shared
 @needs_fixtures
 @pytest.mark.parametrize(("file", "config"), [("adm_small", SMALL), ("adm_imagenet64", IMAGENET64)])
-def test_published_shapes_tell_the_configuration(file, config):
+def test_configurations_are_inferred_from_published_shapes(file, config):
     expected = json.loads((FIXTURES / f"{file}.json").read_text())["keys"]
     inferred = infer_config({name: torch.empty(shape, device="meta") for name, shape in expected.items()})
     assert inferred == {**config, "head_channels": 64, "size": 64}
@@ -190,7 +190,7 @@ def test_levels_are_embedded_as_published(tiny):
     torch.testing.assert_close(tiny._embed(t, u, labels), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_no_labels_are_the_mean_label(tiny):
+def test_no_label_uses_the_mean_embedding(tiny):
     x, t, u = inputs()
     mean = tiny(x, t, u)
     assert (tiny(x, t, u, None, torch.tensor([0, 1, 2])) - mean).abs().max() > 1e-2
@@ -201,7 +201,7 @@ def test_no_labels_are_the_mean_label(tiny):
 
 def test_level_maps_and_labels_without_classes_are_refused(tiny):
     x, t, u = inputs()
-    with pytest.raises(RestoreError, match="AdmUNet knows no level maps"):
+    with pytest.raises(RestoreError, match="AdmUNet does not support level maps"):
         tiny(x, t, u, torch.zeros(3, 2, 16, 16))
     unconditional = AdmUNet(**{**TINY, "classes": 0})
     assert unconditional(x, t, u).shape == x.shape
@@ -210,8 +210,8 @@ def test_level_maps_and_labels_without_classes_are_refused(tiny):
 
 
 @pytest.mark.parametrize("config", [{"channels": 33}, {"head_channels": 7}, {"attention": (2,)}, {"colour": "blue"}])
-def test_impossible_configurations_are_named(config):
-    with pytest.raises(RestoreError, match="AdmUNet can't be built from the configuration"):
+def test_impossible_configurations_are_refused(config):
+    with pytest.raises(RestoreError, match="AdmUNet cannot be built from the configuration"):
         build("AdmUNet", {**TINY, **config})
 
 

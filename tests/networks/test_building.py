@@ -1,4 +1,4 @@
-"""What networks say of themselves, and what is made of it."""
+"""The attributes of networks, and wrappers for any image size."""
 
 import pytest
 import torch
@@ -10,35 +10,35 @@ CONV = {"channels": (8, 12), "blocks": (1, 1), "middle": 1, "embedding": 16}
 ADM = {"channels": 32, "multipliers": (1, 2), "blocks": 1, "attention": (1,), "classes": 3, "size": 16}
 
 
-def said(network):
+def attributes(network):
     return network.classes, network.size, network.multiple, network.level_maps, network.exact_tiles
 
 
-def test_what_networks_say_of_themselves():
-    assert said(Network()) == (0, None, 1, False, False)
-    assert said(build("ConvUNet", CONV)) == (0, None, 8, True, True)
-    assert said(build("AdmUNet", ADM)) == (3, 16, 2, False, False)
+def test_attributes_of_networks():
+    assert attributes(Network()) == (0, None, 1, False, False)
+    assert attributes(build("ConvUNet", CONV)) == (0, None, 8, True, True)
+    assert attributes(build("AdmUNet", ADM)) == (3, 16, 2, False, False)
 
 
 def test_any_size():
     tiled, windowed = for_any_size(ConvUNet(**CONV), tile=64), for_any_size(AdmUNet(**ADM), overlap=3)
-    assert isinstance(tiled, TiledNetwork) and tiled.tile == 64 and said(tiled) == (0, None, 1, True, True)
+    assert isinstance(tiled, TiledNetwork) and tiled.tile == 64 and attributes(tiled) == (0, None, 1, True, True)
     assert isinstance(windowed, WindowedNetwork) and windowed.overlap == 3
-    assert said(windowed) == (3, 16, 1, False, False)
+    assert attributes(windowed) == (3, 16, 1, False, False)
     other = Network()
     assert for_any_size(other) is other
     assert other.at_once(8, 8, torch.device("cpu")) == 1
 
 
-def test_options_of_the_other_kind_are_refused():
-    with pytest.raises(RestoreError, match="leave the tile out"):
+def test_options_of_the_other_wrapper_are_refused():
+    with pytest.raises(RestoreError, match="omit the tile"):
         for_any_size(AdmUNet(**ADM), tile=64)
-    with pytest.raises(RestoreError, match="leave --overlap out"):
+    with pytest.raises(RestoreError, match="omit --overlap"):
         for_any_size(ConvUNet(**CONV), overlap=3)
 
 
 def test_unknown_networks_are_refused():
-    with pytest.raises(RestoreError, match=r"network 'Unet' is not known; there are: ConvUNet, AdmUNet"):
+    with pytest.raises(RestoreError, match=r"network 'Unet' is not known; use ConvUNet, AdmUNet"):
         build("Unet", {})
-    with pytest.raises(RestoreError, match="ConvUNet can't be built from the configuration"):
+    with pytest.raises(RestoreError, match="ConvUNet cannot be built from the configuration"):
         build("ConvUNet", {"colour": "red"})

@@ -22,7 +22,7 @@ def test_uniform_level_maps_change_nothing():
     torch.testing.assert_close(network(x, t, t), network(x, t, t, torch.zeros(2, 2, 64, 64)), rtol=0, atol=1e-5)
 
 
-def test_level_maps_are_heard_once_trained():
+def test_level_maps_have_an_effect_once_trained():
     torch.manual_seed(0)
     net = ConvUNet(channels=(8, 12), blocks=(1, 1), embedding=16)
     torch.nn.init.normal_(net.entrance.weight)
@@ -31,10 +31,10 @@ def test_level_maps_are_heard_once_trained():
     assert (net(x, t, t, torch.ones(1, 2, 16, 16)) - net(x, t, t)).abs().max() > 0.1
 
 
-def test_unknown_architectures_and_configurations_are_named():
-    with pytest.raises(RestoreError, match="network 'Transformer' is not known; there are: ConvUNet"):
+def test_unknown_architectures_and_configurations_are_refused():
+    with pytest.raises(RestoreError, match="network 'Transformer' is not known; use ConvUNet"):
         build("Transformer", {})
-    with pytest.raises(RestoreError, match="ConvUNet can't be built from the configuration"):
+    with pytest.raises(RestoreError, match="ConvUNet cannot be built from the configuration"):
         build("ConvUNet", {"colour": "blue"})
 
 
@@ -45,7 +45,7 @@ def test_known_pixels_are_continued_into_a_hole():
     assert torch.equal(continuation(x, relative), torch.zeros_like(x))
     relative[:, :, ::5, ::3] = -10
     known = relative < 0
-    filled = continuation(torch.where(known, x, 1e3), relative)  # what lies in the hole is not looked at
+    filled = continuation(torch.where(known, x, 1e3), relative)  # values in the hole are ignored
     inside = torch.where(known, x, x[known.expand_as(x)].mean())
     assert filled.min() >= inside.min() - 1e-3 and filled.max() <= inside.max() + 1e-3
     flat = torch.where(known, 0.3, 1e3).expand_as(x)

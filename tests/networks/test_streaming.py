@@ -22,15 +22,15 @@ def streamed(net, x, levels, maps, borders):
     stream = Stream(net, *levels, height)
     for top, bottom in itertools.pairwise(borders):
         seen = slice(max(top - halo + net.halo, 0), min(bottom + halo, height))
-        near = None if maps is None else maps[:, :, seen]
-        out.append(stream(x[:, :, seen], near, seen.start, bottom))
+        part = None if maps is None else maps[:, :, seen]
+        out.append(stream(x[:, :, seen], part, seen.start, bottom))
     return torch.cat(out, 2)
 
 
 @settings(deadline=None)
 @given(st.data())
 def test_bands_and_strips_are_the_whole(data):
-    """With gradients a network is computed as a whole. In float64, where only what is wrong makes a difference."""
+    """Against the whole network, with gradients. In float64, so that only errors make a difference."""
     net = copy.deepcopy(data.draw(st.sampled_from([SMALL, DEEP, ODD, FLAT]))).double()
     batch, rows, columns = (data.draw(st.integers(1, most)) for most in (2, 40, 9))
     layout = data.draw(st.sampled_from([torch.contiguous_format, torch.channels_last]))
@@ -52,15 +52,15 @@ def test_bands_and_strips_are_the_whole(data):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strip", [1 << 16, 1 << 20, 1 << 30])
-@pytest.mark.parametrize("near", [False, True])
-def test_bands_and_strips_of_the_default_model_are_the_same_bits(strip, near, monkeypatch):
+@pytest.mark.parametrize("with_maps", [False, True])
+def test_bands_and_strips_of_the_default_model_are_the_same_bits(strip, with_maps, monkeypatch):
     net = copy.deepcopy(bcm_restore.load_model(device="cpu").network.network)
     x, maps = torch.rand(1, 3, 520, 392) * 2 - 1, None
-    if near:
+    if with_maps:
         maps = torch.where(torch.rand(1, 1, 520, 392) < 0.2, -5.0, 0.0).expand(-1, 2, -1, -1)
     with torch.no_grad():
-        unmet = net.entrance.weight[:, 12:]  # it has not met level maps yet
-        unmet.copy_(torch.randn_like(unmet) / 50)
+        map_weights = net.entrance.weight[:, 12:]  # not yet trained with level maps
+        map_weights.copy_(torch.randn_like(map_weights) / 50)
         whole = streamed(net, x, LEVELS, maps, [0, 520])
         monkeypatch.setattr(streaming, "STRIP", strip)
         for borders in ([0, 520], [0, 128, 256, 384, 520], [0, 392, 520], [0, 200, 336, 520]):
@@ -68,7 +68,7 @@ def test_bands_and_strips_of_the_default_model_are_the_same_bits(strip, near, mo
 
 
 def test_nothing_is_computed_twice():
-    """But a row at each end of a band, where a convolution is given its padding on one side alone."""
+    """Except for a row at each end of a band, where a convolution pads only one side."""
     x, counts = torch.randn(1, 3, 2048, 64), []
     for borders in ([0, 2048], range(0, 2049, 256)):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -85,5 +85,5 @@ def test_memory_does_not_grow_with_the_height():
             bottom = min(top + 128 + DEEP.halo, height)
             with torch.no_grad():
                 stream(torch.randn(1, 3, bottom - top, 64), None, top, top + 128)
-        sizes.append([level[level.stop - 1 : level.stop].untyped_storage().nbytes() for level in stream._levels])
+        sizes.append([rows[rows.stop - 1 : rows.stop].untyped_storage().nbytes() for rows in stream._resolutions])
     assert sizes[0] == sizes[1]

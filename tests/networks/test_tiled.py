@@ -36,7 +36,7 @@ def test_tiles_give_the_same_pixels_as_the_whole_image(height, width, tile):
     ("size", "tile"), [((128, 256), 128), ((251, 197), 96), ((131, 200), 72), ((70, 90), 24), ((300, 9), 16)]
 )
 def test_tiles_of_the_default_depth(size, tile):
-    """In float64, where nothing but a wrong halo could make a difference."""
+    """In float64, so that only a wrong halo could make a difference."""
     x = torch.randn(2, 3, *size).double()
     maps = torch.where(torch.rand(2, 1, *size) < 0.05, -5.0, 0.0).double().expand(-1, 2, -1, -1)
     levels = torch.tensor([0.3, 5.0]).double(), torch.tensor([0.002, 1.0]).double()
@@ -62,7 +62,7 @@ def test_tiles_are_as_equal_as_can_be(size, tile, least):
 @settings(deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 200_000), st.booleans(), st.integers(1, 1 << 22))
 def test_cuts_cover_the_picture_and_keep_to_the_budget(height, width, maps, pixels):
-    """What is above a tile has been there before; only known pixels are looked up again, for their continuation."""
+    """Rows above a tile are not computed again; only known pixels are read again, for their continuation."""
     tiles = TiledNetwork(SMALL, budget=pixels * 8 * BYTES_PER_PIXEL_AND_CHANNEL).tiles((height, width), maps, CPU)
     halo = SMALL.map_halo if maps else SMALL.halo
     assert sum(math.prod(span.stop - span.start for span in tile[:2]) for tile in tiles) == height * width
@@ -102,8 +102,8 @@ def test_an_image_has_the_same_bits_in_any_batch(model, count, tile):
         assert torch.equal(together, torch.cat(apart))
 
 
-def test_halo_covers_the_receptive_field_and_little_more():
-    """The gradient says exactly which inputs an output pixel depends on, past the border of an aligned tile."""
+def test_halo_covers_the_receptive_field_tightly():
+    """The gradient shows which inputs beyond the border of an aligned tile an output pixel depends on."""
     for net in (SMALL, DEEP, network(channels=(8,), blocks=(2,), middle=1, embedding=16)):
         size = 4 * net.halo // net.multiple * net.multiple
         x = torch.randn(1, 3, size, size, requires_grad=True)
@@ -137,7 +137,7 @@ def test_the_budget_decides_on_tiles():
 
 @pytest.mark.parametrize("tile", [None, 32])
 def test_gradients_are_those_of_the_padded_picture(tile):
-    """One image at a time, as without them."""
+    """One image at a time, as without gradients."""
     x, levels = torch.randn(2, 3, 45, 83, requires_grad=True), [level.expand(2) for level in LEVELS]
     net = TiledNetwork(SMALL, tile)
     with torch.enable_grad():
@@ -154,7 +154,7 @@ def test_one_pixel():
 
 
 class Full(Network):
-    """A network on a device that has memory for so many pixels; remembers what it was given."""
+    """A network on a device with memory for `pixels` pixels; records its inputs."""
 
     size, classes, channels = 16, 0, 8
 
@@ -172,7 +172,7 @@ class Full(Network):
 
 @pytest.fixture
 def full(monkeypatch):
-    """What is given to networks that go from the top to the bottom, and their result, and the device's memory."""
+    """Replaces streams; records their inputs and limits the device's memory."""
     device = Full(10**9)
 
     class Stream:
@@ -194,7 +194,7 @@ def gpu(monkeypatch):
         monkeypatch.setattr(module, "in_batches", lambda device: True)
 
 
-def test_images_are_fewer_at_a_time_before_tiles_shrink(gpu, full):
+def test_fewer_images_per_batch_before_tiles_shrink(gpu, full):
     x, full.most = torch.randn(5, 3, 480, 480), 100_000
     net = TiledNetwork(SMALL)
     levels = [level.expand(5) for level in LEVELS]
@@ -203,10 +203,10 @@ def test_images_are_fewer_at_a_time_before_tiles_shrink(gpu, full):
     assert max(full.given[3:]) < 480**2
     failures = sum(pixels > full.most for pixels in full.given)
     net(x, *levels)
-    assert sum(pixels > full.most for pixels in full.given) == failures  # learnt once
+    assert sum(pixels > full.most for pixels in full.given) == failures  # the limit is remembered
 
 
-def test_memory_that_does_not_do_for_a_tile_may_do_for_the_next_picture(gpu, full):
+def test_a_failed_tile_does_not_limit_the_next_picture(gpu, full):
     net, full.most = TiledNetwork(SMALL), 2000
     with pytest.raises(torch.OutOfMemoryError):
         net(torch.zeros(1, 3, 160, 160), *LEVELS)
@@ -214,7 +214,7 @@ def test_memory_that_does_not_do_for_a_tile_may_do_for_the_next_picture(gpu, ful
     assert full.given[-1] == 40 * 48
 
 
-def test_as_many_images_at_a_time_as_the_budget_holds(gpu, full):
+def test_as_many_images_per_batch_as_fit_the_budget(gpu, full):
     x, levels = torch.randn(5, 3, 160, 160), [level.expand(5) for level in LEVELS]
     net = TiledNetwork(SMALL, budget=2 * 160**2 * 8 * BYTES_PER_PIXEL_AND_CHANNEL)
     assert torch.equal(net(x, *levels), x)
@@ -227,7 +227,7 @@ def test_images_one_by_one_on_the_cpu(full):
     assert full.given == [16**2] * 3
 
 
-def test_windows_are_fewer_at_a_time_until_the_memory_does():
+def test_fewer_windows_per_batch_until_they_fit_in_memory():
     x = torch.randn(1, 3, 40, 40)
     full = Full(3 * 16 * 16)
     windows = WindowedNetwork(full, batch=16)
@@ -237,7 +237,7 @@ def test_windows_are_fewer_at_a_time_until_the_memory_does():
         WindowedNetwork(Full(100))(x, *LEVELS)
 
 
-def test_how_many_images_at_once(request):
+def test_number_of_images_at_once(request):
     cpu = torch.device("cpu")
     net, windows = (
         TiledNetwork(SMALL, budget=8 * BYTES_PER_PIXEL_AND_CHANNEL * 10_000),

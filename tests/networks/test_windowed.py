@@ -1,4 +1,4 @@
-"""Networks of one image size on images of any."""
+"""Networks of one image size on images of any size."""
 
 import itertools
 
@@ -29,7 +29,7 @@ def network(seed=0, size=16):
 
 
 class Local(Network):
-    """Of one size and without borders: windows agree wherever they meet."""
+    """A network of one size without padding effects: overlapping windows agree."""
 
     size, classes = 16, 0
 
@@ -45,7 +45,7 @@ class Local(Network):
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 12))
-def test_windows_that_agree_leave_no_trace(height, width, overlap):
+def test_consistent_windows_leave_no_seams(height, width, overlap):
     x = torch.randn(2, 3, height, width)
     torch.testing.assert_close(WindowedNetwork(Local(), overlap, batch=3)(x, *LEVELS), 2 * x)
 
@@ -68,7 +68,7 @@ def test_weights_are_positive_and_add_up_to_one(length, overlap):
     torch.testing.assert_close(total, torch.ones(length))
 
 
-def test_weights_fall_over_all_that_windows_share():
+def test_weights_fall_over_the_whole_overlap():
     first, second = _weights([0, 10], 16)
     assert (first[:10] == 1).all() and (second[6:] == 1).all()
     assert (first[10:].diff() < 0).all() and (second[:6].diff() > 0).all()
@@ -80,7 +80,7 @@ def test_one_window_is_the_network_itself():
     torch.testing.assert_close(WindowedNetwork(net)(x, *LEVELS, None, labels), net(x, *LEVELS, None, labels))
 
 
-def test_an_image_is_the_same_whatever_it_is_evaluated_with():
+def test_an_image_does_not_depend_on_its_batch():
     net, x, labels = network(), torch.randn(2, 3, 40, 25), torch.tensor([0, 2])
     both = WindowedNetwork(net)(x, *LEVELS, None, labels)
     second = [level[1:] for level in LEVELS]
@@ -91,7 +91,7 @@ def test_an_image_is_the_same_whatever_it_is_evaluated_with():
 
 
 def contrasts(side, overlap, t, u):
-    """Mean steps across the borders of windows and across the middles of what they share, over those elsewhere.
+    """Mean steps across the borders of windows and across the middles of overlaps, over those elsewhere.
 
     Summed over traversals of crops of a photograph by random networks of 32 pixels, along rows and columns. The outer
     16 pixels are left out: a network's padding roughens them, with windows or without, and would hide seams.
@@ -121,23 +121,23 @@ def test_no_seams(t, u):
 @pytest.mark.slow
 @pytest.mark.parametrize(("t", "u", "low", "high"), [(0.07, 80.0, 1.2, 2.0), (80.0, 0.002, 0.5, 0.85)])
 def test_windows_without_overlap_have_seams(t, u, low, high):
-    """Jumps where the picture is smooth; where it is rough, the smoother rims of the windows."""
+    """Jumps where the picture is smooth; smoother window borders where it is rough."""
     assert all(low < contrast < high for contrast in contrasts(128, 0, t, u))
 
 
 @pytest.mark.parametrize("overlap", [-1, 16, 64])
 def test_overlap_out_of_range(overlap):
     with pytest.raises(
-        RestoreError, match=rf"^windows of 16 pixels can't overlap by {overlap}; give --overlap 0 to 15$"
+        RestoreError, match=rf"^windows of 16 pixels cannot overlap by {overlap}; give --overlap 0 to 15$"
     ):
         for_any_size(network(), overlap=overlap)
 
 
-def test_spread_takes_the_overlap_of_windows_alone():
+def test_overlap_is_for_windows_only():
     windows = for_any_size(network(), overlap=5)
     assert isinstance(windows, WindowedNetwork) and windows.overlap == 5 and windows.classes == 3
     assert for_any_size(network()).overlap == 4
-    with pytest.raises(RestoreError, match=r"^this model runs in exact tiles, which don't blend; leave --overlap out$"):
+    with pytest.raises(RestoreError, match=r"^this model runs in exact tiles without blending; omit --overlap$"):
         for_any_size(ConvUNet(channels=(8,), blocks=(1,), middle=1, embedding=16), overlap=0)
 
 
@@ -162,7 +162,7 @@ def test_as_many_windows_at_once_as_half_the_free_memory_of_a_gpu(monkeypatch):
     assert _windows_at_once(published, torch.device("cuda")) == 20
 
 
-def test_batches_are_full_but_on_the_cpu_not_of_different_images(monkeypatch):
+def test_batches_are_full_and_on_cpu_hold_one_image(monkeypatch):
     cpu, gpu = Local(), Local()
     x = torch.randn(2, 3, 32, 32)
     WindowedNetwork(cpu, 0, batch=3)(x, *LEVELS)

@@ -1,4 +1,4 @@
-"""Pictures of any kind to tensors and back."""
+"""Converting images of any type to tensors and back."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from bcm_restore.errors import RestoreError
 from bcm_restore.tasks.arrays import to_tensor
 
 
-def test_pictures_of_every_kind_go_to_a_tensor_and_come_back(portrait):
+def test_images_of_every_type_survive_the_round_trip(portrait):
     for name, image in kinds(portrait).items():
         tensor, back = to_tensor(image)
         assert tensor.shape[1:] == (3, 128, 128), name
@@ -26,16 +26,16 @@ def test_pictures_of_every_kind_go_to_a_tensor_and_come_back(portrait):
 
 
 @given(st.integers(0, 65535), st.sampled_from([np.uint8, np.uint16]))
-def test_every_integer_value_comes_back(value, dtype):
+def test_every_integer_value_survives_the_round_trip(value, dtype):
     array = np.full((1, 1, 3), value % (np.iinfo(dtype).max + 1), dtype)
     tensor, back = to_tensor(array)
     assert np.array_equal(back(tensor), array)
 
 
-def test_what_is_no_picture_is_refused():
+def test_other_types_and_shapes_are_refused():
     for thing, reason in (
         ("photo.png", "str is not a picture"),
-        (np.zeros((4, 4, 4), np.uint8), "take the alpha off"),
+        (np.zeros((4, 4, 4), np.uint8), "remove the alpha channel"),
         (np.zeros((4, 4), np.int64), "pictures of int64"),
         (torch.zeros(4, 4), "not .C, H, W."),
     ):

@@ -1,4 +1,4 @@
-"""Flat stays flat: no task draws texture where there is none to go by."""
+"""Flat areas stay flat: no task adds texture to them."""
 
 import io
 
@@ -53,7 +53,7 @@ def test_other_scales(model, scale):
 
 
 def test_flat_areas_of_a_picture_stay_flat_too(model):
-    """The sky beside a fence: away from it, nothing is drawn."""
+    """A sky beside a fence: away from the fence, no texture is added."""
     picture = flat(200, (24, 40))
     picture[:, 30::2] = 40
     larger = tasks.get("super-resolve").restore(picture, scale=4, model=model)
@@ -79,12 +79,12 @@ def test_pixels_are_clamped_to_the_range_of_the_cells_around(size, cell, radius)
             rows, columns = (slice(max(first, 0) * cell, max(last, 0) * cell) for first, last in spans)
             around = seen[:, :, rows, columns].flatten(2)
             least, greatest = around.amin(2), around.amax(2)
-            room = SLACK * (greatest - least)
-            expected = (3 * x[:, :, row, column]).clamp(least - room, greatest + room)
+            slack = SLACK * (greatest - least)
+            expected = (3 * x[:, :, row, column]).clamp(least - slack, greatest + slack)
             torch.testing.assert_close(clamped[:, :, row, column], expected, rtol=0, atol=0)
 
 
-def test_strips_of_cells_give_what_the_whole_gives(monkeypatch):
+def test_strips_of_cells_equal_the_whole(monkeypatch):
     x = torch.randn(1, 3, 50, 20, generator=torch.Generator().manual_seed(0))
     low, high = cells(x / 4, 4)
     whole = clamp_to_surroundings(x, low, high, 4)

@@ -1,4 +1,4 @@
-"""Masks of any kind in Python, unknown pixels that hold anything, and what transparency hides."""
+"""Masks of any type in Python, arbitrary values in unknown pixels, and colours hidden by transparency."""
 
 import io
 
@@ -53,13 +53,13 @@ def pictured(mode, colour=(255, 255, 255)):
         Image.fromarray(HOLE.astype(np.uint16) * 300),
     ],
 )
-def test_masks_of_any_kind(mask):
+def test_masks_of_any_type(mask):
     hole = as_hole(mask, (32, 40))
     assert hole.shape == (1, 1, 32, 40) and hole.dtype == torch.bool
     assert np.array_equal(hole[0, 0].numpy(), HOLE)
 
 
-def test_any_touch_marks_a_pixel():
+def test_partly_covered_pixels_are_marked():
     for mask in (SOFT, SOFT * 255, torch.from_numpy(SOFT)):
         assert np.array_equal(as_hole(mask, (32, 40))[0, 0].numpy(), SOFT > 0)
 
@@ -81,8 +81,8 @@ def test_a_mask_for_each_image_of_a_batch():
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        (np.full((32, 40), np.nan), "go from nan to nan"),
-        (np.full((32, 40), -1), "go from -1 to 0"),
+        (np.full((32, 40), np.nan), "range from nan to nan"),
+        (np.full((32, 40), -1), "range from -1 to 0"),
         (np.zeros((2, 32, 40, 5)), "5"),
         (np.zeros(40), r"\(40,\)"),
         (np.zeros((40, 32)), "the mask is 32x40 and the image 40x32"),
@@ -91,7 +91,7 @@ def test_a_mask_for_each_image_of_a_batch():
         (np.random.default_rng(0).integers(0, 256, (32, 40)), "the mask: cannot find its marks"),
     ],
 )
-def test_what_is_no_mask(mask, message):
+def test_invalid_masks_are_refused(mask, message):
     with pytest.raises(RestoreError, match=message):
         as_hole(mask, (32, 40))
 
@@ -112,7 +112,7 @@ def test_strokes_on_a_copy(picture, kind, model):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e9])
-def test_unknown_pixels_may_hold_anything(picture, value, model):
+def test_values_in_unknown_pixels_are_ignored(picture, value, model):
     known = (picture / 255).astype(np.float32)
     damaged = known.copy()
     damaged[HOLE] = value
@@ -132,14 +132,14 @@ def alpha_of(hole):
 
 
 def hiding(picture, colour, hole=HOLE):
-    """RGBA with a colour under its transparent pixels."""
+    """An RGBA picture with a colour in its transparent pixels."""
     pixels = picture.copy()
     pixels[hole] = colour
     return Image.fromarray(np.dstack([pixels, alpha_of(hole)]))
 
 
 @pytest.mark.parametrize(("name", "inputs"), [("super-resolve", {"scale": 2}), ("jpeg", {"quality": 30})])
-def test_hidden_colours_have_no_say(picture, name, inputs, model):
+def test_hidden_colours_are_ignored(picture, name, inputs, model):
     black, green = (
         tasks.get(name).restore(hiding(picture, colour), nfe=1, model=model, **inputs)
         for colour in ((0, 0, 0), (0, 255, 0))
@@ -148,7 +148,7 @@ def test_hidden_colours_have_no_say(picture, name, inputs, model):
     assert np.array_equal(np.asarray(black), np.asarray(green))
 
 
-def test_a_cut_out_jpeg_is_still_one(portrait, model):
+def test_a_jpeg_with_transparency_is_recognised(portrait, model):
     file = io.BytesIO()
     Image.fromarray(portrait).save(file, "JPEG", quality=10)
     alpha = np.zeros(portrait.shape[:2], np.uint8)
@@ -161,13 +161,13 @@ def test_a_cut_out_jpeg_is_still_one(portrait, model):
         assert errors[1] < 0.9 * errors[0]
 
 
-def test_hidden_colours_have_no_say_in_an_interpolation(picture, model):
+def test_hidden_colours_are_ignored_in_interpolation(picture, model):
     ends = [[hiding(picture, colour), hiding(picture[::-1], colour)] for colour in ((0, 0, 0), (0, 255, 0))]
     black, green = (tasks.get("interpolate").restore(pair, nfe=2, frames=3, model=model) for pair in ends)
     assert np.array_equal(np.asarray(black[1]), np.asarray(green[1]))
 
 
-def test_hidden_colours_stay_beside_an_inpainted_hole(picture, model):
+def test_hidden_colours_outside_the_hole_are_kept(picture, model):
     scratch = np.zeros_like(HOLE)
     scratch[5:22, 20:22] = True
     made = []
@@ -179,7 +179,7 @@ def test_hidden_colours_stay_beside_an_inpainted_hole(picture, model):
     assert np.array_equal(made[0][scratch], made[1][scratch])
 
 
-def test_filling_what_is_hidden(picture, monkeypatch):
+def test_filling_hidden_pixels(picture, monkeypatch):
     alpha = alpha_of(HOLE)
     filled = fill_hidden(picture, alpha)
     assert np.array_equal(filled[alpha > 0], picture[alpha > 0])
@@ -193,7 +193,7 @@ def test_filling_what_is_hidden(picture, monkeypatch):
 
 @given(arrays(bool, st.tuples(st.integers(1, 33), st.integers(1, 33))), st.booleans(), st.integers(1, 65535))
 @settings(deadline=None, max_examples=60)
-def test_one_visible_colour_fills_all(hidden, grey, level):
+def test_a_single_visible_colour_fills_all(hidden, grey, level):
     hidden[0, 0] = False
     alpha = np.where(hidden, 0, 65535).astype(np.uint16)
     pixels = np.full(hidden.shape if grey else (*hidden.shape, 3), level, np.uint16)
@@ -201,7 +201,7 @@ def test_one_visible_colour_fills_all(hidden, grey, level):
     assert (fill_hidden(pixels, alpha) == level).all()
 
 
-def test_nothing_hidden_is_nothing_done(picture):
+def test_pictures_without_hidden_pixels_are_returned_unchanged(picture):
     for alpha in (None, np.full(HOLE.shape, 1, np.uint8), np.zeros(HOLE.shape, np.uint8)):
         assert fill_hidden(picture, alpha) is picture
     assert fill_hidden(picture, alpha_of(HOLE), HOLE) is picture

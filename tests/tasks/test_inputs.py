@@ -1,4 +1,4 @@
-"""What Python callers give to tasks: every kind comes back as it was, or is refused with the true cause."""
+"""Inputs of tasks in Python: the output has the input's type, or the error names the cause."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ from bcm_restore.tasks.arrays import to_tensor
 
 @pytest.fixture(scope="module")
 def quick():
-    """A model that costs nothing: F = 0."""
+    """A fast model: F = 0."""
     return BCM(Tight(), device="cpu")
 
 
@@ -67,10 +67,10 @@ def in_mode(mode):
 
 
 @pytest.mark.parametrize("mode", Image.MODES)
-def test_every_pil_mode_comes_back_or_is_refused_by_name(restore, mode):
+def test_every_pil_mode_is_kept_or_refused(restore, mode):
     picture = in_mode(mode)
     if mode in ("CMYK", "HSV", "LAB", "La", "RGBX", "RGBa", "YCbCr"):
-        with pytest.raises(RestoreError, match=f"mode {mode} are not restored; give .*(convert|read)"):
+        with pytest.raises(RestoreError, match=f"mode {mode} are not supported; give .*(convert|read)"):
             restore(picture)
         return
     restored = restore(picture)
@@ -97,7 +97,7 @@ def test_transparent_colours_of_pil_images_become_alpha(restore, key):
 def test_integers_beyond_16_bits_are_refused(restore):
     for value in (-1, 65536):
         picture = Image.fromarray(np.full((24, 32), value, np.int32))
-        with pytest.raises(RestoreError, match=f"mode I.* go from {value} to {value}; scale them to 0 to 65535"):
+        with pytest.raises(RestoreError, match=f"mode I.* range from {value} to {value}; scale them to 0 to 65535"):
             restore(picture)
 
 
@@ -121,21 +121,21 @@ def test_pil_images_keep_profile_resolution_and_exif_without_the_old_thumbnail(q
 @pytest.mark.parametrize(
     ("worst", "reason"),
     [
-        (1.5, r"floats go from 0 to 1.5; scale them to \[0, 1\]"),
-        (255.0, "floats go from 0 to 255"),
-        (-1.0, "floats go from -1 to 1"),
+        (1.5, r"floats range from 0 to 1.5; scale or clip them to \[0, 1\]"),
+        (255.0, "floats range from 0 to 255"),
+        (-1.0, "floats range from -1 to 1"),
         (np.nan, "1 of its pixels are NaN or infinite"),
         (np.inf, "1 of its pixels are NaN or infinite"),
     ],
 )
-def test_floats_that_are_no_picture_are_refused(restore, kind, worst, reason):
+def test_floats_outside_the_range_are_refused(restore, kind, worst, reason):
     values = ramp().astype(np.float32)
     values[2, 3] = worst
     with pytest.raises(RestoreError, match=reason):
         restore(kind(values))
 
 
-def test_floats_are_also_looked_at_between_two_pictures_and_in_large_ones(quick, monkeypatch):
+def test_floats_are_checked_in_interpolation_and_in_large_pictures(quick, monkeypatch):
     bad = np.full((24, 32), 3.0)
     with pytest.raises(RestoreError, match="from 3 to 3"):
         tasks.get("interpolate").restore((bad, bad), model=quick)
@@ -144,7 +144,7 @@ def test_floats_are_also_looked_at_between_two_pictures_and_in_large_ones(quick,
         tasks.get("super-resolve").restore(bad, scale=2, model=quick)
 
 
-def test_rounding_beyond_the_ends_does_no_harm(restore):
+def test_rounding_errors_beyond_the_range_are_accepted(restore):
     values = (ramp() * (1 + 2e-7)).astype(np.float32)
     assert values.max() > 1
     assert np.array_equal(restore(values)[~box()], values[~box()])
@@ -155,13 +155,13 @@ def test_other_integers_are_refused_with_their_range(dtype):
     values = np.full((4, 4), 7, dtype)
     values[0, 0] = 1
     for picture in (values, torch.from_numpy(values)[None]):
-        with pytest.raises(RestoreError, match=rf"pictures of {np.dtype(dtype)} \(here 1 to 7\) are not known"):
+        with pytest.raises(RestoreError, match=rf"pictures of {np.dtype(dtype)} \(here 1 to 7\) are not supported"):
             to_tensor(picture)
 
 
 def test_other_types_are_refused():
     for picture in (np.zeros((4, 4), bool), np.zeros((4, 4), complex), torch.zeros(1, 4, 4, dtype=torch.bool)):
-        with pytest.raises(RestoreError, match="are not known; use uint8, uint16 or floats"):
+        with pytest.raises(RestoreError, match="are not supported; use uint8, uint16 or floats"):
             to_tensor(picture)
 
 
@@ -193,7 +193,7 @@ def test_tensors_that_require_grad(restore, dtype):
     [
         ((3, 24, 32), r"array \(3, 24, 32\) .*channels last; transpose\(1, 2, 0\)"),
         ((2, 3, 24, 32), r"transpose\(0, 2, 3, 1\)"),
-        ((24, 32, 4), "take the alpha off first"),
+        ((24, 32, 4), "remove the alpha channel first"),
         ((24,), r"array \(24,\) is not"),
         ((0, 32, 3), "has no pixels"),
     ],
@@ -213,20 +213,20 @@ def test_tensors_with_channels_last_are_refused_with_the_cause():
 
 def test_an_array_of_pictures_is_a_batch(quick, portrait):
     batch = np.stack([portrait[:32, :32], portrait[32:64, 32:64]])
-    how = {"scale": 2, "scheme": "level 0.1, to 0, fit", "model": quick}
-    larger = tasks.get("super-resolve").restore(batch, **how)
+    run_kwargs = {"scale": 2, "scheme": "level 0.1, to 0, fit", "model": quick}
+    larger = tasks.get("super-resolve").restore(batch, **run_kwargs)
     assert larger.shape == (2, 64, 64, 3)
     for one, alone in zip(larger, batch, strict=True):
-        assert np.array_equal(one, tasks.get("super-resolve").restore(alone, **how))
+        assert np.array_equal(one, tasks.get("super-resolve").restore(alone, **run_kwargs))
 
 
-def test_a_list_may_hold_any_kinds_and_sizes(quick, portrait):
+def test_a_list_may_hold_any_types_and_sizes(quick, portrait):
     pictures = [portrait[:32, :32], Image.fromarray(portrait[:20, :40]), torch.from_numpy(portrait[:8, :8, 0])[None]]
-    task, how = tasks.get("super-resolve"), {"scale": 2, "scheme": "level 0.1, to 0, fit", "model": quick}
-    made = task.run(pictures, **how)
+    task, run_kwargs = tasks.get("super-resolve"), {"scale": 2, "scheme": "level 0.1, to 0, fit", "model": quick}
+    made = task.run(pictures, **run_kwargs)
     for one, alone in zip(made.image, pictures, strict=True):
         assert type(one) is type(alone)
-        assert np.array_equal(as_array(one), as_array(task.restore(alone, **how)))
+        assert np.array_equal(as_array(one), as_array(task.restore(alone, **run_kwargs)))
     assert made.nfe == 1
     with pytest.raises(RestoreError, match="the list is empty"):
         task.restore([])
@@ -236,23 +236,23 @@ def test_a_list_may_hold_any_kinds_and_sizes(quick, portrait):
 def test_each_picture_of_several_may_have_its_own_mask(quick, portrait, together):
     pictures = np.stack([portrait[:24, :32], portrait[32:56, 32:64]])
     masks = [box(), box()[:, ::-1]]
-    how = {"scheme": "level 0.1, to 0, fit", "model": quick}
-    made = tasks.get("inpaint").restore(pictures, mask=together(masks), **how)
+    run_kwargs = {"scheme": "level 0.1, to 0, fit", "model": quick}
+    made = tasks.get("inpaint").restore(pictures, mask=together(masks), **run_kwargs)
     for one, picture, mask in zip(made, pictures, masks, strict=True):
-        assert np.array_equal(one, tasks.get("inpaint").restore(picture, mask=mask, **how))
+        assert np.array_equal(one, tasks.get("inpaint").restore(picture, mask=mask, **run_kwargs))
 
 
-def test_several_jpegs_have_each_their_own_quality(quick, portrait, tmp_path):
+def test_each_of_several_jpegs_has_its_own_quality(quick, portrait, tmp_path):
     pictures = []
     for quality in (10, 40):
         Image.fromarray(portrait).save(tmp_path / "a.jpg", quality=quality)
         pictures.append(np.asarray(Image.open(tmp_path / "a.jpg")))
-    how = {"scheme": "level t0, to 0, fit", "model": quick}
-    made = tasks.get("jpeg").restore(np.stack(pictures), **how)
+    run_kwargs = {"scheme": "level t0, to 0, fit", "model": quick}
+    made = tasks.get("jpeg").restore(np.stack(pictures), **run_kwargs)
     for one, picture in zip(made, pictures, strict=True):
-        assert np.array_equal(one, tasks.get("jpeg").restore(picture, **how))
+        assert np.array_equal(one, tasks.get("jpeg").restore(picture, **run_kwargs))
     tensors = torch.from_numpy(np.stack(pictures)).movedim(3, 1)
-    assert torch.equal(tasks.get("jpeg").restore(tensors, **how), torch.from_numpy(made).movedim(3, 1))
+    assert torch.equal(tasks.get("jpeg").restore(tensors, **run_kwargs), torch.from_numpy(made).movedim(3, 1))
 
 
 # Names and types of arguments
@@ -275,7 +275,7 @@ def test_unknown_arguments_are_type_errors(portrait, name, wrong, hint):
         tasks.get(name).restore(portrait, **wrong)
 
 
-def test_tasks_of_other_packages_take_what_they_like(quick, portrait):
+def test_tasks_of_other_packages_take_any_inputs(quick, portrait):
     class Fade(type(tasks.get("super-resolve"))):
         name = "fade"
 
@@ -304,7 +304,7 @@ def test_arguments_of_other_types_are_refused_with_the_cause(portrait, quick, wr
         tasks.get("super-resolve").restore(portrait, model=quick, **wrong)
 
 
-def test_numbers_of_numpy_are_numbers(quick):
+def test_numpy_numbers_are_accepted(quick):
     small = np.zeros((4, 4, 3), np.uint8)
     larger = tasks.get("super-resolve").restore(
         small, scale=np.int64(2), seed=np.uint8(3), scheme="level 0.1, to 0, fit", model=quick
@@ -327,7 +327,7 @@ def test_the_example_of_the_readme_prints_nothing(tmp_path, portrait):
     assert (run.stdout, run.stderr) == ("", "")
 
 
-def test_no_warning_of_arrays_that_are_not_writable(restore, portrait):
+def test_read_only_arrays_give_no_warning(restore, portrait):
     picture, mask = portrait[:24, :32].copy(), box()
     picture.flags.writeable = mask.flags.writeable = False
     with warnings.catch_warnings():
@@ -338,13 +338,13 @@ def test_no_warning_of_arrays_that_are_not_writable(restore, portrait):
 # Names
 
 
-def test_a_task_has_its_commands_name_too():
+def test_tasks_are_found_by_their_command_name():
     assert tasks.get("jpeg-restore").name == "jpeg"
     with pytest.raises(RestoreError, match="did you mean jpeg-restore"):
         tasks.get("jpeg-restor")
 
 
-def test_t0_alone_is_once():
+def test_t0_without_a_factor():
     assert str(schemes.parse("level t0, to 0.5t0, mean")) == "level 1t0, to 0.5t0, mean"
     with pytest.raises(RestoreError, match="'x' is not a number"):
         schemes.parse("level xt0")

@@ -1,4 +1,4 @@
-"""Small pictures as people have them: noisy, JPEGs, made small without a filter."""
+"""Enlarging noisy pictures, JPEGs, and pictures that were downscaled without a filter."""
 
 import io
 import json
@@ -28,12 +28,12 @@ KERNELS = "nearest", "box", "bicubic"
 PHOTOS = [skimage.data.astronaut(), skimage.data.chelsea(), skimage.data.coffee(), skimage.data.rocket()]
 
 
-def shrunk(photo, scale, how="bicubic"):
+def shrunk(photo, scale, kernel="bicubic"):
     height, width = (side // scale for side in photo.shape[:2])
     photo = photo[: height * scale, : width * scale]
-    if how == "opencv":
+    if kernel == "opencv":
         return cv2.resize(photo, (width, height), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling[how.upper()]))
+    return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling[kernel.upper()]))
 
 
 def noisy(picture, sigma):
@@ -61,8 +61,8 @@ def fringe():
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([2, 3, 4, 8]), st.sampled_from([10, 50, 90]))
-def test_a_chain_fits_both_its_links(height, width, scale, quality):
-    """Made small and compressed again, the result is the file."""
+def test_a_chain_fits_both_operators(height, width, scale, quality):
+    """The result, downscaled and compressed again, equals the file."""
     small = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(height)) * 2 - 1
     jpeg = Jpeg.from_pixels(small, quality, (1, 1))
     chain = Chain(Resize((height * scale, width * scale), scale=scale), jpeg)
@@ -73,7 +73,7 @@ def test_a_chain_fits_both_its_links(height, width, scale, quality):
     assert chain.pinv(jpeg.y).shape == x.shape
 
 
-def test_noise_is_not_fitted_and_anything_else_is():
+def test_noise_is_not_fitted_but_other_residuals_are():
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(1, 3, 64, 64, generator=generator) - 0.5
     y = x + 0.05 * torch.randn(x.shape, generator=generator)
@@ -85,7 +85,7 @@ def test_noise_is_not_fitted_and_anything_else_is():
 
 
 @pytest.mark.parametrize("scale", [2, 3, 8])
-def test_points_are_fitted_wherever_they_were_taken(scale):
+def test_points_are_fitted_for_either_offset(scale):
     operator = Points((5 * scale, 7 * scale), scale)
     y = torch.rand(1, 3, 5, 7).repeat(2, 1, 1, 1)
     fitted = operator.fit(operator.upscale(y), y)
@@ -97,7 +97,7 @@ def test_points_are_fitted_wherever_they_were_taken(scale):
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_the_mean_of_points_is_in_the_middle_of_cells(scale):
-    """A ramp that is sampled at either place, and read as if it were sampled in the middle."""
+    """A ramp sampled at either offset, and interpreted as if sampled in the middle."""
     operator = Points((4 * scale, 4 * scale), scale)
     ramp = torch.arange(4.0 * scale).expand(1, 3, 4 * scale, -1)
     halves = torch.cat([ramp - 0, ramp - scale // 2])  # zero at the first sample
@@ -105,14 +105,14 @@ def test_the_mean_of_points_is_in_the_middle_of_cells(scale):
     torch.testing.assert_close(operator.mean(halves), ramp - middle)
 
 
-# What is found out
+# Detection
 
 
 @pytest.mark.parametrize("scale", [2, 4])
 @pytest.mark.parametrize("photo", PHOTOS)
 def test_noise_is_estimated(photo, scale):
-    for how in ("bicubic", "lanczos"):
-        assert estimate_noise(to_tensor(shrunk(photo, scale, how))[0]).sigma == 0
+    for kernel in ("bicubic", "lanczos"):
+        assert estimate_noise(to_tensor(shrunk(photo, scale, kernel))[0]).sigma == 0
     for sigma in (4, 10, 25):
         found = estimate_noise(to_tensor(noisy(shrunk(photo, scale), sigma))[0]).sigma * HALF_RANGE
         assert found == pytest.approx(sigma, rel=0.25)
@@ -133,7 +133,7 @@ def test_noise_that_the_channels_share_is_estimated(photo, colour):
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_given_noise_is_shared_where_the_picture_says_so(fringe, shared):
+def test_given_noise_is_shared_if_the_picture_shows_it(fringe, shared):
     n = np.random.default_rng(0).standard_normal((128, 128, 1 if shared else 3))
     image = to_tensor((fringe + 10 * n).round().clip(0, 255).astype(np.uint8))[0]
     assert known_noise(image, 10 / HALF_RANGE) == NoiseLevel((3**0.5 if shared else 1) * 10 / HALF_RANGE, shared)
@@ -152,14 +152,14 @@ def test_shared_noise_is_completed_to_independent_noise():
 
 def test_unfiltered_pictures_are_recognised():
     small = {
-        how: [to_tensor(shrunk(photo, scale, how))[0] for photo in PHOTOS for scale in (2, 4)]
-        for how in ("bicubic", "lanczos", "nearest", "opencv")
+        kernel: [to_tensor(shrunk(photo, scale, kernel))[0] for photo in PHOTOS for scale in (2, 4)]
+        for kernel in ("bicubic", "lanczos", "nearest", "opencv")
     }
-    found = {how: [downscaling_kernel(one) for one in some] for how, some in small.items()}
+    found = {kernel: [downscaling_kernel(one) for one in some] for kernel, some in small.items()}
     assert {*found["bicubic"], *found["lanczos"]} == {"bicubic"}
-    for how in ("nearest", "opencv"):
-        assert found[how].count("nearest") >= 5
-        assert found[how].count("bicubic") <= 1
+    for kernel in ("nearest", "opencv"):
+        assert found[kernel].count("nearest") >= 5
+        assert found[kernel].count("bicubic") <= 1
 
 
 def test_noise_is_not_taken_for_a_missing_filter():
@@ -170,7 +170,7 @@ def test_noise_is_not_taken_for_a_missing_filter():
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 40), st.booleans(), st.integers(0, 3))
-def test_of_tiny_flat_and_random_pictures_something_finite_is_said(height, width, flat, seed):
+def test_estimates_for_tiny_flat_and_random_pictures_are_finite(height, width, flat, seed):
     x = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     x = x.mean((2, 3), keepdim=True).expand_as(x) if flat else x
     sigma = estimate_noise(x).sigma
@@ -183,7 +183,7 @@ def test_of_tiny_flat_and_random_pictures_something_finite_is_said(height, width
 
 
 @pytest.mark.parametrize("sigma", [0, 2, 5, 10])
-def test_noise_costs_nothing_against_bicubic(fringe, quick, sigma):
+def test_noisy_pictures_are_no_worse_than_bicubic(fringe, quick, sigma):
     small = noisy(shrunk(fringe, 2), sigma)
     made = SR.run(small, scale=2, model=quick, nfe=4)
     assert psnr(made.image, fringe) > psnr(enlarged(small, 2), fringe) + 0.5
@@ -191,7 +191,7 @@ def test_noise_costs_nothing_against_bicubic(fringe, quick, sigma):
 
 
 @pytest.mark.parametrize("sigma", [5, 10])
-def test_grey_noise_costs_nothing_against_bicubic(quick, sigma):
+def test_pictures_with_grey_noise_are_no_worse_than_bicubic(quick, sigma):
     clean = np.asarray(Image.fromarray(PHOTOS[1]).convert("L").crop((0, 0, 256, 256)))
     small = noisy(shrunk(clean, 2), sigma)
     made = SR.run(small, scale=2, model=quick, nfe=4)
@@ -200,7 +200,7 @@ def test_grey_noise_costs_nothing_against_bicubic(quick, sigma):
 
 
 @pytest.mark.parametrize("kind", ["RGB", "L"])
-def test_pixels_that_were_a_jpeg_are_restored_as_such(fringe, quick, kind):
+def test_decoded_jpegs_are_restored_as_jpegs(fringe, quick, kind):
     clean = Image.fromarray(fringe).convert(kind)
     file = io.BytesIO()
     clean.resize((64, 64), Image.Resampling.BICUBIC).save(file, "JPEG", quality=30)
@@ -211,29 +211,29 @@ def test_pixels_that_were_a_jpeg_are_restored_as_such(fringe, quick, kind):
 
 
 @pytest.mark.parametrize("quality", [30, 60, 90])
-def test_a_jpeg_is_enlarged_to_what_gives_it_back(fringe, quick, quality, tmp_path):
+def test_an_enlarged_jpeg_is_consistent_with_its_file(fringe, quick, quality, tmp_path):
     small = Image.fromarray(shrunk(fringe, 2))
     small.save(tmp_path / "small.jpg", quality=quality)
     decoded, coefficients = images.read(tmp_path / "small.jpg").pixels, images.jpeg_coefficients(tmp_path / "small.jpg")
-    how = {"scale": 2, "model": quick, "nfe": 4, "coefficients": coefficients}
-    made = SR.run(decoded, **how)
+    run_kwargs = {"scale": 2, "model": quick, "nfe": 4, "coefficients": coefficients}
+    made = SR.run(decoded, **run_kwargs)
     assert "JPEG" in made.remark
     assert psnr(made.image, fringe) > psnr(enlarged(decoded, 2), fringe) + 0.1
-    large = torch.from_numpy(SR.restore(decoded / 255, **how)).permute(2, 0, 1)[None].float() * 2 - 1
+    large = torch.from_numpy(SR.restore(decoded / 255, **run_kwargs)).permute(2, 0, 1)[None].float() * 2 - 1
     operator = Chain(Resize((128, 128), scale=2), Jpeg(coefficients))
     again, file = operator.A(large), operator.second.y
     assert sum(int((a != b).sum()) for a, b in zip(again, file, strict=True)) < 0.03 * sum(y.numel() for y in file)
 
 
-@pytest.mark.parametrize("how", ["nearest", "opencv"])
-def test_an_unfiltered_picture_loses_nothing_against_bicubic(fringe, quick, how):
-    small = shrunk(fringe, 2, how)
+@pytest.mark.parametrize("kernel", ["nearest", "opencv"])
+def test_unfiltered_pictures_are_no_worse_than_bicubic(fringe, quick, kernel):
+    small = shrunk(fringe, 2, kernel)
     made = SR.run(small, scale=2, model=quick, nfe=4)
     assert "nearest" in made.remark
     assert psnr(made.image, fringe) > psnr(enlarged(small, 2), fringe)
 
 
-def test_clean_pictures_stay_what_they_were(fringe, quick):
+def test_clean_pictures_are_not_preprocessed(fringe, quick):
     small = shrunk(fringe, 4)
     made = SR.run(small, scale=4, model=quick, nfe=1)
     assert made.remark == ""
@@ -242,7 +242,7 @@ def test_clean_pictures_stay_what_they_were(fringe, quick):
     )
 
 
-def test_noise_that_is_given_is_taken(fringe, quick):
+def test_given_noise_is_used(fringe, quick):
     small = shrunk(fringe, 4)
     made = SR.run(small, scale=4, model=quick, nfe=1, noise=12)
     assert made.remark == "given noise of standard deviation 12 of 255, removed first"
@@ -260,7 +260,7 @@ def test_each_picture_of_a_batch_has_its_own_noise(fringe, quick):
         torch.testing.assert_close(one, SR.restore(own, scale=2, model=quick, nfe=1), atol=1, rtol=0)
 
 
-def test_models_without_the_posterior_mean_take_noise_out(fringe):
+def test_models_without_the_posterior_mean_remove_noise(fringe):
     model = toy()
     model.diagonal = False
     assert SR.restore(noisy(shrunk(fringe, 2), 10), scale=2, model=model, nfe=1).shape == fringe.shape
@@ -277,7 +277,7 @@ def test_a_problem_is_a_chain(kind, tmp_path):
     assert problem.operator.fit(problem.x, problem.y).shape == problem.x.shape
 
 
-def test_a_jpeg_that_cannot_be_restored_as_such_is_a_picture_like_any_other(fringe, quick, tmp_path):
+def test_unsupported_jpegs_are_enlarged_from_their_pixels(fringe, quick, tmp_path):
     coefficients, decoded = jpegs.compressed(jpegs.picture(96, 128), tmp_path)
     odd = coefficients._replace(sampling=((3, 1), (2, 1), (2, 1)))
     pixels = ((decoded[0].permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(np.uint8)
@@ -303,22 +303,22 @@ def test_large_pictures_are_restored_first_as_well(damage, monkeypatch, tmp_path
     assert np.abs(found[0].image.astype(int) - found[1].image).max() <= 1
 
 
-def test_a_large_unfiltered_picture_is_said_to_be_one(monkeypatch):
+def test_a_large_unfiltered_picture_is_reported(monkeypatch):
     monkeypatch.setattr(spans, "LARGE", 10_000)
     made = SR.run(shrunk(PHOTOS[0], 4, "nearest"), scale=2, model=toy(), scheme="level 0.02, to 0, fit")
-    assert made.remark == "downscaled without a filter (nearest), but too large to be restored so"
+    assert made.remark == "downscaled without a filter (nearest), but too large for this kernel"
 
 
 # The command
 
 
-def test_the_command_says_what_it_found(cli, save, fringe):
+def test_the_command_reports_what_it_found(cli, save, fringe):
     small = shrunk(fringe, 2)
     photo = save("photo.png", noisy(small, 10))
-    how = "super-resolve", photo, "--nfe", 1, "--model", "bcm-photo-small"
-    said = cli(*how).stdout
-    assert "; noise of standard deviation" in said
-    assert "of 255, removed first)" in said
+    arguments = "super-resolve", photo, "--nfe", 1, "--model", "bcm-photo-small"
+    output = cli(*arguments).stdout
+    assert "; noise of standard deviation" in output
+    assert "of 255, removed first)" in output
     result = cli(
         "super-resolve", photo, "--nfe", 1, "--model", "bcm-photo-small", "--noise", 0, "--overwrite", "--json"
     )

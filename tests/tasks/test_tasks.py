@@ -63,7 +63,7 @@ def test_every_task_has_a_default_scheme_for_every_nfe(name):
 
 
 @pytest.mark.parametrize("name", ["inpaint", "interpolate", "jpeg", "super-resolve"])
-def test_models_that_never_saw_the_diagonal_get_schemes_that_they_can_run(name):
+def test_models_without_the_diagonal_get_schemes_that_they_can_run(name):
     task = tasks.get(name)
     for model in (still(name="bcm-imagenet64"), still(name="bcm-imagenet64-deep"), still(name="my own")):
         for case in task.schemes()[weights.DEFAULT]:
@@ -79,13 +79,13 @@ def test_models_that_never_saw_the_diagonal_get_schemes_that_they_can_run(name):
 
 
 def still(diagonal=False, **options):
-    """A model that moves nothing."""
+    """A model that changes nothing."""
     network = Network()
     return BCM(network, device="cpu", diagonal=diagonal, **options)
 
 
 def test_an_nfe_without_a_default_scheme_lists_those_that_exist(portrait):
-    with pytest.raises(RestoreError, match=r"inpaint has no default scheme with NFE 5; there are 1, 2, 3, 4, 8"):
+    with pytest.raises(RestoreError, match=r"inpaint has no default scheme with NFE 5; choose 1, 2, 3, 4, 8"):
         tasks.get("inpaint").restore(portrait, mask=lines(portrait.shape[:2]), nfe=5)
 
 
@@ -113,14 +113,14 @@ def test_inpaint_leaves_known_pixels_identical_and_is_near_the_truth(portrait, m
     assert psnr(tasks.get("inpaint").restore(portrait, mask=mask, model=model), portrait, mask) > 25
 
 
-def test_inpaint_does_not_look_under_the_mask(portrait, model):
+def test_inpaint_ignores_pixels_under_the_mask(portrait, model):
     mask = lines(portrait.shape[:2])
     black, white = (np.where(mask[..., None], value, portrait).astype(np.uint8) for value in (0, 255))
     a, b = (tasks.get("inpaint").restore(image, mask=mask, model=model) for image in (black, white))
     assert np.array_equal(a, b)
 
 
-def test_inpaint_batches_with_a_mask_each_are_as_alone(portrait, model):
+def test_inpaint_batches_with_own_masks_equal_single_pictures(portrait, model):
     batch = torch.from_numpy(np.stack([portrait, portrait[::-1]])).permute(0, 3, 1, 2) / 255
     masks = torch.from_numpy(np.stack([lines((128, 128)), lines((128, 128)).T]))[:, None]
     scheme = "noise 0.1, to 0, fit"
@@ -172,7 +172,7 @@ def test_a_seamless_fit_is_a_projection():
     once = operator.fit(x, y)
     assert torch.equal(operator.A(once), operator.A(y))
     torch.testing.assert_close(operator.fit(once, y), once)
-    # a drift that the known pixels show is taken out of the hole
+    # a drift at the known pixels is removed from the hole
     torch.testing.assert_close(operator.fit(y + 0.2, y), y, rtol=0, atol=1e-4)
 
 
@@ -199,7 +199,7 @@ def test_jpeg_pixels_without_a_file_are_restored_too(portrait, tmp_path, model):
     assert psnr(restored, portrait) - psnr(decoded, portrait) > 0.3
 
 
-def test_jpeg_refuses_pixels_that_never_were_one(portrait, model):
+def test_jpeg_refuses_pixels_without_traces_of_compression(portrait, model):
     clean = np.asarray(Image.fromarray(data.coffee()).resize((160, 120), Image.Resampling.LANCZOS))
     with pytest.raises(RestoreError, match="no trace of JPEG compression"):
         tasks.get("jpeg").restore(clean, model=model)
@@ -207,7 +207,7 @@ def test_jpeg_refuses_pixels_that_never_were_one(portrait, model):
 
 
 @pytest.mark.parametrize("corner", [0, 3])
-def test_jpegs_saved_twice_are_restored_from_the_first_time(portrait, tmp_path, model, corner):
+def test_jpegs_saved_twice_are_restored_from_the_first_compression(portrait, tmp_path, model, corner):
     once, _ = compressed(portrait, tmp_path, 10)
     decoded, coefficients = compressed(once[corner:, corner:], tmp_path, 90)
     result = tasks.get("jpeg").run(decoded, coefficients=coefficients, nfe=1, model=model)
@@ -243,12 +243,12 @@ def test_grey_jpegs_stay_grey(portrait, tmp_path, model):
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
-def test_super_resolution_gives_the_input_back_when_scaled_down(portrait, model, scale):
+def test_super_resolution_is_consistent_with_its_input(portrait, model, scale):
     small = Image.fromarray(portrait).resize((48, 40), Image.Resampling.BICUBIC)
     large = tasks.get("super-resolve").restore(small, scale=scale, nfe=2, model=model)
     assert large.size == (48 * scale, 40 * scale)
     again = np.asarray(large.resize((48, 40), Image.Resampling.BICUBIC)).astype(int)
-    assert np.abs(again - np.asarray(small)).mean() < 1  # clipping to 0..255 takes a little
+    assert np.abs(again - np.asarray(small)).mean() < 1  # clipping to 0..255 makes a small difference
 
 
 def test_super_resolution_beats_bicubic(portrait, model):
@@ -270,7 +270,7 @@ def test_flat_areas_stay_flat(model, scale, nfe):
 
 
 def test_super_resolution_refuses_other_scales(portrait):
-    with pytest.raises(RestoreError, match="scale 5 has no schemes; use 2, 3, 4, 8"):
+    with pytest.raises(RestoreError, match="scale 5 is not supported; use 2, 3, 4, 8"):
         tasks.get("super-resolve").restore(portrait, scale=5)
 
 
@@ -287,9 +287,9 @@ def test_alpha_of_pil_images_is_kept(portrait, model):
 
 def test_interpolation_starts_and_ends_with_the_pictures(portrait, model):
     a, b = portrait, np.ascontiguousarray(portrait[::-1])
-    told = []
+    reported = []
     result = tasks.get("interpolate").run(
-        (a, b), frames=4, nfe=2, model=model, progress=lambda *args: told.append(args)
+        (a, b), frames=4, nfe=2, model=model, progress=lambda *args: reported.append(args)
     )
     assert len(result.image) == 4
     assert np.array_equal(result.image[0], a)
@@ -297,10 +297,10 @@ def test_interpolation_starts_and_ends_with_the_pictures(portrait, model):
     distances = [psnr(frame, a) for frame in result.image[1:]]
     assert distances == sorted(distances, reverse=True)
     assert result.nfe == 2
-    assert told[-1] == (told[-1][1],) * 2
+    assert reported[-1] == (reported[-1][1],) * 2
 
 
-def test_interpolation_refuses_what_it_cannot_do(portrait):
+def test_interpolation_refuses_invalid_inputs(portrait):
     task = tasks.get("interpolate")
     with pytest.raises(RestoreError, match="takes two pictures, not 1"):
         task.restore((portrait,))
@@ -321,7 +321,7 @@ def test_slerp_keeps_the_length_and_splits_the_angle():
     torch.testing.assert_close(slerp(a, a, 0.3), a)
 
 
-def test_schemes_turn_round_at_their_highest_level():
+def test_schemes_are_split_at_their_highest_level():
     up, down = split(bcm_restore.schemes.parse("noise 0.07, to 15, to 80, to 3, to 0"))
     assert (str(up), str(down)) == ("noise 0.07, to 15, to 80", "to 3, to 0")
 
@@ -351,23 +351,23 @@ class Counting(Network):
         return x / 2
 
 
-def test_pictures_go_through_a_scheme_together_as_they_do_alone(portrait, tmp_path):
+def test_batched_pictures_equal_single_ones(portrait, tmp_path):
     """Each with its own level, operator and coefficients."""
     pictures, coefficients = zip(*(compressed(portrait, tmp_path, quality) for quality in (10, 30, 50)), strict=True)
     inputs = [{"coefficients": own} for own in coefficients]
     network = Counting()
     counting = BCM(network, device="cpu")
-    task, how = tasks.get("jpeg"), {"scheme": "level 1t0, noise 1.2t0, mean, fit, renoise 0.5t0 0.3, to 0, fit"}
-    together = task.run_together(pictures, inputs, model=counting, **how)
+    task, run_kwargs = tasks.get("jpeg"), {"scheme": "level 1t0, noise 1.2t0, mean, fit, renoise 0.5t0 0.3, to 0, fit"}
+    together = task.run_together(pictures, inputs, model=counting, **run_kwargs)
     assert network.batches == [3, 3]
     for picture, own, made in zip(pictures, inputs, together, strict=True):
-        alone = task.run(picture, model=counting, **own, **how)
+        alone = task.run(picture, model=counting, **own, **run_kwargs)
         np.testing.assert_array_equal(made.image, alone.image)
         assert (made.scheme, made.nfe, made.case) == (alone.scheme, 2, "any")
         assert not np.array_equal(made.image, picture)
 
 
-def test_pictures_with_other_schemes_are_apart(portrait):
+def test_pictures_with_different_schemes_are_not_batched(portrait):
     thin, wide = lines((128, 128)), np.zeros((128, 128), bool)
     wide[30:90, 30:90] = True
     network = Counting()
@@ -380,26 +380,26 @@ def test_pictures_with_other_schemes_are_apart(portrait):
 
 
 @pytest.mark.parametrize(
-    ("name", "room", "inputs"),
+    ("name", "capacity", "inputs"),
     [("super-resolve", 0, {"scale": 2}), ("super-resolve", 1, {"scale": 2}), ("interpolate", 0, {"frames": 3})],
 )
-def test_what_a_device_has_no_memory_for_is_restored_on_the_cpu(portrait, name, room, inputs, monkeypatch):
-    """Device "meta" computes nothing, so that all that comes back is from the CPU."""
-    monkeypatch.setattr(base, "_tell_of_cpu", functools.cache(base._tell_of_cpu.__wrapped__))
+def test_out_of_memory_falls_back_to_the_cpu(portrait, name, capacity, inputs, monkeypatch):
+    """Device "meta" computes nothing, so that all results are from the CPU."""
+    monkeypatch.setattr(base, "_warn_of_cpu_fallback", functools.cache(base._warn_of_cpu_fallback.__wrapped__))
     small = portrait[:32, :32]
     image = (small, small[::-1].copy()) if name == "interpolate" else small
-    network, steps = Tight(room), []
+    network, steps = Tight(capacity), []
     model, task = BCM(network, device="meta"), tasks.get(name)
     options = {"scheme": "noise 0.5, to 2, to 0", "seed": 3, **inputs}
     with pytest.warns(RestoreWarning, match="the CPU restores them"):
         found = task.run(image, model=model, progress=lambda *step: steps.append(step), **options)
-    assert network.devices[: room + 2] == ["meta"] * (room + 1) + ["cpu"]
+    assert network.devices[: capacity + 2] == ["meta"] * (capacity + 1) + ["cpu"]
     expected = task.run(image, model=BCM(Tight(), device="cpu"), **options)
     assert np.array_equal(found.image, expected.image)
     assert (found.nfe, steps[-1][0]) == (2, steps[-1][1])
     assert model.device.type == "meta"
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # it is said once
+        warnings.simplefilter("error")  # it warns only once
         network.devices.clear()
         task.run(image, model=model, **options)
 
