@@ -99,7 +99,7 @@ def assembled(settings: BenchSettings) -> "Iterator[Assembly]":
     """A bench that is ready to run, all of it checked.
 
     Raises:
-        RestoreError: a setting makes no sense, or a contestant can't take part.
+        RestoreError: a setting makes no sense, or a contestant cannot take part.
     """
     suite = _suite(settings)
     models = {name: _model(settings, name) for name in settings.model or [weights.DEFAULT]}

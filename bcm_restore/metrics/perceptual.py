@@ -50,7 +50,7 @@ def load(net: Net = "alex") -> "nn.Module":
     """Loads the network of LPIPS, once.
 
     Raises:
-        RestoreError: the package can't be imported, or the network's weights are missing or damaged.
+        RestoreError: the package cannot be imported, or the network's weights are missing or damaged.
     """
     with required("LPIPS", "lpips", "pip install lpips torchvision"):
         import lpips as package

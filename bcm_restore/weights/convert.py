@@ -111,7 +111,7 @@ def read_checkpoint(path: Path) -> dict[str, "Tensor"]:
 def is_checkpoint(path: Path) -> bool:
     """Whether a file is PyTorch's, not .safetensors: by how it begins, or else by its suffix."""
     start = b""
-    with contextlib.suppress(OSError), path.open("rb") as file:  # who reads it on says why it can't be read
+    with contextlib.suppress(OSError), path.open("rb") as file:  # who reads it on says why it cannot be read
         start = file.read(9)
     if start[8:] == b"{":  # behind the length of a description in JSON
         return False

@@ -103,7 +103,7 @@ def solvers(
     """The solvers of the given names (keys of `SOLVERS`) at each NFE, 1 or more.
 
     Raises:
-        RestoreError: a name is not known, deepinv can't be imported, or the model has no posterior mean.
+        RestoreError: a name is not known, deepinv cannot be imported, or the model has no posterior mean.
     """
     for name in names:
         if name not in SOLVERS:
