@@ -28,7 +28,7 @@ def test_inpaint_keeps_known_pixels(cli, photo, mask, face, hole, tmp_path):
 
 def test_a_device_without_memory_is_reported_once(cli, photo, tmp_path, monkeypatch):
     """Device "meta" computes nothing."""
-    monkeypatch.setattr(base, "_tell_of_cpu", functools.cache(base._tell_of_cpu.__wrapped__))
+    monkeypatch.setattr(base, "_warn_of_cpu_fallback", functools.cache(base._warn_of_cpu_fallback.__wrapped__))
     monkeypatch.setattr(weights, "load_model", lambda *names, **options: BCM(Tight(), device="meta"))
     said = [cli("super-resolve", photo, "--nfe", 2, "--seed", seed, "--overwrite").stderr for seed in (1, 2)]
     assert said == ["warning: the GPU's memory is too small for some pictures; the CPU restores them\n", ""]
