@@ -385,8 +385,14 @@ def _read_schemes(path: Path) -> dict[str, dict[str, dict[int, Scheme]]]:
 
 
 def loaded(model: BCM | str | Path | None) -> BCM:
-    """The model, loaded if it is a name or a path; the last two loaded are cached."""
-    return model if isinstance(model, BCM) else _load(str(model or weights.DEFAULT))
+    """The model, loaded if it is a name or a path; the last two are cached for as long as their files stay the same."""
+    if isinstance(model, BCM):
+        return model
+    file = weights.find(weights.DEFAULT if model is None else model)
+    status = file.stat()
+    return _load(file, status.st_mtime_ns, status.st_size)
 
 
-_load = functools.lru_cache(maxsize=2)(weights.load_model)
+@functools.lru_cache(maxsize=2)
+def _load(file: Path, modified: int, size: int) -> BCM:
+    return weights.load_model(file)

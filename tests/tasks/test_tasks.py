@@ -1,5 +1,6 @@
 import functools
 import io
+import os
 import warnings
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ from bcm_restore import images, schemes, tasks, weights
 from bcm_restore.errors import RestoreError, RestoreWarning
 from bcm_restore.metrics import psnr
 from bcm_restore.model import BCM
-from bcm_restore.networks import Network
+from bcm_restore.networks import ConvUNet, Network
 from bcm_restore.operators.jpeg import quantisation_level
 from bcm_restore.tasks import base, registry
 from bcm_restore.tasks.arrays import to_tensor
@@ -430,3 +431,17 @@ def test_grey_jpegs_are_restored_at_a_higher_level(portrait, mode, tmp_path):
     made = [task.restore(decoded, coefficients=file, scheme=f"level {s}t0, mean, fit") for s in (1.5, 1.5 * 3 / 4)]
     gained, before = (psnr(one, np.asarray(clean)) for one in made)
     assert gained > before
+
+
+def test_a_model_file_that_changes_is_loaded_again(tmp_path):
+    """As in a process that lives long."""
+    path = tmp_path / "own.safetensors"
+    config = {"channels": (8, 12), "blocks": (1, 1), "middle": 1, "embedding": 16}
+    weights.save_model(path, ConvUNet(**config), config)
+    first = base.loaded(path)
+    assert base.loaded(str(path)) is first
+    changed = ConvUNet(**config)
+    changed.exit.bias.data.fill_(1)
+    weights.save_model(path, changed, config)
+    os.utime(path, ns=(0, 1))
+    assert base.loaded(path) is not first
