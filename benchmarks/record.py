@@ -23,6 +23,9 @@ Means over the pictures of a set, one table per bench and set. The best value of
 measurements (other metrics, standard errors, differences to BCM with their intervals, seconds, memory) are in
 [recorded/](recorded). Seconds and memory were measured beside other work and are not comparable. LPIPS and FID are
 not measured, as their networks could not be downloaded. I2SB and Palette are missing, as no results were available.
+
+Only the four tables of `jpeg` were measured with today's default model. All others still show the former one: the
+network of today's bcm-photo-small with other weights.
 """
 
 
