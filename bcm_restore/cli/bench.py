@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import RestoreError
-from . import printing, usage
+from . import groups, printing
 from .groups import add
 from .options import Evaluation, Reading, Report, numbers, option, shared
 
@@ -216,13 +216,10 @@ def reproduce(
             printing.result(line)
 
 
-group = typer.Typer(
-    name="bench",
-    cls=usage.Group,
-    help="Compare BCM with other methods by PSNR, SSIM, LPIPS and FID at equal numbers of network evaluations (NFE).",
-    epilog="Example: bcm-restore bench --task inpaint",
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+group = groups.group(
+    "bench",
+    "Compare BCM with other methods by PSNR, SSIM, LPIPS and FID at equal numbers of network evaluations (NFE).",
+    "bcm-restore bench --task inpaint",
 )
 group.callback(invoke_without_command=True)(_bench)
 for _command in (compare, reproduce):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import RestoreError, describe
-from . import printing, usage
+from . import groups, usage
 from .groups import add
 from .interpolate import interpolate
 from .options import Batch, Inputs, shared
@@ -99,20 +99,12 @@ def _parameter(declared: "Input") -> inspect.Parameter:
     )
 
 
-group = typer.Typer(
-    name="run",
-    cls=_Tasks,
-    help="Run any task, also of another package, with its own inputs as options.",
-    epilog="Example: bcm-restore run inpaint photo.png --mask mask.png",
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+group = groups.group(
+    "run",
+    "Run any task, also of another package, with its own inputs as options.",
+    "bcm-restore run inpaint photo.png --mask mask.png",
+    _Tasks,
 )
-
-
-@group.callback(invoke_without_command=True)
-def _help(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        printing.result(context.get_help())
 
 
 for _name, _own in (

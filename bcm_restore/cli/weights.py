@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from ..errors import RestoreError
-from . import printing, usage
+from . import groups, printing
 from .groups import add
 from .options import Report, shared
 
@@ -192,20 +192,11 @@ def remove(options: Report, names: Names) -> None:
         printing.document(gone)
 
 
-group = typer.Typer(
-    name="weights",
-    cls=usage.Group,
-    help="Download the published models and the metric networks, import your own, and manage them.",
-    epilog="Example: bcm-restore weights download bcm-imagenet64",
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+group = groups.group(
+    "weights",
+    "Download the published models and the metric networks, import your own, and manage them.",
+    "bcm-restore weights download bcm-imagenet64",
 )
-
-
-@group.callback(invoke_without_command=True)
-def _help(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        printing.result(context.get_help())
 
 
 for _command in (list_, download, verify, import_, path, remove):

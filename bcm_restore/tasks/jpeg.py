@@ -116,7 +116,9 @@ class _LastCompression(_Compressed):
 
     def __init__(self, image: BandImage, coefficients: Coefficients, grey: bool | None = None) -> None:
         whole = JpegOperator(coefficients, grey) if image.in_memory else None
-        level = _level(coefficients.planes, coefficients.tables, _colour(coefficients), _grey(image))
+        level = _level(
+            coefficients.planes, coefficients.tables, _colour(coefficients), _grey(image) if grey is None else grey
+        )
         super().__init__(image, whole, _unit(coefficients), level)
         self._coefficients, self._grey = coefficients, grey
 
