@@ -84,8 +84,8 @@ def downscaling_kernel(x: Tensor, sigma: float = 0.0) -> str:
     Downscaling filters damp the highest frequencies; without a filter, higher ones alias onto them. So the power above
     that of noise of level sigma is compared between diagonal frequencies near the highest and around half of it. And
     filters blend the two sides of an edge, while a sampled pixel is from one of them. The constants are a logistic
-    regression on 191 photographs, scaled by 2, 3 and 4. Of 42 others, scaled to 64 to 128 pixels, "nearest" is found for
-    1 % of those scaled by bicubic or Lanczos, 32 % by box and 84 % without a filter.
+    regression on 191 photographs, scaled by 2, 3 and 4. Of 42 others, scaled to 64 to 128 pixels, "nearest" is found
+    for 1 % of those scaled by bicubic or Lanczos, 32 % by box and 84 % without a filter.
     """
     if len(x) != 1 or min(x.shape[2:]) < SMALLEST:
         return "bicubic"
