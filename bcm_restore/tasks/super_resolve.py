@@ -200,8 +200,13 @@ def _copies(operator: Operator) -> int:
     return 2 if _points(operator) else 1
 
 
-def _operator(size: Sequence[int], scale: int, kernel: str) -> Any:
+def check_scale(scale: int) -> None:
+    """Refuses a scale that is not supported."""
     if scale not in SCALES:
         raise RestoreError(f"scale {scale} is not supported; use {', '.join(map(str, SCALES))}")
+
+
+def _operator(size: Sequence[int], scale: int, kernel: str) -> Any:
+    check_scale(scale)
     large = size[0] * scale, size[1] * scale
     return Points(large, scale) if kernel == "nearest" else Enlargement(large, scale=scale, filter=kernel)
