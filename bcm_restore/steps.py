@@ -81,7 +81,8 @@ def resolve(steps: Sequence[Step], kinds_of: Callable[[str], Kinds]) -> list[dic
 
 
 def _split(text: str) -> list[list[str]]:
-    """The words of each step."""
+    """The words of each step; line breaks are spaces."""
+    text = " ".join(text.splitlines())
     lexer = shlex.shlex(text, posix=True, punctuation_chars=",")
     lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""  # paths may contain backslashes
     try:
@@ -90,9 +91,9 @@ def _split(text: str) -> list[list[str]]:
         raise RestoreError(f"steps {text}: a quotation mark is not closed; close it") from None
     steps: list[list[str]] = [[]]
     for word in words:
-        if word.strip(",") or not word:
+        if word.strip(","):
             steps[-1].append(word)
-        else:
+        else:  # empty if it is a pair of quotation marks
             steps += [[] for _ in word]
     if words and not all(steps):
         raise RestoreError(f"steps {text}: there is no task before or after a comma; leave the comma out")
