@@ -21,6 +21,7 @@ from ..schemes import Progress, Scheme, Setting, State
 from .arguments import check_names, whole
 from .arrays import AnyImage, FromTensor, check_kind, check_values, to_tensor
 from .inputs import Input
+from .paths import run_file
 from .several import is_several, run_several
 from .transparency import without_hidden
 
@@ -161,8 +162,9 @@ class Task(ABC):
 
         Args:
             image: a PIL image, a NumPy array (H, W[, 1 or 3]) of uint8, uint16 or floats in [0, 1], or a torch tensor
-                ([B,] 1 or 3, H, W) of uint8 or floats in [0, 1]. Or several: an array (N, H, W, 1 or 3), or a list
-                of pictures of any type and size.
+                ([B,] 1 or 3, H, W) of uint8 or floats in [0, 1]. Or the path of a file, whose result is a PIL image, as
+                `paths.run_file` says. Or several: an array (N, H, W, 1 or 3), or a list of pictures of any type and
+                size. A PIL image that Pillow opened from a JPEG file is restored from the file's coefficients.
             nfe: number of network evaluations: selects the default scheme.
             scheme: a custom scheme instead; see `bcm_restore.schemes`.
             model: a loaded model, or the argument of `load_model`; None: the model inside the package.
@@ -183,6 +185,8 @@ class Task(ABC):
         """
         check_names(self, inputs)
         run_kwargs = {"nfe": nfe, "scheme": scheme, "model": model, "label": label, "seed": seed, "progress": progress}
+        if isinstance(image, str | Path):
+            return run_file(self, image, inputs, run_kwargs)
         if is_several(image, self.batches):
             return run_several(self.name, self.run, image, inputs, run_kwargs | {"model": loaded(model)})
         [restoration] = self.run_together([image], [inputs], **run_kwargs)

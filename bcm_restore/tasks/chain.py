@@ -9,13 +9,14 @@ from PIL import Image
 
 from .. import steps as texts
 from ..errors import NothingToRestore, RestoreError
-from ..images import as_depth
+from ..images import Picture, as_depth, to_pil
 from ..model import BCM, Label
 from ..schemes import Progress
-from .arguments import kinds, takes_coefficients
+from .arguments import COEFFICIENTS, kinds, takes_coefficients
 from .arrays import as_array, check_kind
 from .base import DEFAULT_NFE, Restoration, Task, loaded
 from .interpolate import Interpolate
+from .paths import open_file, read_for
 from .registry import get
 from .several import is_several, run_several
 
@@ -59,7 +60,7 @@ class Chain:
         """Restores a picture and reports how. A step that finds nothing to restore is skipped; the remark says so.
 
         Args:
-            image: one picture or several; see `Task.run`. A tensor is restored on the model's device step by step.
+            image: one picture or several; see `Task.run`.
             nfe: network evaluations of each step that has no `nfe` of its own.
             model, label, seed: of all steps; see `Task.run`.
             progress: called during each step; see `Task.run`.
@@ -76,41 +77,64 @@ class Chain:
         model = loaded(model)
         run_kwargs: dict[str, Any] = {"model": model, "label": label, "seed": seed, "progress": progress}
         if is_several(image, batches=False):
-            inputs = {"coefficients": coefficients}
-            return run_several(self.name, self.run, image, inputs, {**run_kwargs, "nfe": nfe})
-        check_kind(image)
-        array, from_array = as_array(image)
-        depth, pixels = array.dtype, None
+            several = {"coefficients": coefficients}
+            return run_several(self.name, self.run, image, several, {**run_kwargs, "nfe": nfe})
+        start = _Start(image, coefficients)
+        pixels: np.ndarray | None = None
         made: list[tuple[str, Restoration | str]] = []
         nothing: list[NothingToRestore] = []
         for step, task, own in zip(self._steps, self._tasks, self._inputs, strict=True):
-            given: Any = pixels
-            if given is None:
-                given, own = _unchanged(image, task, own, coefficients)
+            given, inputs = start.given(task, own) if pixels is None else (pixels, own)
             try:
-                found = task.run(deepened(given), nfe=nfe if step.nfe is None else step.nfe, **run_kwargs, **own)
+                found = task.run(deepened(given), nfe=nfe if step.nfe is None else step.nfe, **run_kwargs, **inputs)
             except NothingToRestore as reason:
                 nothing.append(reason)
                 made.append((task.name, SKIPPED))
                 continue
-            pixels = found.image
+            pixels = start.upright(found.image) if pixels is None else found.image
             made.append((task.name, found))
         if pixels is None:
             raise nothing_in(made, nothing)
         result = joined(made)
-        result.image = from_array(as_depth(pixels, depth) if depth == np.uint8 else pixels)
+        result.image = start.like(pixels)
         return result
 
 
-def _unchanged(image: Any, task: Task, inputs: Mapping[str, Any], coefficients: Any) -> tuple[np.ndarray, dict]:
-    """The pixels and the inputs for a task that no other has come before, with all that is known of the image."""
-    own = dict(inputs)
-    if coefficients is not None and takes_coefficients(task):
-        own["coefficients"] = coefficients
-    if isinstance(image, Image.Image):
-        image, prepared = task.prepare(image, own)
-        own = dict(prepared)
-    return as_array(image)[0], own
+class _Start:
+    """The image of a chain before any step has changed it, with all that is known of it.
+
+    Args:
+        image: one image of any type, or the path of a file.
+        coefficients: of the image, if it is a decoded JPEG.
+    """
+
+    def __init__(self, image: Any, coefficients: Any) -> None:
+        self._image, self._coefficients = image, coefficients
+        self._picture: Picture | None = None
+        if not isinstance(image, str | Path):
+            check_kind(image)
+
+    def given(self, task: Task, inputs: Mapping[str, Any]) -> tuple[np.ndarray, Mapping[str, Any]]:
+        """The pixels and the inputs for a task."""
+        image = self._image
+        if self._coefficients is not None and takes_coefficients(task):
+            inputs = {**inputs, COEFFICIENTS: self._coefficients}
+        if isinstance(image, str | Path):
+            self._picture, inputs = read_for(task, image, inputs)
+            image = to_pil(self._picture)
+        if isinstance(image, Image.Image):
+            image, inputs = task.prepare(image, inputs)
+        return as_array(image)[0], inputs
+
+    def upright(self, pixels: np.ndarray) -> np.ndarray:
+        """A result for `given`, turned as the file says."""
+        return pixels if self._picture is None else self._picture.with_pixels(pixels).upright().pixels
+
+    def like(self, pixels: np.ndarray) -> Any:
+        """The pixels as an image of the same type and depth."""
+        image = open_file(self._image) if isinstance(self._image, str | Path) else self._image
+        array, from_array = as_array(image)
+        return from_array(as_depth(pixels, array.dtype) if array.dtype == np.uint8 else pixels)
 
 
 def chain(steps: texts.Steps) -> Chain:

@@ -45,6 +45,20 @@ def test_coefficients_of_the_file(old):
     got = tasks.chain(steps).restore(image, nfe=1, coefficients=images.jpeg_coefficients(old))
     assert (got == wanted).all()
     assert (tasks.chain(steps).restore(image, nfe=1) != wanted).any()
+    held = Image.open(io.BytesIO(old.read_bytes()))
+    assert (np.asarray(tasks.chain(steps).restore(held, nfe=1)) == wanted).all()
+
+
+@pytest.mark.parametrize("steps", ["jpeg, inpaint mask={}, super-resolve x2", "inpaint mask={}, jpeg quality=20"])
+def test_the_path_of_a_file_that_is_turned(save, face, hole, steps):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "holiday"
+    path = save("old.jpg", face, quality=20, exif=exif)
+    marks = save("marks.png", np.rot90(hole, -1))
+    _, wanted = on_file(path, steps.format(marks))
+    found = tasks.chain(steps.format(marks)).restore(str(path), nfe=1)
+    assert found.getexif()[0x010E] == "holiday" and found.getexif().get(0x0112, 1) == 1
+    assert (np.asarray(found) == wanted).all()
 
 
 def test_a_mask_in_memory(face, hole):
@@ -115,5 +129,3 @@ def test_nothing_and_errors(face):
     ):
         with pytest.raises(RestoreError, match=message):
             tasks.chain(steps)
-    with pytest.raises(RestoreError, match="str is not a picture"):
-        tasks.chain("jpeg").restore("old.jpg")
