@@ -5,7 +5,7 @@ import functools
 import math
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ... import steps as texts
 from ...errors import NothingToRestore, RestoreError
@@ -57,7 +57,7 @@ class ChainRecipe(Recipe):
         inputs = texts.resolve(parsed, kinds)
         own = [settings if step.nfe is None else dataclasses.replace(settings, nfe=step.nfe) for step in parsed]
         recipes = [recipe(*each) for each in zip(names, own, inputs, strict=True)]
-        return cls(settings=settings, steps=[one for one in recipes if isinstance(one, TaskRecipe)])
+        return cls(settings=settings, steps=cast("list[TaskRecipe]", recipes))
 
     def on(self, device: str) -> "Self":
         """See `Recipe`."""
@@ -74,22 +74,24 @@ class ChainRecipe(Recipe):
         return [path for step in self.steps for path in step.apart]
 
     @functools.cached_property
-    def model(self) -> "BCM":
-        """The model of all steps, loaded at first use."""
-        model = engine.load(self.settings)
+    def _model(self) -> "BCM":
+        return engine.load(self.settings)
+
+    @functools.cached_property
+    def _ready(self) -> Sequence[TaskRecipe]:
+        """The steps with one model, which is loaded at first use."""
         for step in self.steps:
-            step.use(model)
-        return model
+            step.use(self._model)
+        return self.steps
 
     @property
     def header(self) -> Header:
         """See `Recipe`."""
-        return engine.header(TASK, self.model, self.settings.seed)
+        return engine.header(TASK, self._ready[0].engine.model, self.settings.seed)
 
     def fingerprint(self) -> dict[str, Any]:
         """See `Recipe`; has the fingerprints of the steps."""
-        assert self.model
-        found = [step.fingerprint() for step in self.steps]
+        found = [step.fingerprint() for step in self._ready]
         return {**found[0], "task": TASK, "steps": found}
 
     def preload(self) -> None:
@@ -116,21 +118,19 @@ class ChainRecipe(Recipe):
 
     def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
         """See `Recipe`; as many as the model evaluates at once in the largest size."""
-        assert self.model
         height, width = loaded.picture.size
-        first, _ = self.steps[0].alike(loaded.inputs["first"])
-        return first, self.model.at_once(height * self._scale, width * self._scale)
+        first, _ = self._ready[0].alike(loaded.inputs["first"])
+        return first, self._model.at_once(height * self._scale, width * self._scale)
 
     def restore(self, several: Sequence[Loaded], observer: Observer) -> list[Result]:
         """See `Recipe`; a step that finds nothing to restore is skipped."""
-        assert self.model
         passages = [_Passage(one) for one in several]
-        for step in self.steps:
+        for step in self._ready:
             groups: dict[Hashable, list[tuple[_Passage, Loaded]]] = {}
             for passage in passages:
                 loaded = passage.loaded(step)
                 if loaded.remark:
-                    passage.skip(step.task, f"skipped, {loaded.remark.removeprefix('copied: ')}")
+                    passage.add(step.task, Result(loaded.picture, loaded.picture, remark=loaded.remark))
                 else:
                     groups.setdefault(step.alike(loaded)[0], []).append((passage, loaded))
             for group in groups.values():
@@ -170,15 +170,13 @@ class _Passage:
 
         if isinstance(result, NothingToRestore):
             self._nothing.append(result)
-            self.skip(name, SKIPPED)
-        elif result.restoration:
+            self._made.append((name, SKIPPED))
+        elif result.restoration is None:
+            self._made.append((name, f"skipped, {result.remark.removeprefix('copied: ')}"))
+        else:
             remark = ", ".join(filter(None, (result.remark, result.restoration.remark)))
             self._made.append((name, dataclasses.replace(result.restoration, image=None, remark=remark)))
             self._picture = result.after
-
-    def skip(self, name: str, remark: str) -> None:
-        """Notes why a step had nothing to do."""
-        self._made.append((name, remark))
 
     def result(self) -> Result:
         """The result of all steps.
