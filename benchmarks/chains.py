@@ -19,7 +19,7 @@ from bcm_restore.metrics import psnr
 from bcm_restore.simulation.masks import text
 
 SIDE = 256
-QUALITIES = (10, 30, 60)
+QUALITIES = (10, 40)
 TABLES = [[9 + 2 * (n // 8 + n % 8) for n in range(64)], [20 + 3 * (n // 8 + n % 8) for n in range(64)]]
 
 
@@ -86,8 +86,10 @@ def own_tables(clean: Image.Image, folder: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--most", type=int, metavar="N", help="the first N pictures only")
     found: dict[str, list[dict[str, float]]] = defaultdict(list)
-    pictures = [clean for path in sorted(parser.parse_args().folder.iterdir()) if (clean := cropped(path))]
+    arguments = parser.parse_args()
+    pictures = [clean for path in sorted(arguments.folder.iterdir()) if (clean := cropped(path))][: arguments.most]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for n, clean in enumerate(pictures):

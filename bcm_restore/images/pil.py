@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from .encoding import as_image, pillow_settings
+from .encoding import as_image
 from .jpeg import JpegCoefficients, jpeg_coefficients
+from .metadata import current_exif
 from .picture import Picture
 from .reading import read
-
-_CARRIED = ("icc_profile", "dpi", "exif", "xmp")
+from .stale import fresh_xmp
 
 
 def to_pil(picture: Picture) -> Image.Image:
@@ -24,8 +24,13 @@ def to_pil(picture: Picture) -> Image.Image:
     """
     deep = picture.pixels.dtype == np.uint16 and picture.pixels.ndim == 2 and picture.alpha is None
     image = Image.fromarray(picture.pixels) if deep else as_image(picture)
-    settings = pillow_settings(picture, "WEBP", None)  # which holds all of them
-    image.info.update({name: settings[name] for name in _CARRIED if name in settings})
+    info = {
+        "icc_profile": picture.icc,
+        "dpi": picture.dpi,
+        "exif": current_exif(picture.exif, picture.orientation, picture.size),
+        "xmp": picture.xmp and fresh_xmp(picture.xmp, picture.orientation, picture.size),
+    }
+    image.info.update({name: value for name, value in info.items() if value})
     return image
 
 

@@ -89,6 +89,7 @@ def test_paths_of_other_pictures(save, face, hole):
     clear = save("clear.png", np.dstack([face, 255 - hole // 2]))
     found = tasks.get("inpaint").restore(clear, mask=marks, nfe=1)
     wanted = by_command("inpaint", clear, mask=marks)
+    assert not found.info
     assert found.mode == "RGBA" and (np.asarray(found) == np.dstack([wanted.pixels, wanted.alpha])).all()
     deep = save("deep.png", Image.fromarray(face[..., 0].astype(np.uint16) * 211))
     found = tasks.get("super-resolve").restore(deep, scale=2, noise=0, nfe=1)
