@@ -60,9 +60,10 @@ class DeepinvOperator(Operator):
 
 
 def as_operator(thing: Any) -> Operator:
-    """Returns `thing` if it is an operator (with `A`, `pinv`, `fit`), or wraps it (with `A`, `A_dagger`).
+    """Returns `thing` if it is an operator (with `A`, `pinv`, `fit`), or wraps it.
 
-    deepinv's linear physics are accepted; they receive images in [-1, 1].
+    deepinv's linear physics (with `A`, `A_adjoint`) become a `Linear`, and objects with `A` and `A_dagger` a
+    `DeepinvOperator`. The range of their images is the caller's: in schemes it is [-1, 1].
 
         >>> class Negative:
         ...     def A(self, x): return -x
@@ -73,12 +74,22 @@ def as_operator(thing: Any) -> Operator:
 
     Raises RestoreError for anything else.
     """
-    if all(callable(getattr(thing, name, None)) for name in ("A", "pinv", "fit")):
+    from .linear import Linear
+
+    def has(*names: str) -> bool:
+        return all(callable(getattr(thing, name, None)) for name in names)
+
+    if has("A", "pinv", "fit"):
         return thing
-    if all(callable(getattr(thing, name, None)) for name in ("A", "A_dagger")):
+    if has("A", "A_adjoint"):
+        return Linear(thing)
+    kind = type(thing).__name__
+    if has("A", "A_vjp"):  # deepinv's other physics
+        raise RestoreError(f"{kind} is not linear (it has no A_adjoint); wrap it in an operator with A, pinv and fit")
+    if has("A", "A_dagger"):
         return DeepinvOperator(thing)
     raise RestoreError(
-        f"{type(thing).__name__} is not an operator: it needs A, pinv and fit, or A and A_dagger (deepinv)"
+        f"{kind} is not an operator: it needs A, pinv and fit, or A and A_adjoint or A_dagger (deepinv)"
     )
 
 
