@@ -146,6 +146,19 @@ def super_resolve(
 
 
 @shared
+def colorize(arguments: Inputs, options: Batch) -> None:
+    """Add muted colours to black and white photographs.
+
+    The brightness (luma) stays exactly the same. The colours are guesses, and with the models in the package they are
+    PLACEHOLDER. Of a colour picture, such as a yellowed scan, only the luma is used. The output is
+    photo_colorized.png beside photo.png, always in RGB, or the folder dir_colorized beside dir.
+
+    Example: bcm-restore colorize grey.png --nfe 8
+    """
+    restore("colorize", arguments, options)
+
+
+@shared
 def reconstruct(arguments: Inputs, options: RoundTrip) -> None:
     """Invert pictures to noise and back, and measure the error.
 

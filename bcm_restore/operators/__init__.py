@@ -6,6 +6,7 @@ from .dct import standard_tables
 from .jpeg import Coefficients, Jpeg
 from .jpeg_search import estimate_quality
 from .linear import Linear
+from .luma import Luma
 from .mask import Mask
 from .noise import LumaNoisy, Noisy, Relaxed
 from .noise_level import NoiseLevel, estimate_noise, known_noise
@@ -18,6 +19,7 @@ __all__ = [
     "Coefficients",
     "Jpeg",
     "Linear",
+    "Luma",
     "LumaNoisy",
     "Mask",
     "NoiseLevel",

@@ -88,9 +88,7 @@ def as_operator(thing: Any) -> Operator:
         raise RestoreError(f"{kind} is not linear (it has no A_adjoint); wrap it in an operator with A, pinv and fit")
     if has("A", "A_dagger"):
         return DeepinvOperator(thing)
-    raise RestoreError(
-        f"{kind} is not an operator: it needs A, pinv and fit, or A and A_adjoint or A_dagger (deepinv)"
-    )
+    raise RestoreError(f"{kind} is not an operator: it needs A, pinv and fit, or A and A_adjoint or A_dagger (deepinv)")
 
 
 def check_image(x: Tensor, size: tuple[int, int]) -> None:

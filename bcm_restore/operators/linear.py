@@ -9,8 +9,8 @@ from torch import Tensor
 
 from .base import Operator
 
-TOLERANCE = 1e-5  # residual |y - A x| / |y|, and |A^T (y - A x)| relative to its first value
-ITERATIONS = 100  # at most
+TOLERANCE = 1e-4  # residual |y - A x| / |y|, and |A^T (y - A x)| relative to its first value
+ITERATIONS = 50  # at most
 
 
 class Linear(Operator):

@@ -14,8 +14,7 @@ from ..operators.linear import along
 from ..schemes import Progress, Scheme
 from .arguments import check_names, real, whole
 from .base import DEFAULT_NFE, Problem, Restoration, Task, as_scheme, loaded, with_cpu_fallback
-
-CONTRAST = 0.25  # standard deviation of a photograph's pixels in [0, 1]
+from .photographs import Photographs, standard_noise
 
 
 class Custom(Task):
@@ -32,10 +31,10 @@ class Custom(Task):
             deepinv, or another object with `A` and `A_adjoint`, for which `operators.Linear` finds the rest. It works
             on the device of y.
         estimate: the first estimate (B, 1 or 3, H, W) as a function of y. None: `pinv(y)`; for linear physics the
-            consistent image that is nearest to mid-grey.
+            posterior mean of `photographs.Photographs`, which is smooth where `pinv(y)` is black.
         t0: error of the first estimate, as the standard deviation of noise for images in [-1, 1]: twice that in
-            [0, 1]. Default schemes are multiples of it. None: the error that `estimate` makes of the measurements of
-            a random image with the spectrum of photographs.
+            [0, 1]. Default schemes are multiples of it. None: the error of the first estimate of a random image
+            with the spectrum of photographs.
         sigma: standard deviation of the noise in y, in the units of y. `fit` then leaves a residual of that size. None:
             that of the physics' noise model if it has one, else 0.
         schemes: own default schemes by NFE.
@@ -59,6 +58,7 @@ class Custom(Task):
         self.operator, self.estimate = as_operator(operator), estimate
         self.t0 = None if t0 is None else _not_negative("t0", t0)
         self.sigma = torch.tensor([_not_negative("sigma", sigma)]) if sigma is not None else _sigma_of(operator)
+        self._errors: dict[tuple[int, ...], float] = {}
         self._own = {nfe: as_scheme(scheme) for nfe, scheme in (schemes or {}).items()}
 
     def cases(self, model: BCM) -> dict[str, dict[int, Scheme]]:
@@ -78,7 +78,9 @@ class Custom(Task):
             if operator is not self.operator:
                 u = self._estimate(operator, y)
             _check_measurements(operator.A(u), y)
-            t0 = self._error(operator, u) if self.t0 is None else self.t0
+            t0 = self.t0 if self.t0 is not None else self._errors.get(u.shape)
+            if t0 is None:  # the same for all measurements of one size
+                t0 = self._errors[u.shape] = self._error(operator, u)
         unit = UnitRange(operator, u.shape[1], u.device)
         return Problem(unit, y, unit.centred(u), t0=t0)
 
@@ -125,7 +127,8 @@ class Custom(Task):
             return self.estimate(y)
         if not isinstance(operator, Linear):
             return operator.pinv(y)
-        return operator.fit(torch.full_like(operator.physics.A_adjoint(y), 0.5), y)
+        prior = Photographs(operator.physics.A_adjoint(y))
+        return prior.mean(operator.physics, y, operator.noise)
 
     def _relaxed(self, u: Tensor, y: Any) -> Operator:
         """The operator with the norm of the noise in y: sigma times the root of the number of measured values."""
@@ -133,7 +136,7 @@ class Custom(Task):
             return self.operator
         if not isinstance(y, Tensor):
             raise RestoreError(f"sigma is for measurements in a tensor, not {type(y).__name__}; leave it out")
-        measured = (self.operator.A(_noise(u)) != 0).flatten(1).sum(1)  # a mask's other values are always zero
+        measured = (self.operator.A(standard_noise(u)) != 0).flatten(1).sum(1)  # a mask's other values are always zero
         norm = self.sigma.to(u) * measured.to(u).sqrt()
         if isinstance(self.operator, Linear):
             return Linear(self.operator.physics, norm)
@@ -141,27 +144,11 @@ class Custom(Task):
 
     def _error(self, operator: Operator, u: Tensor) -> float:
         """The error of the first estimate of a random image with the spectrum of photographs, for [-1, 1]."""
-        truth = photograph_like(u)
+        truth = Photographs(u).sample().clamp(0, 1)
         y = operator.A(truth)
         if self.sigma.any():
-            y = y + along(self.sigma.to(u), _noise(y))
+            y = y + along(self.sigma.to(u), standard_noise(y))
         return 2 * float((self._estimate(operator, y) - truth).square().mean().sqrt())
-
-
-def photograph_like(u: Tensor) -> Tensor:
-    """Random grey images with the spectrum 1/f of photographs, in [0, 1], of the shape of u."""
-    white = torch.fft.rfft2(_noise(u[:1, :1]))
-    rows, columns = torch.fft.fftfreq(u.shape[2]).to(u), torch.fft.rfftfreq(u.shape[3]).to(u)
-    frequency = torch.hypot(rows[:, None], columns)
-    frequency[0, 0] = torch.inf  # the mean is zero
-    pink = torch.fft.irfft2(white / frequency, s=u.shape[2:])
-    return (0.5 + CONTRAST * pink / pink.std(correction=0).clamp(min=1e-6)).clamp(0, 1).expand_as(u).contiguous()
-
-
-def _noise(like: Tensor) -> Tensor:
-    """Standard normal numbers of the shape of `like`, the same at each call."""
-    drawn = torch.randn(like.shape, dtype=like.dtype, generator=torch.Generator().manual_seed(0))
-    return drawn.to(like.device)
 
 
 def _sigma_of(physics: Any) -> Tensor:
