@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -81,11 +82,12 @@ def as_operator(thing: Any) -> Operator:
 
     if has("A", "pinv", "fit"):
         return thing
+    kind = type(thing).__name__
+    deepinv = sys.modules.get("deepinv.physics")  # some of its other physics have an A_adjoint, too
+    if deepinv and isinstance(thing, deepinv.Physics) and not isinstance(thing, deepinv.LinearPhysics):
+        raise RestoreError(f"{kind} is not linear; give an operator with its own A, pinv and fit")
     if has("A", "A_adjoint"):
         return Linear(thing)
-    kind = type(thing).__name__
-    if has("A", "A_vjp"):  # deepinv's other physics
-        raise RestoreError(f"{kind} is not linear (it has no A_adjoint); wrap it in an operator with A, pinv and fit")
     if has("A", "A_dagger"):
         return DeepinvOperator(thing)
     raise RestoreError(f"{kind} is not an operator: it needs A, pinv and fit, or A and A_adjoint or A_dagger (deepinv)")

@@ -63,7 +63,7 @@ class Custom(Task):
 
     def cases(self, model: BCM) -> dict[str, dict[int, Scheme]]:
         """See `Task.cases`."""
-        return {"any": {**super().cases(model).get("any", {}), **self._own}}
+        return {case: {**table, **self._own} for case, table in super().cases(model).items()}
 
     def problem(self, image: Any, **inputs: Any) -> Problem:
         """Poses the problem of restoring the images of the measurements y.
@@ -81,8 +81,9 @@ class Custom(Task):
             t0 = self.t0 if self.t0 is not None else self._errors.get(u.shape)
             if t0 is None:  # the same for all measurements of one size
                 t0 = self._errors[u.shape] = self._error(operator, u)
+            case = "pixels" if isinstance(operator, Linear) and _only_scales(operator.physics, u) else "any"
         unit = UnitRange(operator, u.shape[1], u.device)
-        return Problem(unit, y, unit.centred(u), t0=t0)
+        return Problem(unit, y, unit.centred(u), t0=t0, case=case)
 
     @with_cpu_fallback
     def run(
@@ -147,8 +148,15 @@ class Custom(Task):
         truth = Photographs(u).sample().clamp(0, 1)
         y = operator.A(truth)
         if self.sigma.any():
-            y = y + along(self.sigma.to(u), standard_noise(y))
+            y = y + along(self.sigma.to(u), standard_noise(y[:1]).expand_as(y))
         return 2 * float((self._estimate(operator, y) - truth).square().mean().sqrt())
+
+
+def _only_scales(physics: Any, u: Tensor) -> bool:
+    """Whether A^T A is diagonal, as of a mask: then flipping signs before or after it is the same."""
+    signs = standard_noise(u).sign()
+    after = signs * physics.A_adjoint(physics.A(torch.ones_like(u)))
+    return torch.allclose(physics.A_adjoint(physics.A(signs)), after, atol=1e-3 * float(after.abs().max()))
 
 
 def _sigma_of(physics: Any) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..operators import Linear
 
 GREY = 0.5  # mean of the pixels in [0, 1]
-CONTRAST = 0.25  # standard deviation of the pixels
+CONTRAST = 0.145  # standard deviation of grey, in small pictures
 CHROMA = 0.25  # amplitude of the chroma relative to that of grey
 
 
@@ -34,12 +34,12 @@ class Photographs:
     def root(self, z: Tensor) -> Tensor:
         """R z."""
         grey = z.mean(1, keepdim=True)
-        mixed = grey + CHROMA * (z - grey)
+        mixed = z.shape[1] ** 0.5 * (grey + CHROMA * (z - grey))  # grey has the variance 1
         return torch.fft.irfft2(self.amplitude * torch.fft.rfft2(mixed), s=z.shape[2:])
 
     def sample(self) -> Tensor:
-        """A random image for each of `like`; the same at each call."""
-        return GREY + self.root(standard_noise(self.like))
+        """A random image, the same at each call and for all images of `like`."""
+        return (GREY + self.root(standard_noise(self.like[:1]))).expand_as(self.like)
 
     def mean(self, physics: Any, y: Tensor, noise: Tensor | None = None) -> Tensor:
         """The posterior mean given y = A u: 1/2 + R z with the least z, or with the noise norm of `Linear` left."""
