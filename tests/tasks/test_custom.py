@@ -247,7 +247,7 @@ def test_grey_tomography(deepinv, clean, model):
 
 
 def test_physics_that_are_not_linear(deepinv):
-    with pytest.raises(RestoreError, match="^PhaseRetrieval is not linear; give an operator"):
+    with pytest.raises(RestoreError, match=r"^PhaseRetrieval is not linear; give an operator"):
         Custom(deepinv.physics.PhaseRetrieval(deepinv.physics.LinearPhysics()))
 
 
