@@ -135,7 +135,8 @@ def ddrm(problem: Problem, model: BCM, levels: Sequence[float], seed: int, *, et
     import deepinv
 
     physics, y = physics_of(problem)
-    physics.noise_model = deepinv.physics.GaussianNoise(0.0).to(y.device)  # its default is 0.01
+    if not hasattr(physics.noise_model, "sigma"):
+        physics.noise_model = deepinv.physics.GaussianNoise(0.0).to(y.device)  # DDRM's default is 0.01
     estimate, denoiser = to_unit(problem.x), PosteriorMean(model)
     sampler = deepinv.sampling.DDRM(
         lambda x, sigma: denoiser(estimate + x, sigma) - estimate, sigmas=[t / 2 for t in levels], eta=eta
