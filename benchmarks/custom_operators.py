@@ -71,6 +71,9 @@ def main() -> None:
             row = [first, np.mean(own)]
             for key in ("ddrm", "diffpir"):
                 solver, best = SOLVERS[key], -np.inf
+                # DDRM reads sigma from the physics; DiffPIR gets it as a parameter, or would replace its noise levels
+                kinds = deepinv.physics
+                physics.noise_model = kinds.GaussianNoise(noise) if key == "ddrm" else kinds.ZeroNoise()
                 parameters = {**solver.parameters, **({"sigma": noise} if key == "diffpir" and noise else {})}
                 for ends in RANGES:
                     restored = [(solver.solve(p, model, spread(*ends, nfe), 0, **parameters) + 1) / 2 for p in problems]

@@ -147,11 +147,11 @@ def super_resolve(
 
 @shared
 def colorize(arguments: Inputs, options: Batch) -> None:
-    """Add muted colours to black and white photographs.
+    """Tint black and white photographs with faint colours.
 
-    The brightness (luma) stays exactly the same. The colours are guesses, and with the models in the package they are
-    PLACEHOLDER. Of a colour picture, such as a yellowed scan, only the luma is used. The output is
-    photo_colorized.png beside photo.png, always in RGB, or the folder dir_colorized beside dir.
+    The luma (brightness) stays the same. The models in the package are small: the colours are faint guesses, on average
+    no closer to the true ones than grey is. Of a colour picture, such as a yellowed scan, only the luma is used. The
+    output is photo_colorized.png beside photo.png, in RGB, or the folder dir_colorized beside dir.
 
     Example: bcm-restore colorize grey.png --nfe 8
     """

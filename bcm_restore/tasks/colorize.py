@@ -12,7 +12,7 @@ from ..operators import Luma
 from .arrays import AnyImage, check_values
 from .band_task import BandTask
 
-DULL = "colours are guesses and muted"
+DULL = "the colours are faint guesses"
 FROM_COLOUR = "a colour picture: only its luma is used"
 VISIBLE = 3 / 255  # difference of channels in [-1, 1] from which a picture is coloured: more than rounding
 
@@ -21,7 +21,7 @@ class Colorize(BandTask):
     """The operator is the luma; the first estimate is the grey picture. The result is RGB, also for grey pictures."""
 
     name = "colorize"
-    summary = "adds muted colours to a grey picture, whose luma stays the same"
+    summary = "tints a grey picture with faint colours; its luma stays the same"
 
     def pose(self, image: BandImage, **inputs: Any) -> BandProblem:
         """Poses the problem of colouring a picture; of a colour picture only the luma is used."""
