@@ -79,7 +79,10 @@ def main() -> None:
                     restored = [(solver.solve(p, model, spread(*ends, nfe), 0, **parameters) + 1) / 2 for p in problems]
                     best = max(best, np.mean([psnr(u, x) for u, x in zip(restored, clean, strict=True)]))
                 row.append(best)
-            print(f"| {name} | {nfe} | {' | '.join(f'{value:.2f}' for value in row)} |", flush=True)
+            print(
+                f"| {name} | {nfe} | {' | '.join(f'{value:.2f}' if np.isfinite(value) else 'NaN' for value in row)} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
