@@ -236,6 +236,7 @@ def test_only_measured_values_have_noise(deepinv, clean):
     assert float(operator.operator.noise) == pytest.approx(0.1 * known**0.5, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_grey_tomography(deepinv, clean, model):
     grey = clean.mean(1, keepdim=True)[..., :32, :32]
     tomography = deepinv.physics.Tomography(20, 32, normalize=True)
@@ -251,6 +252,7 @@ def test_physics_that_are_not_linear(deepinv):
         Custom(deepinv.physics.PhaseRetrieval(deepinv.physics.LinearPhysics()))
 
 
+@pytest.mark.slow
 def test_the_example(deepinv, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with torch.random.fork_rng():
