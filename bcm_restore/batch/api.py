@@ -35,8 +35,8 @@ def restore(
             print(outcome.input, outcome.status, outcome.output)
 
     Args:
-        task: name of the task: "inpaint", "jpeg", "super-resolve", "reconstruct", or a task of another package; or
-            "restore" for a chain of them, with its `steps`.
+        task: name of the task: "inpaint", "jpeg", "super-resolve", "colorize", "reconstruct", or a task of another
+            package; or "restore" for a chain of them, with its `steps`.
         inputs: pictures, folders and patterns such as "*.png".
         output: file or folder to write to; None: photo_inpainted.png beside photo.png, dir_inpainted/ beside dir.
         observer: receives the reports.

@@ -170,6 +170,19 @@ def restore_(
 
 
 @shared
+def colorize(arguments: Inputs, options: Batch) -> None:
+    """Tint black and white photographs with faint colours.
+
+    The luma (brightness) stays the same. The models in the package are small: the colours are faint guesses, on average
+    no closer to the true ones than grey is. Of a colour picture, such as a yellowed scan, only the luma is used. The
+    output is photo_colorized.png beside photo.png, in RGB, or the folder dir_colorized beside dir.
+
+    Example: bcm-restore colorize grey.png --nfe 8
+    """
+    restore("colorize", arguments, options)
+
+
+@shared
 def reconstruct(arguments: Inputs, options: RoundTrip) -> None:
     """Invert pictures to noise and back, and measure the error.
 

@@ -5,12 +5,16 @@
 
     clean = tasks.chain("jpeg, super-resolve x2").restore(image)
 
+`Custom(operator)` is a task for an operator of your own, also for deepinv's physics; it is not in the registry.
+
 Other packages add tasks through the entry-point group `bcm_restore.tasks`: a name and a subclass of `Task`, whose
 `inputs` become the options of `bcm-restore run NAME`.
 """
 
 from .base import DEFAULT_NFE, NFES, Problem, Restoration, Task, as_scheme
 from .chain import Chain, chain
+from .colorize import Colorize
+from .custom import Custom
 from .inpaint import Inpaint
 from .inputs import Input
 from .interpolate import Interpolate
@@ -23,6 +27,8 @@ __all__ = [
     "DEFAULT_NFE",
     "NFES",
     "Chain",
+    "Colorize",
+    "Custom",
     "Inpaint",
     "Input",
     "Interpolate",

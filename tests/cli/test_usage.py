@@ -37,6 +37,7 @@ COMMANDS = [
     "jpeg-restore",
     "super-resolve",
     "restore",
+    "colorize",
     "interpolate",
     "generate",
     "reconstruct",

@@ -8,6 +8,7 @@ from typing import Any
 from ..settings import NAMES, Settings
 from .base import Recipe
 from .chain import ChainRecipe
+from .colorize import ColorizeRecipe
 from .inpaint import InpaintRecipe
 from .jpeg import JpegRecipe
 from .plain import PlainRecipe
@@ -19,6 +20,7 @@ _OWN: dict[str, Any] = {
     "jpeg": JpegRecipe,
     "jpeg-restore": JpegRecipe,
     "super-resolve": SuperResolveRecipe,
+    "colorize": ColorizeRecipe,
     "reconstruct": ReconstructRecipe,
     "restore": ChainRecipe,
 }
