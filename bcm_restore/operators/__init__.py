@@ -6,8 +6,9 @@ from .dct import standard_tables
 from .jpeg import Coefficients, Jpeg
 from .jpeg_search import estimate_quality
 from .mask import Mask
-from .noise import LumaNoisy, Noisy
+from .noise import LumaNoisy, Noisy, White
 from .noise_level import NoiseLevel, estimate_noise, known_noise
+from .photo_noise import PhotoNoise, measure_noise
 from .points import Points
 from .resize import Resize
 
@@ -20,11 +21,14 @@ __all__ = [
     "NoiseLevel",
     "Noisy",
     "Operator",
+    "PhotoNoise",
     "Points",
     "Resize",
+    "White",
     "as_operator",
     "estimate_noise",
     "estimate_quality",
     "known_noise",
+    "measure_noise",
     "standard_tables",
 ]

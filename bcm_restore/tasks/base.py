@@ -126,12 +126,14 @@ class Task(ABC):
         name: its name in the registry, the TOML file and the command line.
         summary: one line that says what it does.
         batches: whether `problem` takes batches of more than one image.
+        default_nfe: number of network evaluations where none is given.
         inputs: the further inputs of `problem` that `bcm-restore run` offers as options.
     """
 
     name: str
     summary: str
     batches = True
+    default_nfe = DEFAULT_NFE
     inputs: tuple[Input, ...] = ()
 
     @abstractmethod
@@ -150,7 +152,7 @@ class Task(ABC):
         self,
         image: Any,
         *,
-        nfe: int = DEFAULT_NFE,
+        nfe: int | None = None,
         scheme: str | Scheme | None = None,
         model: BCM | str | Path | None = None,
         label: Label | None = None,
@@ -164,7 +166,7 @@ class Task(ABC):
             image: a PIL image, a NumPy array (H, W[, 1 or 3]) of uint8, uint16 or floats in [0, 1], or a torch tensor
                 ([B,] 1 or 3, H, W) of uint8 or floats in [0, 1]. Or several: an array (N, H, W, 1 or 3), or a list
                 of pictures of any type and size.
-            nfe: number of network evaluations: selects the default scheme.
+            nfe: number of network evaluations: selects the default scheme; None: `default_nfe`.
             scheme: a custom scheme instead; see `bcm_restore.schemes`.
             model: a loaded model, or the argument of `load_model`; None: the model inside the package.
             label: class of the picture, for class-conditional models: an index or an ImageNet name. None:
@@ -214,7 +216,7 @@ class Task(ABC):
         images: Sequence[Any],
         inputs: Sequence[Mapping[str, Any]],
         *,
-        nfe: int = DEFAULT_NFE,
+        nfe: int | None = None,
         scheme: str | Scheme | None = None,
         model: BCM | str | Path | None = None,
         label: Label | None = None,
@@ -233,7 +235,7 @@ class Task(ABC):
         Raises:
             RestoreError: see `run`.
         """
-        nfe, seed = whole("nfe", nfe), whole("seed", seed)
+        nfe, seed = whole("nfe", self.default_nfe if nfe is None else nfe), whole("seed", seed)
         model = loaded(model)
         for image in images:
             check_kind(image)
