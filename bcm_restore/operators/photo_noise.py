@@ -30,6 +30,7 @@ from .noise_level import (
 CLIPPED = 2 / HALF_RANGE  # patches whose mean is this near to black or white are clipped
 ROUNDS = 4  # of measuring, and then leaving out the patches that noise of this level clips
 UNLIKE = 1.5  # channels differ if the noisiest has at least this many times the noise of the quietest
+CORRELATED = 2.0  # white noise is halved in an image of half the size; coarse noise less, by this factor or more
 COARSE_FOUND = 3.5 / HALF_RANGE  # below, it may be texture
 
 
@@ -50,21 +51,23 @@ class PhotoNoise(NamedTuple):
 def measure_noise(x: Tensor) -> PhotoNoise:
     """Measures the noise of a picture (1, 3, H, W) in [-1, 1].
 
-    >>> clean = torch.linspace(-0.9, 0.9, 64).expand(1, 3, 64, 64)
-    >>> noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    >>> clean = torch.linspace(-0.5, 0.5, 128).expand(1, 3, 128, 128)
+    >>> noise = torch.randn(3, 128, 128, generator=torch.Generator().manual_seed(0))
     >>> measure_noise(clean).sigmas
     (0.0, 0.0, 0.0)
-    >>> [round(sigma, 2) for sigma in measure_noise(clean + torch.tensor([0.05, 0.1, 0.2]).view(3, 1, 1) * noise).sigmas]
+    >>> noisy = clean + torch.tensor([0.05, 0.1, 0.2]).view(3, 1, 1) * noise
+    >>> [round(sigma, 2) for sigma in measure_noise(noisy).sigmas]
     [0.05, 0.1, 0.2]
     """
     x = x.float().cpu()
     if min(x.shape[2:]) < 3 * BLOCK:
         return PhotoNoise()
     if not is_grey(x):
-        if (sigma := _settled(x, _independent)) >= FOUND:
+        sigma, halved = _settled(x, _independent), 2 * _settled(F.avg_pool2d(x, 2), _independent)
+        if halved >= max(COARSE_FOUND, CORRELATED * sigma):
+            return PhotoNoise((halved,) * 3, coarse=True)
+        if sigma >= FOUND:
             return PhotoNoise(_in_channels(x, sigma))
-        if (sigma := 2 * _settled(F.avg_pool2d(x, 2), _independent)) >= COARSE_FOUND:
-            return PhotoNoise((sigma,) * 3, coarse=True)
     sigma = _settled(x.mean(1, keepdim=True), _shared)
     return PhotoNoise((sigma,) * 3, shared=True) if sigma >= SHARED_FOUND else PhotoNoise()
 

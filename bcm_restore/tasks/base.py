@@ -315,7 +315,11 @@ class Task(ABC):
             for problem, noise in zip(problems, noises, strict=True)
         ]
         schemes.advance(states, scheme, settings, progress)
-        return [state.x for state in states]
+        return [self.united(state.x, problem) for state, problem in zip(states, problems, strict=True)]
+
+    def united(self, x: Tensor, problem: Problem) -> Tensor:
+        """The results (B, 3, H, W) in the last state of a problem's scheme, where the task restores parts of them."""
+        return x
 
     def finish(self, restored: Any, image: AnyImage, **inputs: Any) -> Any:
         """Postprocesses a result of the input's type."""

@@ -1,7 +1,7 @@
 """Denoising: the posterior mean of a noisy picture, in one evaluation."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,17 +15,22 @@ from ..operators.noise import chroma
 from ..operators.noise_level import SHARED
 from ..operators.photo_noise import PhotoNoise, is_grey, measure_noise
 from .arguments import real
+from .arrays import as_array
 from .band_task import BandTask
+from .base import Problem, Restoration, RunOptions
+from .folding import FoldedImage, unfolded, unfolded_array
 from .inputs import Input
 
 SAMPLE = 1 << 22  # pixels of a large picture in which the noise is measured
+COARSE = 1.2  # level at which coarse noise is removed, as a multiple of the measured one
 
 
 class Denoise(BandTask):
     """The first estimate is the noisy picture; the result is its posterior mean, in one evaluation.
 
     Networks are trained for noise that is independent between channels. Shared noise is independent noise without its
-    chroma part: that part is added, and `fit` restores the chroma afterwards. `fit` also keeps the grain.
+    chroma part: that part is added, and `fit` restores the chroma afterwards. Coarse noise is white in a folded image.
+    `fit` also keeps the grain.
     """
 
     name = "denoise"
@@ -41,7 +46,7 @@ class Denoise(BandTask):
         self,
         image: BandImage,
         *,
-        sigma: float | Sequence[float] | None = None,
+        sigma: float | list[float] | tuple[float, ...] | None = None,
         grain: float = 0.0,
         noise: NoiseLevel | None = None,
         **inputs: Any,
@@ -58,16 +63,31 @@ class Denoise(BandTask):
             NothingToRestore: there is no `sigma`, and no noise was found.
             RestoreError: `sigma` or `grain` is out of range.
         """
-        grain = _share(grain)
+        check(sigma, grain)
         if noise is not None:
-            return _posed(image, noise, grain, "")
+            return _posed(image, noise, float(grain), "")
         sample = image.read(image.middle(SAMPLE))
         found = measure_noise(sample)
         if sigma is not None:
             found = PhotoNoise(_deviations(sigma), found.shared or is_grey(sample))
         if not any(found.sigmas):
             raise NothingToRestore("no noise found in the pixels; give sigma to denoise it anyway")
-        return _posed(image, _level(found), grain, _remark(found, given=sigma is not None))
+        remark = _remark(found, given=sigma is not None)
+        if found.coarse:
+            return _CoarseNoise(image, COARSE * found.sigmas[0], float(grain), remark)
+        return _posed(image, _level(found), float(grain), remark)
+
+    def united(self, x: Tensor, problem: Problem) -> Tensor:
+        """See `Task.united`: unfolds the image."""
+        return unfolded(x) if problem.case == "coarse" else x
+
+    def restore_large(self, image: Any, inputs: Mapping[str, Any], options: RunOptions) -> Restoration | None:
+        """See `Task.restore_large`."""
+        result = super().restore_large(image, inputs, options)
+        if result and result.case == "coarse":
+            array, from_array = as_array(result.image)
+            result.image = from_array(unfolded_array(array))
+        return result
 
 
 def _posed(image: BandImage, noise: NoiseLevel, grain: float, remark: str) -> BandProblem:
@@ -82,31 +102,33 @@ def _level(noise: PhotoNoise) -> NoiseLevel:
 
 def _remark(noise: PhotoNoise, given: bool) -> str:
     """What the command says about the noise."""
-    kind = "given noise" if given else "noise of the luma" if noise.shared else "coarse noise" if noise.coarse else "noise"
+    kind = (
+        "given noise" if given else "noise of the luma" if noise.shared else "coarse noise" if noise.coarse else "noise"
+    )
     steps = list(dict.fromkeys(f"{sigma * HALF_RANGE:.2g}" for sigma in noise.sigmas))
     channels = " in red, green and blue" if len(steps) > 1 else ""
     return f"{kind} of standard deviation {', '.join(steps)} of 255{channels}"
 
 
-def _deviations(sigma: Any) -> tuple[float, float, float]:
-    """The standard deviation in each channel, for images in [-1, 1].
+def check(sigma: Any, grain: Any) -> None:
+    """Checks the inputs of `Denoise.pose`.
 
     Raises:
-        RestoreError: it is not one number or three, above 0 and at most 255.
+        RestoreError: one of them is out of range.
     """
-    several = sigma if isinstance(sigma, Sequence) and not isinstance(sigma, str) else [sigma] * 3
-    values = [real("sigma", value) for value in several]
-    if len(values) != 3 or not all(0 < value <= 255 for value in values):
-        raise RestoreError(f"sigma={sigma}: give a standard deviation above 0, at most 255, or one for each channel")
-    red, green, blue = (value / HALF_RANGE for value in values)
+    if sigma is not None:
+        _deviations(sigma)
+    if not 0 <= real("grain", grain) <= 1:
+        raise RestoreError(f"grain {grain}: give the share of the noise to keep, 0 to 1")
+
+
+def _deviations(sigma: Any) -> tuple[float, float, float]:
+    """The standard deviation in each channel, for images in [-1, 1], from one or three in 8-bit steps."""
+    several = [real("sigma", value) for value in (sigma if isinstance(sigma, list | tuple) else [sigma] * 3)]
+    if len(several) != 3 or not all(0 < value <= 255 for value in several):
+        raise RestoreError(f"sigma {sigma}: give a standard deviation above 0, at most 255, or one for each channel")
+    red, green, blue = (value / HALF_RANGE for value in several)
     return red, green, blue
-
-
-def _share(grain: Any) -> float:
-    share = real("grain", grain)
-    if not 0 <= share <= 1:
-        raise RestoreError(f"grain={grain}: give the share of the noise to keep, 0 to 1")
-    return share
 
 
 class _IndependentNoise(BandProblem):
@@ -121,6 +143,14 @@ class _IndependentNoise(BandProblem):
 
     def fit_tile(self, x: Tensor, rows: slice, columns: slice) -> Tensor:
         return self._operator.fit(x, self.image.read(rows, columns))
+
+
+class _CoarseNoise(_IndependentNoise):
+    """Denoising a picture whose noise is correlated between neighbours, folded."""
+
+    def __init__(self, image: BandImage, level: float, grain: float, remark: str) -> None:
+        super().__init__(FoldedImage(image), level, grain, remark)
+        self.case = "coarse"
 
 
 class _SharedNoise(_IndependentNoise):
