@@ -13,7 +13,7 @@ from ..files import atomic_path, digest
 from ..images import MAX_PIXELS
 from ..model import BCM
 from ..schemes import Scheme
-from ..tasks import as_scheme
+from ..tasks import as_scheme, get
 from . import pictures, recorded, report
 from .base import Case, Contestant
 from .cases import cases
@@ -26,6 +26,8 @@ from .run import Bench, check
 from .store import ResultStore
 from .summary import summarise
 
+NFES = (1, 2, 4, 8)
+
 OnResult = Callable[[int], None]
 OnCase = Callable[[dict[str, Any], str, Sequence[str]], None]
 
@@ -35,14 +37,14 @@ class BenchSettings:
     """What a bench compares, on what.
 
     Attributes:
-        task: inpaint, jpeg, super-resolve or interpolate.
+        task: inpaint, jpeg, super-resolve, denoise or interpolate.
         data: folder of clean pictures; None: those inside scikit-image.
         case: only these cases.
         mask: file of a mask of one's own as one more case.
         size: side of centre crops; None: whole pictures.
         limit: only the first pictures.
         export: folder for the damaged pictures.
-        nfe: network evaluations of BCM and of solvers.
+        nfe: network evaluations of BCM and of solvers; None: those of NFES with default schemes.
         scheme: BCM with schemes of one's own, too.
         model: names or files of models; the default model if there are none.
         outputs: results of other programs, "NAME[@NFE]=PATH".
@@ -62,7 +64,7 @@ class BenchSettings:
     size: int | None = 256
     limit: int | None = None
     export: Path | None = None
-    nfe: Sequence[int] = (1, 2, 4, 8)
+    nfe: Sequence[int] | None = None
     scheme: Sequence[str] = ()
     model: Sequence[str] = ()
     outputs: Sequence[str] = ()
@@ -184,26 +186,35 @@ def _model(settings: BenchSettings, name: str) -> BCM:
 
 def _contestants(settings: BenchSettings, chosen: Sequence[Case], models: dict[str, BCM]) -> list[Contestant]:
     """BCM first, then the solvers, then what others computed, then what needs no model."""
-    ways: list[int | Scheme] = [*settings.nfe, *map(as_scheme, settings.scheme)]
+    nfes = _nfes(settings, next(iter(models.values())))
+    ways: list[int | Scheme] = [*nfes, *map(as_scheme, settings.scheme)]
     found: list[Contestant] = []
     identities = {name: _identity(name) for name in models}
     for name, model in models.items():
         family = f"BCM {model.name}" if found else "BCM"
-        found += [
-            Ours(settings.task, model, identities[name], way, family=family, label=settings.label, seed=settings.seed)
-            for way in ways
-        ]
+        options: dict[str, Any] = {"family": family, "label": settings.label, "seed": settings.seed}
+        found += [Ours(settings.task, model, identities[name], way, **options) for way in ways]
+        if settings.task == "denoise":
+            found += [Ours(settings.task, model, identities[name], way, informed=True, **options) for way in ways]
     if settings.solvers:
         from .contestants.solvers import solvers
 
         name, model = next(iter(models.items()))
-        found += solvers(list(settings.solvers), list(settings.nfe), model, identities[name], settings.seed)
+        found += solvers(list(settings.solvers), list(nfes), model, identities[name], settings.seed)
     found += [outputs(text, chosen) for text in settings.outputs]
     for contestant in found:
-        if not any(map(contestant.suits, chosen)):
+        if not any(map(contestant.suits, chosen)) and not isinstance(contestant, Ours):
             raise RestoreError(f"{contestant.name} can do nothing about {settings.task}; leave it out")
     without_model = [FirstEstimate(), *classical(settings.task)] if settings.classical else []
-    return [*found, *(contestant for contestant in without_model if any(map(contestant.suits, chosen)))]
+    return [contestant for contestant in (*found, *without_model) if any(map(contestant.suits, chosen))]
+
+
+def _nfes(settings: BenchSettings, model: BCM) -> Sequence[int]:
+    """The given NFEs, or those with default schemes of the model."""
+    if settings.nfe is not None:
+        return settings.nfe
+    tables = get(settings.task).cases(model).values()
+    return [nfe for nfe in NFES if any(nfe in table for table in tables)]
 
 
 def _identity(model: str) -> dict[str, str]:

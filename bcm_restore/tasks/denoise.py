@@ -22,7 +22,7 @@ from .folding import FoldedImage, unfolded, unfolded_array
 from .inputs import Input
 
 SAMPLE = 1 << 22  # pixels of a large picture in which the noise is measured
-COARSE = 1.2  # level at which coarse noise is removed, as a multiple of the measured one
+COARSE = 1.05  # level at which coarse noise is removed, as a multiple of the measured one
 
 
 class Denoise(BandTask):
