@@ -86,13 +86,12 @@ def _settled(x: Tensor, measure: Callable[[Tensor, float], float]) -> float:
 
 
 def _in_channels(x: Tensor, least: float) -> tuple[float, float, float]:
-    """The level in each channel, given that of the quietest one.
+    """The level in each channel, or that of the quietest one in all of them if they do not differ.
 
-    Levels that are measured in single channels include texture, most in all of them alike: only their ratios are used.
+    Levels that are measured in single channels include texture, most in all of them alike.
     """
-    own = torch.tensor([_settled(x[:, n : n + 1], _independent) for n in range(3)])
-    ratios = own / own.min().clamp(min=1e-6)
-    red, green, blue = (least * (ratios if ratios.max() >= UNLIKE else torch.ones(3))).tolist()
+    own = [_settled(x[:, n : n + 1], _independent) for n in range(3)]
+    red, green, blue = own if max(own) >= UNLIKE * min(own) else [least] * 3
     return red, green, blue
 
 
