@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import RestoreError
-from ..simulation.degradations import compressed, downscaled, masked, noisy, picture_pair, sensor
+from ..simulation.degradations import compressed, downscaled, grey, masked, noisy, picture_pair, sensor
 from ..simulation.masks import MASKS, fixed
 from .base import Case
 
@@ -21,6 +21,7 @@ CASES: dict[str, list[Case]] = {
         *(Case("denoise", f"sigma-{sigma}", noisy(sigma)) for sigma in (10, 15, 25, 50)),
         Case("denoise", "sensor", sensor(), blind=True),
     ],
+    "colorize": [Case("colorize", "luma", grey)],
     "interpolate": [Case("interpolate", "pairs", picture_pair)],
 }
 

@@ -31,6 +31,7 @@ USES = {
     "inpaint": "inpaint photo.png --mask mask.png",
     "jpeg": "jpeg-restore photo.jpg",
     "denoise": "denoise photo.png",
+    "colorize": "colorize grey.png",
 }
 
 
@@ -77,7 +78,7 @@ class Tuning(Reading, Calculation):
 def tune(
     options: Tuning,
     task: Annotated[
-        str, typer.Option(help="inpaint, jpeg, super-resolve or denoise.", metavar="TASK", show_default=False)
+        str, typer.Option(help="inpaint, jpeg, super-resolve, denoise or colorize.", metavar="TASK", show_default=False)
     ],
     data: Annotated[
         list[str],

@@ -5,17 +5,22 @@ from .chain import Chain
 from .dct import standard_tables
 from .jpeg import Coefficients, Jpeg
 from .jpeg_search import estimate_quality
+from .linear import Linear
+from .luma import Luma
 from .mask import Mask
-from .noise import LumaNoisy, Noisy, White
+from .noise import LumaNoisy, Noisy, Relaxed, White
 from .noise_level import NoiseLevel, estimate_noise, known_noise
 from .photo_noise import PhotoNoise, measure_noise
 from .points import Points
 from .resize import Resize
+from .unit_range import UnitRange
 
 __all__ = [
     "Chain",
     "Coefficients",
     "Jpeg",
+    "Linear",
+    "Luma",
     "LumaNoisy",
     "Mask",
     "NoiseLevel",
@@ -23,7 +28,9 @@ __all__ = [
     "Operator",
     "PhotoNoise",
     "Points",
+    "Relaxed",
     "Resize",
+    "UnitRange",
     "White",
     "as_operator",
     "estimate_noise",

@@ -37,6 +37,8 @@ COMMANDS = [
     "jpeg-restore",
     "super-resolve",
     "denoise",
+    "restore",
+    "colorize",
     "interpolate",
     "generate",
     "reconstruct",

@@ -101,5 +101,6 @@ METHODS: dict[str, dict[str, Method]] = {
         "Lanczos": resized(Image.Resampling.LANCZOS),
     },
     "denoise": {"the noisy picture": unchanged},
+    "colorize": {"the grey picture itself": unchanged},
     "interpolate": {"cross-fade": cross_fade},
 }
