@@ -19,12 +19,14 @@ class Case:
         name: unique within the task: "box", "quality-10", "x4".
         degrade: degrades a clean picture.
         multiple: clean pictures are cropped to multiples of this.
+        border: pixels that the degradation cuts off on each side.
     """
 
     task: str
     name: str
     degrade: Degradation
     multiple: int = 1
+    border: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ class Benching(Reading, Evaluation):
     """The options of `bench`."""
 
     task: Annotated[
-        str | None, option("--task", panel="Data", text="inpaint, jpeg, super-resolve or interpolate.", metavar="TASK")
+        str | None, option("--task", panel="Data", text="inpaint, jpeg, super-resolve, deblur or interpolate.", metavar="TASK")
     ] = None
     data: Annotated[
         Path | None,
@@ -100,7 +100,7 @@ def _bench(context: typer.Context, options: Benching) -> None:
     if context.invoked_subcommand is not None:
         return
     if options.task is None:
-        raise RestoreError("bench needs a --task: inpaint, jpeg, super-resolve or interpolate")
+        raise RestoreError("bench needs a --task: inpaint, jpeg, super-resolve, deblur or interpolate")
     from ..bench.assembly import BenchSettings
 
     names = {field.name for field in dataclasses.fields(BenchSettings)}

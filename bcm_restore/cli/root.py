@@ -17,7 +17,7 @@ from .generate import generate
 from .groups import add
 from .info import info, tasks
 from .interpolate import interpolate
-from .restore import inpaint, jpeg_restore, reconstruct, super_resolve
+from .restore import deblur, inpaint, jpeg_restore, reconstruct, super_resolve
 from .run import group as run
 from .train import train
 from .tune import tune
@@ -64,7 +64,7 @@ app = typer.Typer(
 )
 
 
-for _command in (inpaint, jpeg_restore, super_resolve, interpolate, generate, reconstruct, train, tune, tasks, info):
+for _command in (inpaint, jpeg_restore, super_resolve, deblur, interpolate, generate, reconstruct, train, tune, tasks, info):
     add(app, _command)
 app.add_typer(run)
 app.add_typer(bench)

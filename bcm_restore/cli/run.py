@@ -12,7 +12,7 @@ from . import groups, usage
 from .groups import add
 from .interpolate import interpolate
 from .options import Batch, Inputs, shared
-from .restore import inpaint, jpeg_restore, restore, super_resolve
+from .restore import deblur, inpaint, jpeg_restore, restore, super_resolve
 
 if TYPE_CHECKING:
     from ..tasks import Input, Task
@@ -112,5 +112,6 @@ for _name, _own in (
     ("jpeg", jpeg_restore),
     ("super-resolve", super_resolve),
     ("interpolate", interpolate),
+    ("deblur", deblur),
 ):
     add(group, _own, _name)

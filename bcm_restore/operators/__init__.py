@@ -1,6 +1,7 @@
 """Degradation operators: objects with `A(x)`, `pinv(y)` and `fit(x, y)`. They do not include noise."""
 
 from .base import Operator, as_operator
+from .blur import Blur
 from .chain import Chain
 from .dct import standard_tables
 from .jpeg import Coefficients, Jpeg
@@ -12,6 +13,7 @@ from .points import Points
 from .resize import Resize
 
 __all__ = [
+    "Blur",
     "Chain",
     "Coefficients",
     "Jpeg",

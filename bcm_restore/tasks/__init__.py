@@ -8,6 +8,7 @@ Other packages add tasks through the entry-point group `bcm_restore.tasks`: a na
 """
 
 from .base import DEFAULT_NFE, NFES, Problem, Restoration, Task, as_scheme
+from .deblur import Deblur
 from .inpaint import Inpaint
 from .inputs import Input
 from .interpolate import Interpolate
@@ -19,6 +20,7 @@ __all__ = [
     "COMMANDS",
     "DEFAULT_NFE",
     "NFES",
+    "Deblur",
     "Inpaint",
     "Input",
     "Interpolate",

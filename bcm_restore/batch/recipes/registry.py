@@ -7,6 +7,7 @@ from typing import Any
 
 from ..settings import NAMES, Settings
 from .base import Recipe
+from .deblur import DeblurRecipe
 from .inpaint import InpaintRecipe
 from .jpeg import JpegRecipe
 from .plain import PlainRecipe
@@ -18,6 +19,7 @@ _OWN: dict[str, Any] = {
     "jpeg": JpegRecipe,
     "jpeg-restore": JpegRecipe,
     "super-resolve": SuperResolveRecipe,
+    "deblur": DeblurRecipe,
     "reconstruct": ReconstructRecipe,
 }
 
