@@ -7,12 +7,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .blur import ROUNDING
 from .dct import HALF_RANGE
 from .kernels import named
-from .noise_level import BLACK_OR_WHITE, estimate_noise
+from .noise_level import BLACK_OR_WHITE, MEDIAN
 
 SIDE = 256  # pixels: side of the tiles whose spectra are averaged
 LEAST = 64  # pixels: the smallest side of a picture that is searched
@@ -21,7 +22,8 @@ RINGS, SECTORS = 32, 24  # cells of the frequency plane
 CROWD = 8  # most frequencies that count in a cell: neighbours depend on each other, as edges are long
 POWERS = (2.0, 2.2, 2.4, 2.6, 2.8, 3.0, 3.3)  # p of sharp pictures
 AMPLITUDES = 49
-NOISES = (0.25, 0.5, 1.0)  # multiples of the estimate, which takes fine texture for noise
+NOISES = (0.5, 1.0)  # multiples of the estimate, which takes some texture of sharp pictures for noise
+TRIMS, WITHIN = 8, 0.9867  # rounds, and the standard deviation of n ~ N(0, 1) with |n| < 3
 SURE = 0.5  # log-likelihood by which a blur must explain a cell better than no blur
 
 GAUSSIANS = (0.7, 0.85, 1.0, 1.15, 1.3, 1.45, 1.6, 1.8, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0)
@@ -34,8 +36,10 @@ CANDIDATES = (
 )
 
 
-def find_blur(y: Tensor) -> str | None:
+def find_blur(y: Tensor, sigma: float) -> str | None:
     """Finds the kernel of a blurred picture (1, 3, H, W) in [-1, 1], as a text for `kernels.named`; None: no blur.
+
+    `sigma` is the standard deviation of its noise, from `noise_of_blurred` or of a JPEG's rounding.
 
     The power spectrum of a sharp picture is about a / f^p. So that of a blurred one is S = a |K|^2 / f^p + sigma^2, and
     the blur is the kernel of the highest likelihood, with the best a, p and sigma for each (P. Whittle 1953):
@@ -45,7 +49,7 @@ def find_blur(y: Tensor) -> str | None:
     if min(y.shape[2:]) < LEAST:
         return None
     power, cells = _power(y)
-    noise = torch.tensor([max(scale * noise_of_blurred(y), ROUNDING) * HALF_RANGE for scale in NOISES])
+    noise = torch.tensor([max(scale * sigma, ROUNDING) * HALF_RANGE for scale in NOISES])
 
     def score(text: str) -> float:
         return _likelihood(power, noise, cells, _transfer(text, cells.size))
@@ -68,18 +72,22 @@ def _near(text: str) -> list[str]:
 def noise_of_blurred(y: Tensor) -> float:
     """The standard deviation of the noise of a blurred picture in [-1, 1], at least that of rounding to 8 bits.
 
-    Blur leaves hardly anything but noise in the mixed differences of 2x2 pixels. Their mean square is taken without
-    outliers, those of more than three standard deviations.
+    Blur leaves hardly anything but noise in the third differences of rows and columns. Their mean square is taken
+    without outliers, those of more than three standard deviations, and without clipped pixels.
     """
-    usable = (y.abs() < BLACK_OR_WHITE).all(1, keepdim=True).expand_as(y)
-    d = (y[..., 1:, 1:] - y[..., 1:, :-1] - y[..., :-1, 1:] + y[..., :-1, :-1]) / 2
-    d = d[usable[..., 1:, 1:] & usable[..., 1:, :-1] & usable[..., :-1, 1:] & usable[..., :-1, :-1]]
-    if not len(d):
+    line = torch.tensor([1.0, -3.0, 3.0, -1.0]) / 20**0.5
+    if min(y.shape[2:]) < len(line):
         return ROUNDING
-    sigma = max(float(d.abs().median()) / 0.6745, 2 * ROUNDING)
-    for _ in range(5):
-        sigma = max(float(d[d.abs() < 3 * sigma].square().mean()) ** 0.5 / 0.9867, ROUNDING)
-    return max(sigma, estimate_noise(y).per_channel)
+    y = y.float().cpu()
+    d = F.conv2d(y.transpose(0, 1), (line[:, None] * line)[None, None])[:, 0]
+    clipped = (y.abs() >= BLACK_OR_WHITE).any(1, keepdim=True).float()
+    d = d[:, F.max_pool2d(clipped, len(line), 1)[0, 0] == 0].abs()
+    if not d.numel():
+        return ROUNDING
+    sigma = max(float(d.median()) / MEDIAN, ROUNDING)
+    for _ in range(TRIMS):
+        sigma = max(float(d[d < 3 * sigma].square().mean()) ** 0.5 / WITHIN, ROUNDING)
+    return sigma
 
 
 class Cells(NamedTuple):

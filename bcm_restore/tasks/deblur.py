@@ -18,6 +18,7 @@ from .kernels import AUTO, as_kernel
 
 SAMPLE = 1 << 20  # pixels of a large picture in which blur and noise are estimated
 REACH = 32  # rows; beyond them, and the kernel's own, pixels influence a band by less than a rounding step
+ERROR = 4.0  # of an estimate that is fitted, relative to t0
 SHARED = 4 / 3  # factor on t0 if the channels share the error; see `jpeg.SHARED`
 
 
@@ -52,12 +53,12 @@ class Deblur(BandTask):
             RestoreError: the kernel or the noise is not supported.
         """
         sample = image.read(image.middle(SAMPLE)).cpu()
-        found = find_blur(sample) if isinstance(kernel, str) and kernel == AUTO else kernel
-        if found is None:
-            raise NothingToRestore("no blur found in the picture; give its kernel to sharpen it anyway")
         sigma = _given(noise)
         if sigma is None:
             sigma = max(noise_of_blurred(sample), _quantisation(coefficients))
+        found = find_blur(sample, sigma) if isinstance(kernel, str) and kernel == AUTO else kernel
+        if found is None:
+            raise NothingToRestore("no blur found in the picture; give its kernel to sharpen it anyway")
         remark = f"blur found: {found}" if found is not kernel else ""
         return _Blurred(image, as_kernel(found), sigma, bool((sample == sample[:, :1]).all()), remark)
 
@@ -66,11 +67,12 @@ class _Blurred(BandProblem):
     """Sharpening a picture, given the kernel and the noise."""
 
     def __init__(self, image: BandImage, kernel: Tensor, sigma: float, grey: bool, remark: str) -> None:
-        super().__init__(image, t0=expected_error(kernel, sigma) * (SHARED if grey else 1.0), remark=remark)
-        self._kernel, self._sigma, self.reach = kernel, sigma, REACH + 2 * len(kernel)
+        error = expected_error(kernel, sigma)
+        super().__init__(image, t0=error * (SHARED if grey else 1.0), remark=remark)
+        self._kernel, self._sigma, self._error, self.reach = kernel, sigma, ERROR * error, REACH + 2 * len(kernel)
 
     def operator(self, rows: slice) -> Blur:
-        return Blur(self._kernel, (rows.stop - rows.start, self.size[1]), self._sigma)
+        return Blur(self._kernel, (rows.stop - rows.start, self.size[1]), self._sigma, self._error)
 
     def estimate(self, rows: slice) -> Tensor:
         outer, inner = widened(rows, self.reach, self.size[0])
