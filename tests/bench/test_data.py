@@ -163,6 +163,7 @@ def test_cases_of_each_task():
         "inpaint": INPAINT,
         "jpeg": ["quality-5", "quality-10", "quality-20", "quality-40"],
         "super-resolve": ["x2", "x4", "x8", "x2-pool", "x4-pool", "x8-pool"],
+        "deblur": ["gaussian-1.6", "gaussian-2.5", "motion", "disk-3"],
         "interpolate": ["pairs"],
     }
     assert [case.multiple for case in cases("super-resolve")] == [2, 4, 8, 2, 4, 8]
