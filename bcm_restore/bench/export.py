@@ -23,7 +23,8 @@ def export(suite: Suite, folder: Path, overwrite: bool = False, progress: Progre
     """Writes all samples as CASE/KIND/NAME.png, then `manifest.json`, which lists them.
 
     Kinds are "clean", "damaged" (for jpeg the JPEG files themselves) "mask" (white where pixels are unknown) and,
-    for deblur, "kernel" (16 bits, its largest value white); for interpolate "clean" (both pictures side by side), "first" and "second". The same suite gives the same bytes.
+    for deblur, "kernel" (16 bits, its largest value white); for interpolate "clean" (both pictures side by side),
+    "first" and "second". The same suite gives the same bytes.
 
     Args:
         suite: the suite to write.

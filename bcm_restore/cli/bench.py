@@ -32,7 +32,8 @@ class Benching(Reading, Evaluation):
     """The options of `bench`."""
 
     task: Annotated[
-        str | None, option("--task", panel="Data", text="inpaint, jpeg, super-resolve, deblur or interpolate.", metavar="TASK")
+        str | None,
+        option("--task", panel="Data", text="inpaint, jpeg, super-resolve, deblur or interpolate.", metavar="TASK"),
     ] = None
     data: Annotated[
         Path | None,

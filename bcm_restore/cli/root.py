@@ -64,7 +64,8 @@ app = typer.Typer(
 )
 
 
-for _command in (inpaint, jpeg_restore, super_resolve, deblur, interpolate, generate, reconstruct, train, tune, tasks, info):
+_RESTORING = inpaint, jpeg_restore, super_resolve, deblur, interpolate
+for _command in (*_RESTORING, generate, reconstruct, train, tune, tasks, info):
     add(app, _command)
 app.add_typer(run)
 app.add_typer(bench)

@@ -72,7 +72,9 @@ class Tuning(Reading, Calculation):
 @shared
 def tune(
     options: Tuning,
-    task: Annotated[str, typer.Option(help="inpaint, jpeg, super-resolve or deblur.", metavar="TASK", show_default=False)],
+    task: Annotated[
+        str, typer.Option(help="inpaint, jpeg, super-resolve or deblur.", metavar="TASK", show_default=False)
+    ],
     data: Annotated[
         list[str],
         typer.Option(help="Clean pictures: a folder, file or quoted pattern; repeatable.", metavar="PATH"),

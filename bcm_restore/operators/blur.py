@@ -136,7 +136,7 @@ class Blur(Operator):
 def expected_error(kernel: Tensor, sigma: float) -> float:
     """The standard deviation of the error of `pinv` for a picture with differences of GRADIENT, without a frame.
 
-        mean(sigma^2 / (|K|^2 + sigma^2 |grad|^2 / GRADIENT^2))
+    It is the root of mean(1 / (|K|^2 / sigma^2 + |grad|^2 / GRADIENT^2)), of the posterior variance.
     """
     blur = Blur(kernel, (SIDE, SIDE), sigma)
     expected = blur._transfer.abs().square() / blur.sigma**2 + blur._gradients / GRADIENT**2

@@ -97,19 +97,19 @@ class Cells(NamedTuple):
         size: (h, w) of a tile.
         used: (h, w // 2 + 1) bool: neither low frequencies nor those of the frame's edges.
         cell: the cell of each used frequency.
-        count: frequencies in each cell.
+        counts: frequencies in each cell.
         frequency: the mean radius of each cell that is not empty, in periods per pixel.
     """
 
     size: tuple[int, int]
     used: Tensor
     cell: Tensor
-    count: Tensor
+    counts: Tensor
     frequency: Tensor
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of values (h, w // 2 + 1) over each cell that is not empty."""
-        return _mean(values[self.used], self.cell, self.count)
+        return _mean(values[self.used], self.cell, self.counts)
 
 
 @lru_cache(maxsize=4)
@@ -132,7 +132,7 @@ def _mean(values: Tensor, cell: Tensor, count: Tensor) -> Tensor:
 
 
 def _power(y: Tensor) -> tuple[Tensor, Cells]:
-    """The power of the luma in each cell, on a scale of 0 to 255: the mean over half-overlapping tiles with a window."""
+    """The power of the luma in each cell, on a scale of 0 to 255: the mean over windowed, half-overlapping tiles."""
     luma = y.float().cpu().mean(1)[0] * HALF_RANGE
     height, width = (min(SIDE, side) for side in luma.shape)
     window = torch.hann_window(height)[:, None] * torch.hann_window(width)
@@ -156,7 +156,7 @@ def _transfer(text: str, size: tuple[int, int]) -> Tensor:
 
 def _likelihood(power: Tensor, noise: Tensor, cells: Cells, transfer: Tensor) -> float:
     """The mean log-likelihood of the power in the cells, with the best amplitude, exponent and noise."""
-    weight = cells.count[cells.count > 0].clamp(max=CROWD).float()
+    weight = cells.counts[cells.counts > 0].clamp(max=CROWD).float()
     shape = transfer * cells.frequency ** -torch.tensor(POWERS)[:, None]
     low = cells.frequency < 0.15
     amplitude = (power[low] / shape[:, low]).mean(1) * torch.linspace(-2, 2, AMPLITUDES).exp()[:, None]  # (A, P)

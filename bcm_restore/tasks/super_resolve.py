@@ -24,7 +24,7 @@ from .small import Flaw, find_flaw
 
 SCALES = (2, 3, 4, 8)
 SAMPLE = 1 << 22  # pixels of a large picture that are searched for flaws
-UNFILTERED = {"nearest": "downscaled without a filter (nearest)", "box": "downscaled by averaging blocks (box)"}
+UNFILTERED = {"nearest": "downscaled without a filter (nearest)", "box": "downscaled with a weak filter (box)"}
 
 
 class Enlargement(Resize):
