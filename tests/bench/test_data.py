@@ -186,7 +186,7 @@ def test_selected_cases_keep_the_order():
     ("arguments", "message"),
     [
         (("blur",), "--task blur: not a task of the bench; "
-         "choose one of inpaint, jpeg, super-resolve, interpolate"),
+         "choose one of inpaint, jpeg, super-resolve, deblur, interpolate"),
         (("jpeg", ["x4"]), "--case x4: jpeg has quality-5, quality-10, quality-20, quality-40"),
         (("jpeg", ["mask"]), "--case mask: jpeg has quality-5, quality-10, quality-20, quality-40"),
         (("inpaint", ["mask"]), "--case mask: give the file with --mask"),
