@@ -1,7 +1,7 @@
 """PSNR of deblurring with known kernels, and how often `auto` finds the blur: the tables of benchmarks/deblurring.md.
 
-    python benchmarks/deblurring.py [--size 256] [--case NAME ...] [--nfe 1 2 4 8] [--model NAME] FOLDER ...        with known kernels
-    python benchmarks/deblurring.py --auto [--size 256] [--noise 0] [--quality Q] FOLDER ...      the search for a blur
+    python benchmarks/deblurring.py [--size 256] [--case NAME ...] [--nfe 1 2 4 8] [--model NAME] -- FOLDER ...
+    python benchmarks/deblurring.py --auto [--size 256] [--noise 0] [--quality Q] FOLDER ...
 
 Centre crops, of which 13 pixels at each side are lost to the blur; blurs and noise are seeded by the picture's index.
 PSNR in dB, means over pictures, of all pixels that are left.

@@ -27,7 +27,12 @@ _search_option = functools.partial(typer.Option, rich_help_panel="Search")
 
 ENOUGH = 12  # pictures for a reliable ranking of schemes
 SHOWN = 6  # schemes of a frontier; --json has all
-USES = {"inpaint": "inpaint photo.png --mask mask.png", "jpeg": "jpeg-restore photo.jpg", "deblur": "deblur photo.png"}
+USES = {
+    "inpaint": "inpaint photo.png --mask mask.png",
+    "jpeg": "jpeg-restore photo.jpg",
+    "colorize": "colorize grey.png",
+    "deblur": "deblur photo.png",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +78,7 @@ class Tuning(Reading, Calculation):
 def tune(
     options: Tuning,
     task: Annotated[
-        str, typer.Option(help="inpaint, jpeg, super-resolve or deblur.", metavar="TASK", show_default=False)
+        str, typer.Option(help="inpaint, jpeg, super-resolve, colorize or deblur.", metavar="TASK", show_default=False)
     ],
     data: Annotated[
         list[str],

@@ -88,6 +88,12 @@ def downscaled(scale: int, kernel: str = "bicubic") -> Degradation:
     return degrade
 
 
+def grey(clean: np.ndarray, rng: np.random.Generator) -> Example:
+    """The luma in all three channels, rounded as Pillow does it."""
+    luma = np.asarray(Image.fromarray(clean).convert("L"))
+    return Example(np.repeat(luma[..., None], 3, axis=2), clean)
+
+
 def blurred(make_kernel: MakeKernel, noise: int = 0) -> Degradation:
     """Blurs, adds noise of that standard deviation, in 8-bit steps, and rounds.
 
@@ -115,6 +121,7 @@ VARIANTS: dict[str, dict[str, Degradation]] = {
     "inpaint": {"text": masked(text), "boxes": masked(boxes), "random-80": masked(random_80)},
     "jpeg": {f"quality-{quality}": compressed(quality) for quality in (10, 20, 40)},
     "super-resolve": {f"x{scale}": downscaled(scale) for scale in (2, 3, 4, 8)},
+    "colorize": {"luma": grey},
     "deblur": {
         "gaussian-1.6": blurred(fixed("gaussian:1.6")),
         "gaussian-2.5": blurred(fixed("gaussian:2.5"), noise=2),

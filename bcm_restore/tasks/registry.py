@@ -6,6 +6,7 @@ from importlib.metadata import entry_points
 
 from ..errors import RestoreError
 from .base import Task
+from .colorize import Colorize
 from .deblur import Deblur
 from .inpaint import Inpaint
 from .interpolate import Interpolate
@@ -14,7 +15,7 @@ from .super_resolve import SuperResolve
 
 COMMANDS = {"jpeg-restore": "jpeg"}  # commands whose name differs from the task's
 
-_OWN: tuple[type[Task], ...] = (Inpaint, Jpeg, SuperResolve, Interpolate, Deblur)
+_OWN: tuple[type[Task], ...] = (Inpaint, Jpeg, SuperResolve, Colorize, Deblur, Interpolate)
 
 
 def names() -> list[str]:

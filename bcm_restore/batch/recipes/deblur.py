@@ -16,6 +16,8 @@ from .base import Loaded, Result, TaskRecipe
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ...images import Picture
+
 
 @dataclasses.dataclass(kw_only=True)
 class DeblurRecipe(TaskRecipe):
@@ -70,12 +72,15 @@ class DeblurRecipe(TaskRecipe):
         """The picture, and the coefficients of a JPEG."""
         from ... import images
 
-        most = self.settings.max_pixels
-        picture = images.read(source, max_pixels=most, data=data)
-        inputs: dict[str, Any] = {"kernel": self.kernel, "noise": self.noise}
+        loaded = super().read(source, data, mask)
         if self.noise is None:
-            inputs["coefficients"] = images.jpeg_coefficients(source, max_pixels=most, data=data)
-        return Loaded(source, picture, inputs)
+            coefficients = images.jpeg_coefficients(source, max_pixels=self.settings.max_pixels, data=data)
+            loaded.inputs["coefficients"] = coefficients
+        return loaded
+
+    def load(self, source: Path, picture: "Picture", mask: MaskFile | None, original: "Picture") -> Loaded:
+        """See `TaskRecipe`."""
+        return Loaded(source, picture, {"kernel": self.kernel, "noise": self.noise})
 
     def restore(self, several: Sequence[Loaded], observer: Observer) -> list[Result]:
         """See `Recipe`."""

@@ -115,6 +115,7 @@ METHODS: dict[str, dict[str, Method]] = {
         "bicubic": resized(Image.Resampling.BICUBIC),
         "Lanczos": resized(Image.Resampling.LANCZOS),
     },
+    "colorize": {"the grey picture itself": unchanged},
     "deblur": {
         "the blurred picture": unchanged,
         "Wiener": wiener,
