@@ -17,6 +17,7 @@ from .noise_level import BLACK_OR_WHITE, MEDIAN
 
 SIDE = 256  # pixels: side of the tiles whose spectra are averaged
 LEAST = 64  # pixels: the smallest side of a picture that is searched
+LONGEST = 1 / 8  # of a tile's side: wider kernels are not searched, as a few long edges look like a long motion
 LOWEST = 4  # periods in a tile: lower frequencies depend more on the window and on the picture than on the blur
 RINGS, SECTORS = 32, 24  # cells of the frequency plane
 CROWD = 8  # most frequencies that count in a cell: neighbours depend on each other, as edges are long
@@ -54,7 +55,8 @@ def find_blur(y: Tensor, sigma: float) -> str | None:
     def score(text: str) -> float:
         return _likelihood(power, noise, cells, _transfer(text, cells.size))
 
-    best = max(CANDIDATES, key=score)
+    longest = LONGEST * min(cells.size)
+    best = max((text for text in CANDIDATES if max(named(text).shape) <= longest), key=score)
     if score(best) < _likelihood(power, noise, cells, torch.ones_like(power)) + SURE:
         return None
     return max(_near(best), key=score)
