@@ -39,7 +39,7 @@ class Benching(Reading, Evaluation):
         option(
             "--task",
             panel="Data",
-            text="inpaint, jpeg, super-resolve, denoise, colorize or interpolate.",
+            text="inpaint, jpeg, super-resolve, denoise, deblur, colorize or interpolate.",
             metavar="TASK",
         ),
     ] = None
@@ -118,7 +118,9 @@ def _bench(context: typer.Context, options: Benching) -> None:
     if context.invoked_subcommand is not None:
         return
     if options.task is None:
-        raise RestoreError("bench needs a --task: inpaint, jpeg, super-resolve, denoise, colorize or interpolate")
+        raise RestoreError(
+            "bench needs a --task: inpaint, jpeg, super-resolve, denoise, deblur, colorize or interpolate"
+        )
     from ..bench.assembly import BenchSettings
 
     names = {field.name for field in dataclasses.fields(BenchSettings)}
