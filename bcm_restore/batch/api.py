@@ -42,7 +42,7 @@ def restore(
         **options: the fields of `Settings`, and the task's other inputs: `mask`, `invert_mask`, `mask_threshold`,
             `grow` and `fit_mask` of inpaint, `input_quality` of jpeg, `scale` and `noise` of super-resolve.
 
-    Returns:
+    Yields:
         The outcome of each picture, as soon as it is known. The work is done during the iteration; with several
         devices, in processes that import the calling script (`if __name__ == "__main__":`).
 

@@ -13,8 +13,8 @@ WINDOW = 5  # pixels: side of the neighbourhood over which the squared residual 
 class Noisy(Operator):
     """A x = x; y is x plus noise of standard deviation sigma.
 
-    The residual r = y - x is partly noise, and Wiener's filter keeps the rest: with the mean square <r^2> over the
-    window around a pixel,
+    The residual r = y - x is partly noise, and Wiener's filter keeps the rest: with the mean square `<r^2>` over
+    the window around a pixel,
 
         fit(x, y) = x + max(0, 1 - sigma^2 / <r^2>) r
 
@@ -36,7 +36,7 @@ class Noisy(Operator):
         return y
 
     def fit(self, x: Tensor, y: Tensor) -> Tensor:
-        """x + max(0, 1 - sigma^2 / <r^2>) r."""
+        """`x + max(0, 1 - sigma^2 / <r^2>) r`."""
         r = y - x
         edge = WINDOW // 2
         square = F.pad(r.square().mean(1, keepdim=True), (edge,) * 4, mode="replicate")
