@@ -3,16 +3,17 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import masks, weights
+from .. import masks, supervised, weights
 from ..errors import RestoreError
 from ..files import atomic_path, digest
 from ..images import MAX_PIXELS
 from ..model import BCM
 from ..schemes import Scheme
+from ..supervised import SupervisedModel
 from ..tasks import as_scheme
 from . import pictures, recorded, report
 from .base import Case, Contestant
@@ -20,6 +21,7 @@ from .cases import cases
 from .contestants.classical import classical
 from .contestants.ours import FirstEstimate, Ours
 from .contestants.outputs import outputs
+from .contestants.supervised import Supervised
 from .export import export
 from .measures import Measure, measures
 from .run import Bench, check
@@ -44,7 +46,8 @@ class BenchSettings:
         export: folder for the damaged pictures.
         nfe: network evaluations of BCM and of solvers.
         scheme: BCM with schemes of one's own, too.
-        model: names or files of models; the default model if there are none.
+        model: names or files of models, also of those that are trained for one kind of damage; the default model if
+            there are none.
         outputs: results of other programs, "NAME[@NFE]=PATH".
         solvers: other solvers on the first model.
         classical: with methods that need no model.
@@ -180,18 +183,23 @@ def _suite(settings: BenchSettings) -> pictures.Suite:
     return pictures.Suite(clean, chosen, settings.seed)
 
 
-def _model(settings: BenchSettings, name: str) -> BCM:
+def _model(settings: BenchSettings, name: str) -> BCM | SupervisedModel:
+    if supervised.is_supervised(name):
+        return supervised.load(name, device=settings.device, dtype=settings.precision)
     model = weights.load_model(name, device=settings.device, dtype=settings.precision, overlap=settings.overlap)
     model.labels(settings.label)
     return model
 
 
-def _contestants(settings: BenchSettings, chosen: Sequence[Case], models: dict[str, BCM]) -> list[Contestant]:
-    """BCM first, then the solvers, then what others computed, then what needs no model."""
+def _contestants(
+    settings: BenchSettings, chosen: Sequence[Case], models: Mapping[str, BCM | SupervisedModel]
+) -> list[Contestant]:
+    """BCM first, then the solvers, then models trained for the damage, others' results, and what needs no model."""
     ways: list[int | Scheme] = [*settings.nfe, *map(as_scheme, settings.scheme)]
     found: list[Contestant] = []
     identities = {name: _identity(name) for name in models}
-    for name, model in models.items():
+    zero_shot = {name: model for name, model in models.items() if isinstance(model, BCM)}
+    for name, model in zero_shot.items():
         family = f"BCM {model.name}" if found else "BCM"
         found += [
             Ours(settings.task, model, identities[name], way, family=family, label=settings.label, seed=settings.seed)
@@ -200,8 +208,16 @@ def _contestants(settings: BenchSettings, chosen: Sequence[Case], models: dict[s
     if settings.solvers:
         from .contestants.solvers import solvers
 
-        name, model = next(iter(models.items()))
+        if not zero_shot:
+            raise RestoreError("--solvers: none of the models is a prior for them; add --model bcm-photo")
+        name, model = next(iter(zero_shot.items()))
         found += solvers(list(settings.solvers), list(settings.nfe), model, identities[name], settings.seed)
+    found += [
+        Supervised(trained, identities[name], nfe, family=f"{trained.process.label} {trained.name}", seed=settings.seed)
+        for name, trained in models.items()
+        if isinstance(trained, SupervisedModel)
+        for nfe in settings.nfe
+    ]
     found += [outputs(text, chosen) for text in settings.outputs]
     for contestant in found:
         if not any(map(contestant.suits, chosen)):

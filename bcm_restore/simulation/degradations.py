@@ -2,7 +2,7 @@
 
 import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from PIL import Image
 
 from .. import images
 from ..errors import RestoreError
-from .masks import MakeMask, boxes, random_80, text
+from .masks import MASKS, MakeMask, boxes, random_80, text
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +51,13 @@ def masked(make_mask: MakeMask) -> Degradation:
     return degrade
 
 
-def compressed(quality: int) -> Degradation:
-    """Compresses by Pillow's JPEG encoder at that quality, 1 to 100."""
+def compressed(quality: int, highest: int | None = None) -> Degradation:
+    """Compresses by Pillow's JPEG encoder at that quality, 1 to 100, or at one drawn from `quality` to `highest`."""
 
     def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
         file = io.BytesIO()
-        Image.fromarray(clean).save(file, "JPEG", quality=quality)
+        drawn = quality if highest is None else int(rng.integers(quality, highest + 1))
+        Image.fromarray(clean).save(file, "JPEG", quality=drawn)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "picture.jpg"
             path.write_bytes(file.getvalue())
@@ -109,3 +110,24 @@ def variants(task: str, chosen: list[str] | None = None) -> dict[str, Degradatio
         if name not in known:
             raise RestoreError(f"--variant {name}: {task} has {', '.join(known)}")
     return {name: known[name] for name in chosen or known}
+
+
+TRAINED: dict[str, dict[str, Degradation]] = {
+    "inpaint": {name: masked(mask) for name, mask in MASKS.items()},
+    "jpeg": {"quality-5-40": compressed(5, 40)},
+}  # besides the variants, for models that are trained for one kind of damage
+
+
+def degradations(task: str, chosen: Sequence[str]) -> dict[str, Degradation]:
+    """The degradations of a task that models are trained for: its variants, and those that are drawn from a range.
+
+    Raises:
+        RestoreError: the task has none, or none of that name.
+    """
+    known = {**VARIANTS.get(task, {}), **TRAINED.get(task, {})}
+    if not known:
+        raise RestoreError(f"'damage.task' is {task!r}; choose one of {', '.join(VARIANTS)}")
+    for name in chosen:
+        if name not in known:
+            raise RestoreError(f"'damage.cases' has {name!r}; {task} has {', '.join(known)}")
+    return {name: known[name] for name in chosen}
