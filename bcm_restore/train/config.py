@@ -47,7 +47,7 @@ class Objective:
     """`[objective]`: the training objective; further keys are its own options.
 
     Attributes:
-        name: flow-map, bct or diffusion.
+        name: diffusion, bct, flow-map, i2sb or palette.
         maps: share of the batch with level maps; 0: one noise level an image.
         options: the objective's own options, from the further keys.
     """
@@ -59,11 +59,17 @@ class Objective:
 
 @dataclass(frozen=True)
 class Damage:
-    """`[damage]`: what models of the objectives i2sb and palette are trained to restore."""
+    """`[damage]`: what models of the objectives i2sb and palette are trained to restore.
 
-    task: str | None = None  # that restores it
-    cases: tuple[str, ...] = ()  # its degradations (`simulation.degradations`); each crop gets one of them
-    pairs: int = 20000  # crops that are damaged, once, before training
+    Attributes:
+        task: the task that restores it.
+        cases: its degradations (`simulation.degradations`); each crop gets one of them.
+        pairs: crops that are damaged, once, before training.
+    """
+
+    task: str | None = None
+    cases: tuple[str, ...] = ()
+    pairs: int = 20000
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,7 @@ class Config:
         network: architecture and its arguments; default: those of `start`.
         data: the table [data].
         objective: the table [objective].
+        damage: the table [damage].
         teacher: the table [teacher].
         optimizer: the table [optimizer].
         run: the table [run].
