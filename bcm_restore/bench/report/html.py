@@ -11,7 +11,7 @@ from . import figures
 from .grids import Grid, LoadPicture, caption, fitting, grids
 from .tables import LEGEND, VERSUS_LEGEND, Entry, Results, contestants, facts, missing, table, versus
 
-PERCEPTUAL = ("lpips", "fid")  # prefixes of the keys of perceptual metrics
+PERCEPTUAL = ("lpips", "fid", "ssimulacra2", "flip", "haarpsi", "swd")  # prefixes of the keys of perceptual metrics
 
 
 def to_html(results: Results, picture: LoadPicture) -> str:
