@@ -37,7 +37,7 @@ class BenchSettings:
     """What a bench compares, on what.
 
     Attributes:
-        task: inpaint, jpeg, super-resolve or interpolate.
+        task: inpaint, jpeg, super-resolve, colorize or interpolate.
         data: folder of clean pictures; None: those inside scikit-image.
         case: only these cases.
         mask: file of a mask of one's own as one more case.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import RestoreError
-from ..simulation.degradations import compressed, downscaled, masked, picture_pair
+from ..simulation.degradations import compressed, downscaled, grey, masked, picture_pair
 from ..simulation.masks import MASKS, fixed
 from .base import Case
 
@@ -17,6 +17,7 @@ CASES: dict[str, list[Case]] = {
         for suffix, kernel in (("", "bicubic"), ("-pool", "box"))
         for scale in (2, 4, 8)
     ],
+    "colorize": [Case("colorize", "luma", grey)],
     "interpolate": [Case("interpolate", "pairs", picture_pair)],
 }
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .base import Operator
+from .linear import along, square
 
 WINDOW = 5  # pixels: side of the neighbourhood over which the squared residual is averaged
 
@@ -63,6 +64,36 @@ class LumaNoisy(Operator):
     def fit(self, x: Tensor, y: Tensor) -> Tensor:
         """x + C (y - x)."""
         return x + chroma(y - x)
+
+
+class Relaxed(Operator):
+    """An operator whose `fit` leaves a residual of the size of the noise.
+
+        fit(x, y) = x + max(0, 1 - e / |y - A x|) (fit_0(x, y) - x)
+
+    For a linear A the residual |y - A x| becomes e, or stays if it is smaller. The noise is amplified as `fit_0`
+    amplifies it: for an ill-conditioned A, `fit_0` itself must be regularised, as that of `Linear` is.
+
+    Args:
+        operator: with measurements (B, ...), and with `fit_0`.
+        noise: (B or 1,), norm of the noise in each measurement.
+    """
+
+    def __init__(self, operator: Operator, noise: Tensor) -> None:
+        self.operator, self.noise = operator, noise
+
+    def A(self, x: Tensor) -> Tensor:
+        """The operator's."""
+        return self.operator.A(x)
+
+    def pinv(self, y: Tensor) -> Tensor:
+        """The operator's."""
+        return self.operator.pinv(y)
+
+    def fit(self, x: Tensor, y: Tensor) -> Tensor:
+        """x + max(0, 1 - e / |y - A x|) (fit_0(x, y) - x)."""
+        size = square(y - self.A(x)).sqrt().clamp(min=1e-12)
+        return x + along((1 - self.noise.to(x) / size).clamp(min=0), self.operator.fit(x, y) - x)
 
 
 def chroma(x: Tensor) -> Tensor:

@@ -84,6 +84,12 @@ def downscaled(scale: int, kernel: str = "bicubic") -> Degradation:
     return degrade
 
 
+def grey(clean: np.ndarray, rng: np.random.Generator) -> Example:
+    """The luma in all three channels, rounded as Pillow does it."""
+    luma = np.asarray(Image.fromarray(clean).convert("L"))
+    return Example(np.repeat(luma[..., None], 3, axis=2), clean)
+
+
 def picture_pair(strip: np.ndarray, rng: np.random.Generator) -> Example:
     """Splits two pictures side by side, (H, 2W, 3), into a pair to interpolate between."""
     return Example(np.stack(np.split(strip, 2, axis=1)), strip, {"frames": FRAMES})
@@ -93,6 +99,7 @@ VARIANTS: dict[str, dict[str, Degradation]] = {
     "inpaint": {"text": masked(text), "boxes": masked(boxes), "random-80": masked(random_80)},
     "jpeg": {f"quality-{quality}": compressed(quality) for quality in (10, 20, 40)},
     "super-resolve": {f"x{scale}": downscaled(scale) for scale in (2, 3, 4, 8)},
+    "colorize": {"luma": grey},
 }
 
 

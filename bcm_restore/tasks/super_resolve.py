@@ -16,10 +16,11 @@ from ..operators.resize import REACH
 from ..schemes import Progress, Scheme
 from ..spans import widened
 from .arguments import whole
-from .arrays import ArrayImage
+from .arrays import AnyImage, ArrayImage
 from .band_task import BandTask
 from .base import AnyBands, Problem
 from .jpeg import Jpeg
+from .pil import with_coefficients
 from .small import Flaw, find_flaw
 
 SCALES = (2, 3, 4, 8)
@@ -74,6 +75,10 @@ class SuperResolve(BandTask):
         if any(found.flaws):
             return _Flawed(image, scale, found, coefficients)
         return _Enlarging(image, scale, found)
+
+    def prepare(self, image: AnyImage, inputs: Mapping[str, Any]) -> tuple[AnyImage, Mapping[str, Any]]:
+        """See `Task.prepare`; also reads the coefficients of a PIL image's file."""
+        return super().prepare(image, with_coefficients(image, inputs))
 
     def is_large(self, size: tuple[int, int], *, scale: int = 4, kernel: str | None = None, **inputs: Any) -> bool:
         """See `BandTask.is_large`."""
@@ -200,8 +205,13 @@ def _copies(operator: Operator) -> int:
     return 2 if _points(operator) else 1
 
 
-def _operator(size: Sequence[int], scale: int, kernel: str) -> Any:
+def check_scale(scale: int) -> None:
+    """Refuses a scale that is not supported."""
     if scale not in SCALES:
         raise RestoreError(f"scale {scale} is not supported; use {', '.join(map(str, SCALES))}")
+
+
+def _operator(size: Sequence[int], scale: int, kernel: str) -> Any:
+    check_scale(scale)
     large = size[0] * scale, size[1] * scale
     return Points(large, scale) if kernel == "nearest" else Enlargement(large, scale=scale, filter=kernel)

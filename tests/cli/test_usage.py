@@ -36,6 +36,8 @@ COMMANDS = [
     "inpaint",
     "jpeg-restore",
     "super-resolve",
+    "restore",
+    "colorize",
     "interpolate",
     "generate",
     "reconstruct",

@@ -53,7 +53,7 @@ def test_other_packages_add_tasks(monkeypatch):
     tasks.get.cache_clear()
 
 
-@pytest.mark.parametrize("name", ["inpaint", "interpolate", "jpeg", "super-resolve"])
+@pytest.mark.parametrize("name", ["colorize", "inpaint", "interpolate", "jpeg", "super-resolve"])
 def test_every_task_has_a_default_scheme_for_every_nfe(name):
     tables = tasks.get(name).schemes()
     for case, table in [*tables[weights.DEFAULT].items(), *tables[weights.PUBLISHED].items()]:

@@ -96,5 +96,6 @@ METHODS: dict[str, dict[str, Method]] = {
         "bicubic": resized(Image.Resampling.BICUBIC),
         "Lanczos": resized(Image.Resampling.LANCZOS),
     },
+    "colorize": {"the grey picture itself": unchanged},
     "interpolate": {"cross-fade": cross_fade},
 }
