@@ -56,7 +56,7 @@ def prepare(task: str, settings: Settings, model: "BCM | None" = None) -> Engine
     found = tasks.get(task)
     scheme = given_scheme(settings)
     model = model or load(settings)
-    nfe = tasks.DEFAULT_NFE if settings.nfe is None else settings.nfe
+    nfe = found.default_nfe if settings.nfe is None else settings.nfe
     if scheme is None:
         _check_nfe(found, nfe, model)
     return Engine(found, model, nfe, scheme, settings)

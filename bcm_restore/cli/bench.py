@@ -36,7 +36,12 @@ class Benching(Reading, Evaluation):
 
     task: Annotated[
         str | None,
-        option("--task", panel="Data", text="inpaint, jpeg, super-resolve, colorize or interpolate.", metavar="TASK"),
+        option(
+            "--task",
+            panel="Data",
+            text="inpaint, jpeg, super-resolve, denoise, colorize or interpolate.",
+            metavar="TASK",
+        ),
     ] = None
     data: Annotated[
         Path | None,
@@ -59,8 +64,14 @@ class Benching(Reading, Evaluation):
         option("--export", panel="Data", text="Folder for the damaged pictures, for other programs.", metavar="DIR"),
     ] = None
     nfe: Annotated[
-        str, option("--nfe", panel="Contestants", text="Network evaluations of BCM and the solvers.", metavar="N,N,...")
-    ] = "1,2,4,8"
+        str | None,
+        option(
+            "--nfe",
+            panel="Contestants",
+            text="Network evaluations of BCM and the solvers; default: 1,2,4,8, for denoise 1.",
+            metavar="N,N,...",
+        ),
+    ] = None
     scheme: Annotated[
         list[str] | None,
         option("--scheme", panel="Contestants", text="BCM with your own scheme; repeatable.", metavar="TEXT"),
@@ -107,13 +118,13 @@ def _bench(context: typer.Context, options: Benching) -> None:
     if context.invoked_subcommand is not None:
         return
     if options.task is None:
-        raise RestoreError("bench needs a --task: inpaint, jpeg, super-resolve, colorize or interpolate")
+        raise RestoreError("bench needs a --task: inpaint, jpeg, super-resolve, denoise, colorize or interpolate")
     from ..bench.assembly import BenchSettings
 
     names = {field.name for field in dataclasses.fields(BenchSettings)}
     given = {name: value for name, value in vars(options).items() if name in names and value is not None}
     own: dict[str, Any] = {
-        "nfe": numbers(options.nfe),
+        "nfe": None if options.nfe is None else numbers(options.nfe),
         "size": None if options.size is Size.NATIVE else int(options.size.value),
         **(_quick(context) if options.quick else {}),
         "solvers": [name.strip() for name in options.solvers.split(",") if name.strip()],

@@ -231,6 +231,16 @@ class Batch(Common):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class OneStep(Batch):
+    """The options of `denoise`: its schemes have one evaluation."""
+
+    nfe: Annotated[
+        int | None,
+        option("--nfe", metavar="N", text="Network evaluations for each picture: 1; more with a --scheme.", min=1),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Chained(Batch):
     """The options of `restore`: its steps are different tasks, which share no scheme."""
 

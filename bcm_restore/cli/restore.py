@@ -11,7 +11,7 @@ from ..batch.recipes.registry import recipe
 from ..batch.run import run
 from ..errors import RestoreError
 from . import standard
-from .options import Batch, Chained, Inputs, RoundTrip, Runner, settings, shared
+from .options import Batch, Chained, Inputs, OneStep, RoundTrip, Runner, settings, shared
 from .report import View
 
 
@@ -143,6 +143,35 @@ def super_resolve(
     Example: bcm-restore super-resolve photo.png --scale 2
     """
     restore("super-resolve", arguments, options, scale=int(scale.value), noise=noise)
+
+
+@shared
+def denoise(
+    arguments: Inputs,
+    options: OneStep,
+    sigma: Annotated[
+        float | None,
+        typer.Option(
+            help="Standard deviation of the noise, of 255; default: measured in each picture.",
+            min=0.1,
+            max=255,
+            metavar="S",
+        ),
+    ] = None,
+    grain: Annotated[
+        float,
+        typer.Option(help="Share of the picture's own noise to keep, 0 to 1.", min=0, max=1, metavar="G"),
+    ] = 0.0,
+) -> None:
+    """Remove noise.
+
+    The noise is measured in each picture, and in each channel where they differ. In a folder, pictures without noise
+    are skipped and listed at the end. The output is photo_denoised.png beside photo.png, or the folder dir_denoised
+    beside dir.
+
+    Example: bcm-restore denoise photo.png --grain 0.2
+    """
+    restore("denoise", arguments, options, sigma=sigma, grain=grain)
 
 
 @shared

@@ -17,7 +17,7 @@ from .generate import generate
 from .groups import add
 from .info import info, tasks
 from .interpolate import interpolate
-from .restore import colorize, inpaint, jpeg_restore, reconstruct, restore_, super_resolve
+from .restore import colorize, denoise, inpaint, jpeg_restore, reconstruct, restore_, super_resolve
 from .run import group as run
 from .train import train
 from .tune import tune
@@ -68,6 +68,7 @@ _COMMANDS = (
     inpaint,
     jpeg_restore,
     super_resolve,
+    denoise,
     colorize,
     restore_,
     interpolate,
@@ -101,7 +102,7 @@ def _root(
 ) -> None:
     """Restore pictures with one generative model and a few network evaluations, without training for the damage.
 
-    Fill holes, clean JPEGs, enlarge, colorize, and interpolate: bcm-restore COMMAND --help shows how.
+    Fill holes, clean JPEGs, enlarge, denoise, colorize, and interpolate: bcm-restore COMMAND --help shows how.
     """
     if context.invoked_subcommand is None:
         printing.result(context.get_help())

@@ -30,6 +30,7 @@ SHOWN = 6  # schemes of a frontier; --json has all
 USES = {
     "inpaint": "inpaint photo.png --mask mask.png",
     "jpeg": "jpeg-restore photo.jpg",
+    "denoise": "denoise photo.png",
     "colorize": "colorize grey.png",
 }
 
@@ -77,7 +78,7 @@ class Tuning(Reading, Calculation):
 def tune(
     options: Tuning,
     task: Annotated[
-        str, typer.Option(help="inpaint, jpeg, super-resolve or colorize.", metavar="TASK", show_default=False)
+        str, typer.Option(help="inpaint, jpeg, super-resolve, denoise or colorize.", metavar="TASK", show_default=False)
     ],
     data: Annotated[
         list[str],

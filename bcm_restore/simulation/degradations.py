@@ -13,6 +13,7 @@ from PIL import Image
 from .. import images
 from ..errors import RestoreError
 from .masks import MASKS, MakeMask, boxes, random_80, text
+from .noise import sensor_noise, white_noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,8 @@ class Example:
 
     Attributes:
         damaged: (h, w, 3) uint8, the input of `Task.restore`; (2, H, W, 3) for a pair of pictures.
-        inputs: its other arguments: the mask, the coefficients, the scale and its kernel, or the number of frames.
+        inputs: its other arguments: the mask, the coefficients, the scale and its kernel, the noise, or the number of
+            frames.
         clean: (H, W, 3) uint8; for a pair both side by side, (H, 2W, 3).
         where: (H, W) bool, the damaged pixels; None: all.
         data: the damaged file, if it holds more than its pixels: JPEG.
@@ -84,6 +86,27 @@ def downscaled(scale: int, kernel: str = "bicubic") -> Degradation:
     return degrade
 
 
+def noisy(sigma: float) -> Degradation:
+    """Adds white Gaussian noise of that standard deviation, in 8-bit steps; see `white_noise`."""
+
+    def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
+        return Example(white_noise(clean, sigma, rng), clean, {"sigma": sigma})
+
+    return degrade
+
+
+def sensor(shot: float = 0.01, read: float = 0.01) -> Degradation:
+    """Takes the picture with a noisy sensor; the clean picture is that of the same sensor without noise.
+
+    The level of the noise is not among the inputs: it differs between pixels. See `sensor_noise`.
+    """
+
+    def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
+        return Example(*sensor_noise(clean, shot, read, rng))
+
+    return degrade
+
+
 def grey(clean: np.ndarray, rng: np.random.Generator) -> Example:
     """The luma in all three channels, rounded as Pillow does it."""
     luma = np.asarray(Image.fromarray(clean).convert("L"))
@@ -99,6 +122,7 @@ VARIANTS: dict[str, dict[str, Degradation]] = {
     "inpaint": {"text": masked(text), "boxes": masked(boxes), "random-80": masked(random_80)},
     "jpeg": {f"quality-{quality}": compressed(quality) for quality in (10, 20, 40)},
     "super-resolve": {f"x{scale}": downscaled(scale) for scale in (2, 3, 4, 8)},
+    "denoise": {**{f"sigma-{sigma}": noisy(sigma) for sigma in (10, 15, 25, 50)}, "sensor": sensor()},
     "colorize": {"luma": grey},
 }
 

@@ -15,6 +15,7 @@ from .base import DEFAULT_NFE, NFES, Problem, Restoration, Task, as_scheme
 from .chain import Chain, chain
 from .colorize import Colorize
 from .custom import Custom
+from .denoise import Denoise
 from .inpaint import Inpaint
 from .inputs import Input
 from .interpolate import Interpolate
@@ -29,6 +30,7 @@ __all__ = [
     "Chain",
     "Colorize",
     "Custom",
+    "Denoise",
     "Inpaint",
     "Input",
     "Interpolate",

@@ -126,12 +126,14 @@ class Task(ABC):
         name: its name in the registry, the TOML file and the command line.
         summary: one line that says what it does.
         batches: whether `problem` takes batches of more than one image.
+        default_nfe: number of network evaluations where none is given.
         inputs: the further inputs of `problem` that `bcm-restore run` offers as options.
     """
 
     name: str
     summary: str
     batches = True
+    default_nfe = DEFAULT_NFE
     inputs: tuple[Input, ...] = ()
 
     @abstractmethod
@@ -150,7 +152,7 @@ class Task(ABC):
         self,
         image: Any,
         *,
-        nfe: int = DEFAULT_NFE,
+        nfe: int | None = None,
         scheme: str | Scheme | None = None,
         model: BCM | str | Path | None = None,
         label: Label | None = None,
@@ -165,7 +167,7 @@ class Task(ABC):
                 ([B,] 1 or 3, H, W) of uint8 or floats in [0, 1]. Or the path of a file, whose result is a PIL image, as
                 `paths.run_file` says. Or several: an array (N, H, W, 1 or 3), or a list of pictures of any type and
                 size. A PIL image that Pillow opened from a JPEG file is restored from the file's coefficients.
-            nfe: number of network evaluations: selects the default scheme.
+            nfe: number of network evaluations: selects the default scheme; None: `default_nfe`.
             scheme: a custom scheme instead; see `bcm_restore.schemes`.
             model: a loaded model, or the argument of `load_model`; None: the model inside the package.
             label: class of the picture, for class-conditional models: an index or an ImageNet name. None:
@@ -198,7 +200,7 @@ class Task(ABC):
         images: Sequence[Any],
         inputs: Sequence[Mapping[str, Any]],
         *,
-        nfe: int = DEFAULT_NFE,
+        nfe: int | None = None,
         scheme: str | Scheme | None = None,
         model: BCM | str | Path | None = None,
         label: Label | None = None,
@@ -217,7 +219,7 @@ class Task(ABC):
         Raises:
             RestoreError: see `run`.
         """
-        nfe, seed = whole("nfe", nfe), whole("seed", seed)
+        nfe, seed = whole("nfe", self.default_nfe if nfe is None else nfe), whole("seed", seed)
         model = loaded(model)
         for image in images:
             check_kind(image)
@@ -297,7 +299,11 @@ class Task(ABC):
             for problem, noise in zip(problems, noises, strict=True)
         ]
         schemes.advance(states, scheme, settings, progress)
-        return [state.x for state in states]
+        return [self.united(state.x, problem) for state, problem in zip(states, problems, strict=True)]
+
+    def united(self, x: Tensor, problem: Problem) -> Tensor:
+        """The results (B, 3, H, W) in the last state of a problem's scheme, where the task restores parts of them."""
+        return x
 
     def finish(self, restored: Any, image: AnyImage, **inputs: Any) -> Any:
         """Postprocesses a result of the input's type."""

@@ -8,12 +8,11 @@ from torch import Tensor
 
 from ..errors import RestoreError
 from ..large import BandImage, BandProblem, MemoryImage
-from ..model import BCM, Label, Noise
+from ..model import BCM, Label
 from ..operators import Chain, Noisy, Operator, Points, Resize
 from ..operators.local_range import clamp_to_surroundings
 from ..operators.points import downscaling_kernel
 from ..operators.resize import REACH
-from ..schemes import Progress, Scheme
 from ..spans import widened
 from .arguments import whole
 from .arrays import AnyImage, ArrayImage
@@ -85,20 +84,9 @@ class SuperResolve(BandTask):
         scale = whole("scale", scale)
         return kernel != "nearest" and super().is_large((size[0] * scale, size[1] * scale))
 
-    def solve(
-        self,
-        problems: Sequence[Problem],
-        scheme: Scheme,
-        model: BCM,
-        noises: Sequence[Noise],
-        progress: Progress | None = None,
-    ) -> list[Tensor]:
-        """See `Task.solve`. Pictures that are restored twice are averaged."""
-        solved = super().solve(problems, scheme, model, noises, progress)
-        return [
-            points.mean(x) if (points := _points(problem.operator)) else x
-            for x, problem in zip(solved, problems, strict=True)
-        ]
+    def united(self, x: Tensor, problem: Problem) -> Tensor:
+        """See `Task.united`. Pictures that are restored twice are averaged."""
+        return points.mean(x) if (points := _points(problem.operator)) else x
 
     def preprocess(
         self, image: AnyBands, inputs: Mapping[str, Any], model: BCM, label: Label | None

@@ -36,6 +36,7 @@ COMMANDS = [
     "inpaint",
     "jpeg-restore",
     "super-resolve",
+    "denoise",
     "restore",
     "colorize",
     "interpolate",

@@ -9,6 +9,7 @@ from ..settings import NAMES, Settings
 from .base import Recipe
 from .chain import ChainRecipe
 from .colorize import ColorizeRecipe
+from .denoise import DenoiseRecipe
 from .inpaint import InpaintRecipe
 from .jpeg import JpegRecipe
 from .plain import PlainRecipe
@@ -20,6 +21,7 @@ _OWN: dict[str, Any] = {
     "jpeg": JpegRecipe,
     "jpeg-restore": JpegRecipe,
     "super-resolve": SuperResolveRecipe,
+    "denoise": DenoiseRecipe,
     "colorize": ColorizeRecipe,
     "reconstruct": ReconstructRecipe,
     "restore": ChainRecipe,
