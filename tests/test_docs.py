@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.links import faults
+from helpers.links import Page, faults
 from PIL import Image
 from skimage import data
 
@@ -50,7 +50,9 @@ def test_the_site_has_all_public_names(site):
     for module in (bcm_restore.batch, bcm_restore.metrics, bcm_restore.operators, bcm_restore.tasks):
         page = (site / "reference" / f"{module.__name__.split('.')[1]}.html").read_text("utf-8")
         documented = [name for name in module.__all__ if callable(getattr(module, name))]
-        assert [name for name in documented if f'id="{module.__name__}.{name}"' not in page] == []
+        ids = {tuple(found.split(".")) for found in Page(page).anchors}
+        places = {(*found[:2], found[-1]) for found in ids if len(found) > 2}  # a function may hide behind its module
+        assert [name for name in documented if (*module.__name__.split("."), name) not in places] == []
 
 
 def test_links_in_markdown_lead_somewhere():
