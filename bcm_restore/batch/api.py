@@ -45,7 +45,7 @@ def restore(
             and `grain` of denoise, `kernel` and `noise` of deblur, `steps` of restore: "jpeg, super-resolve x2"; see
             `steps.parse`.
 
-    Returns:
+    Yields:
         The outcome of each picture, as soon as it is known. The work is done during the iteration; with several
         devices, in processes that import the calling script (`if __name__ == "__main__":`).
 
