@@ -77,7 +77,7 @@ def test_the_last_fit_may_be_missing_where_measurements_are_noisy():
 
 
 def test_every_default_scheme_is_a_plan():
-    for name in VARIANTS:
+    for name in {*VARIANTS} - {"denoise"}:  # which has one evaluation and no `level`
         for table in tasks.get(name).schemes()[weights.DEFAULT].values():
             assert all(plan_of(scheme) is not None for scheme in table.values())
 
