@@ -232,8 +232,9 @@ def deblur(
 ) -> None:
     """Sharpen blurred pictures: out of focus, moved or shaken.
 
-    In a folder, pictures without a blur that auto finds are skipped and listed at the end. The output is
-    photo_deblurred.png beside photo.png, or the folder dir_deblurred beside dir.
+    Camera shake, and pictures with a side below 192 pixels, need --kernel. In a folder, pictures without a blur that
+    auto finds are skipped and listed at the end. The output is photo_deblurred.png beside photo.png, or the folder
+    dir_deblurred beside dir.
 
     Example: bcm-restore deblur photo.png --kernel motion:15:30
     """

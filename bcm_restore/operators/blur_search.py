@@ -16,7 +16,7 @@ from .kernels import named
 from .noise_level import BLACK_OR_WHITE, MEDIAN
 
 SIDE = 256  # pixels: side of the tiles whose spectra are averaged
-LEAST = 64  # pixels: the smallest side of a picture that is searched
+LEAST = 192  # pixels: the smallest side of a picture that is searched: in smaller ones a few edges look like a motion
 LONGEST = 1 / 8  # of a tile's side: wider kernels are not searched, as a few long edges look like a long motion
 LOWEST = 4  # periods in a tile: lower frequencies depend more on the window and on the picture than on the blur
 RINGS, SECTORS = 32, 24  # cells of the frequency plane

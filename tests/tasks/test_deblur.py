@@ -28,7 +28,7 @@ QUICK = ("--nfe", 1, "--model", "bcm-photo-small")
 
 @pytest.fixture(scope="module")
 def clean():
-    return np.ascontiguousarray(skimage.data.astronaut()[40:200, 140:300])
+    return np.ascontiguousarray(skimage.data.astronaut()[20:250, 120:350])
 
 
 @pytest.fixture(scope="module")
