@@ -21,6 +21,7 @@ from .restore import inpaint, jpeg_restore, reconstruct, super_resolve
 from .run import group as run
 from .train import train
 from .tune import tune
+from .web import web
 from .weights import group as weights
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -64,7 +65,19 @@ app = typer.Typer(
 )
 
 
-for _command in (inpaint, jpeg_restore, super_resolve, interpolate, generate, reconstruct, train, tune, tasks, info):
+for _command in (
+    inpaint,
+    jpeg_restore,
+    super_resolve,
+    interpolate,
+    generate,
+    reconstruct,
+    web,
+    train,
+    tune,
+    tasks,
+    info,
+):
     add(app, _command)
 app.add_typer(run)
 app.add_typer(bench)
