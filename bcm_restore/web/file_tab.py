@@ -51,11 +51,13 @@ def build(page: Page, form: Form) -> None:
         if not sources:
             raise RestoreError("no picture is open: open one first")
         inputs = given(page, session, form.fields, values)
-        reporter = work.Reporter(progress_of(progress), session.stop, [work.declared_pixels(path) for path in sources])
+        pixels = [work.declared_pixels(path) for path in sources]
+        reporter = work.Reporter(progress_of(progress), session.begin(), pixels)
         folder = session.new_folder()
         output = folder / "restored"
+        output.mkdir()  # else the name of a file
         asked = chosen(page.options, preset, model, scheme, seed) | {"format": format} | inputs
-        outcomes = work.restored(form.task, sources, _target(output, sources), reporter, **asked)
+        outcomes = work.restored(form.task, sources, output, reporter, **asked)
         if len(outcomes) == 1:
             work.require_one(outcomes[0])
         made = [Path(outcome.output) for outcome in outcomes if isinstance(outcome.output, str)]
@@ -78,12 +80,6 @@ def build(page: Page, form: Form) -> None:
         api_name=form.task.replace("-", "_"),
     )
     page.cancel(status, cancel, started)
-
-
-def _target(output: Path, sources: list[Path]) -> Path:
-    """The folder of the results; it exists, so that it is not taken for a file."""
-    output.mkdir()
-    return output
 
 
 def _comparison(outcomes: list[Outcome], folder: Path, max_pixels: int) -> tuple[str, str] | None:

@@ -120,7 +120,7 @@ class _Tab:
         session = self.page.session(request)
         canvas = _opened(session.canvas)
         before, hole = canvas.preview(), canvas.hole((drawn or {}).get("layers") or [])
-        reporter = work.Reporter(progress_of(progress), session.stop, [hole.size])
+        reporter = work.Reporter(progress_of(progress), session.begin(), [hole.size])
         outcome = canvas.restore(hole, reporter, **chosen(self.page.options, preset, model, scheme, seed))
         return self._editing(canvas) | {
             self.result: gr.update(visible=True),

@@ -59,7 +59,7 @@ def build(page: Page) -> None:
         folder = session.new_folder()
         a, b = ends
         output = folder / f"{a.stem}_to_{b.stem}{RESULTS[kind]}"
-        reporter = work.Reporter(progress_of(progress), session.stop, [work.declared_pixels(a) * int(frames)])
+        reporter = work.Reporter(progress_of(progress), session.begin(), [work.declared_pixels(a) * int(frames)])
         asked = Settings(**chosen(page.options, preset, model, scheme, seed), output=str(output))
         with work.ALONE:
             reporter.waiting()

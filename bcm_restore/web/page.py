@@ -13,7 +13,7 @@ FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 MONOSPACE = ("ui-monospace", "Consolas", "monospace")
 
 STYLE = """
-.gradio-container { max-width: 1100px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1000px !important; margin: 0 auto !important; }
 .done, .failed { white-space: pre-line; padding: 2px 4px; min-height: 1.5em; overflow-wrap: anywhere; }
 .failed { color: #b3261e; }
 .dark .failed { color: #ff8a80; }

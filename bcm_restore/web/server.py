@@ -140,7 +140,7 @@ def serve(address: Address, options: Options, forms: Sequence[Form], announce: C
                 mcp_server=False,
             )
             guarded = Guard(app, storage.root, LOCAL if address.host in LOCAL else None)
-            config = uvicorn.Config(guarded, log_level="error", lifespan="on", timeout_graceful_shutdown=2)
+            config = uvicorn.Config(guarded, log_level="critical", lifespan="on", timeout_graceful_shutdown=2)
             announce(f"http://{address.host}:{listener.getsockname()[1]}")
             uvicorn.Server(config).run(sockets=[listener])
         finally:

@@ -1,5 +1,6 @@
 """Files of the page: each session has its own folder, and nothing is kept after it."""
 
+import contextlib
 import dataclasses
 import secrets
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 from ..errors import RestoreError
 from .inpainting import Canvas
 
-UNCLAIMED = 600.0  # seconds after which an upload that no session has used is deleted
+UNCLAIMED = 600.0  # seconds for which uploads are kept that no session has claimed, such as pictures of strokes
 
 
 @dataclasses.dataclass
@@ -30,6 +31,11 @@ class Session:
     uploads: set[Path] = dataclasses.field(default_factory=set)
     canvas: Canvas | None = None
     stop: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+    def begin(self) -> threading.Event:
+        """The `stop` of a new restoration."""
+        self.stop = threading.Event()  # an earlier restoration that is still ending keeps its own
+        return self.stop
 
     def new_folder(self) -> Path:
         """An empty folder for results."""
@@ -71,6 +77,7 @@ class Storage:
                 raise RestoreError(f"{path.name}: is not here any more; upload it again")
         with self._lock:
             session.uploads.update(found)
+            self._delete_uploads()
         return found
 
     def end(self, name: str) -> None:
@@ -79,7 +86,7 @@ class Storage:
             if session := self._sessions.pop(name, None):
                 session.stop.set()
                 shutil.rmtree(session.folder, ignore_errors=True)
-            self._delete_uploads(session.uploads if session else set())
+                self._delete_uploads(session.uploads)
 
     def close(self) -> None:
         """Ends all sessions, and deletes all files."""
@@ -87,14 +94,12 @@ class Storage:
             self.end(name)
         self._folder.cleanup()
 
-    def _delete_uploads(self, left: set[Path]) -> None:
-        """Deletes uploads that no session uses: those of a session that has ended, and old ones."""
-        used = set().union(*(session.uploads for session in self._sessions.values()))
-        oldest = time.time() - UNCLAIMED
+    def _delete_uploads(self, left: Iterable[Path] = ()) -> None:
+        """Deletes uploads that no session has claimed: those in `left`, old ones, and all if there is no session."""
+        claimed = set().union(*(session.uploads for session in self._sessions.values()))
+        oldest = time.time() - UNCLAIMED if self._sessions else float("inf")
         for path in self.root.glob("*/*"):
-            if path.is_dir() or path in used:
-                continue
-            if path in left or path.stat().st_mtime < oldest:
+            if path.is_file() and path not in claimed and (path in left or path.stat().st_mtime < oldest):
                 path.unlink(missing_ok=True)
-                if not any(path.parent.iterdir()):
+                with contextlib.suppress(OSError):  # it has other files
                     path.parent.rmdir()

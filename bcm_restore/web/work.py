@@ -36,7 +36,6 @@ class Reporter(Observer):
     def __init__(self, progress: Progress, stop: threading.Event, pixels: Sequence[int]) -> None:
         self._progress, self._stop, self._pixels, self._done = progress, stop, pixels, 0
         self.notes: list[str] = []
-        stop.clear()
 
     def waiting(self) -> None:
         """The model is loaded."""
