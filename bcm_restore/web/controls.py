@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from ..errors import RestoreError
 from . import work
 from .forms import Field, Options
 from .storage import Session, Storage
 
-RUNNING = {"concurrency_id": "restore", "concurrency_limit": 1}  # of all events that restore: others queue
-SHORT = {"concurrency_id": "short", "concurrency_limit": 4, "show_progress": "hidden"}
-HIDDEN = {"api_visibility": "undocumented"}
+# Arguments of events. All that restore share one place, and queue for it; none is in the documentation of an API.
+HIDDEN: dict[str, Any] = {"api_visibility": "undocumented"}
+RUNNING: dict[str, Any] = {**HIDDEN, "concurrency_id": "restore", "concurrency_limit": 1}
+SHORT: dict[str, Any] = {**HIDDEN, "concurrency_id": "short", "concurrency_limit": 4, "show_progress": "hidden"}
 
 Updates = dict[Any, Any]
 
 
-def as_uploaded(component: Component) -> Component:
+def as_uploaded(component: Any) -> Any:
     """Makes an input of files give the list of their paths as they were uploaded.
 
     By itself gradio would decode pictures, with its own messages, and make further files. A subclass would count as a
@@ -33,11 +33,11 @@ def as_uploaded(component: Component) -> Component:
         several = getattr(payload, "root", payload)
         return [file.path for file in (several if isinstance(several, list) else [several]) if file is not None]
 
-    component.preprocess = paths  # type: ignore[method-assign]
+    component.preprocess = paths
     return component
 
 
-def file_input(label: str, **options: Any) -> Component:
+def file_input(label: str, **options: Any) -> Any:
     """An input of files."""
     return as_uploaded(gr.File(label=label, **options))
 
@@ -139,12 +139,13 @@ def control(field: Field) -> Any:
         return gr.Dropdown(list(field.choices), value=field.default, label=label, info=field.help)
     if field.kind is bool:
         return gr.Checkbox(bool(field.default), label=label, info=field.help)
-    if field.kind in (int, float):
+    if field.kind in (int, float) and field.default is not None:
         precision = 0 if field.kind is int else None
-        bounds = {"minimum": field.minimum, "maximum": field.maximum}
+        bounds: Any = {"minimum": field.minimum, "maximum": field.maximum}
         return gr.Number(field.default, label=label, info=field.help, precision=precision, **bounds)
     if field.kind is Path:
         return file_input(f"{label}: {field.help}", height=90)
+    # also for numbers that may be left empty: gradio's number would be 0
     return gr.Textbox(field.default or "", label=label, info=field.help, max_lines=1)
 
 
@@ -162,7 +163,25 @@ def given(page: Page, session: Session, fields: Iterable[Field], values: Iterabl
             if field.required:
                 raise RestoreError(f"{field.name.replace('_', ' ')} is missing: {field.help}")
             continue
-        found[field.name] = value
+        found[field.name] = number(field, value) if field.kind in (int, float) else value
+    return found
+
+
+def number(field: Field, value: Any) -> float:
+    """The number in a control.
+
+    Raises:
+        RestoreError: it is none, or out of bounds.
+    """
+    name = field.name.replace("_", " ")
+    try:
+        found = int(value) if field.kind is int else float(value)
+    except ValueError:
+        raise RestoreError(f"{name} {value}: give a {'whole ' if field.kind is int else ''}number") from None
+    if field.minimum is not None and not found >= field.minimum:
+        raise RestoreError(f"{name} {value}: give {field.minimum:g} or more")
+    if field.maximum is not None and not found <= field.maximum:
+        raise RestoreError(f"{name} {value}: give {field.maximum:g} or less")
     return found
 
 

@@ -9,7 +9,7 @@ from ..batch.outcomes import Outcome, Status
 from ..batch.settings import FORMATS
 from ..errors import RestoreError
 from . import work
-from .controls import HIDDEN, RUNNING, Page, chosen, control, file_input, given, preset, progress_of, quality
+from .controls import RUNNING, Page, chosen, control, file_input, given, preset, progress_of, quality
 from .forms import Form
 from .inpainting import Canvas
 
@@ -35,17 +35,9 @@ def build(page: Page, form: Form) -> None:
         download = gr.DownloadButton("Download", variant="primary", elem_id=f"{form.task}-download")
 
     @page.reported(status)
-    def run(
-        paths: list[str],
-        preset: str,
-        model: str,
-        scheme: str | None,
-        seed: float,
-        format: str,
-        *values: Any,
-        request: gr.Request,
-        progress: gr.Progress = gr.Progress(),
-    ) -> dict[Any, Any]:
+    def run(request: gr.Request, progress: gr.Progress = gr.Progress(), *arguments: Any) -> dict[Any, Any]:
+        # gradio inserts the first two at their positions
+        paths, preset, model, scheme, seed, format, *values = arguments
         session = page.session(request)
         sources = page.storage.claim(session, paths)
         if not sources:
@@ -76,7 +68,6 @@ def build(page: Page, form: Form) -> None:
         [status, result, slider, download],
         show_progress_on=[status],
         **RUNNING,
-        **HIDDEN,
         api_name=form.task.replace("-", "_"),
     )
     page.cancel(status, cancel, started)

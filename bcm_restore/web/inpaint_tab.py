@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 
 from . import work
-from .controls import HIDDEN, RUNNING, SHORT, Page, as_uploaded, chosen, preset, progress_of, quality
+from .controls import RUNNING, SHORT, Page, as_uploaded, chosen, preset, progress_of, quality
 from .inpainting import COLOUR, Canvas
 
 PAINT = "Paint over what is to be filled, then press Restore. All other pixels stay identical."
@@ -65,19 +65,16 @@ class _Tab:
     def _connect(self) -> None:
         everything = [self.opener, self.work, self.editor, self.result, self.slider, self.download, self.undo]
         updated, guarded = [*everything, self.status], self.page.reported(self.status)
-        self.opener.upload(guarded(self.open), [self.opener], updated, **SHORT, **HIDDEN, api_name="open")
-        self.mask.upload(
-            guarded(self.load_mask), [self.mask, self.fit], updated, **SHORT, **HIDDEN, api_name="load_mask"
-        )
-        self.undo.click(guarded(self.go_back), None, updated, **SHORT, **HIDDEN)
-        self.close.click(guarded(self.leave), None, updated, **SHORT, **HIDDEN)
+        self.opener.upload(guarded(self.open), [self.opener], updated, **SHORT, api_name="open")
+        self.mask.upload(guarded(self.load_mask), [self.mask, self.fit], updated, **SHORT, api_name="load_mask")
+        self.undo.click(guarded(self.go_back), None, updated, **SHORT)
+        self.close.click(guarded(self.leave), None, updated, **SHORT)
         run = self.restore.click(
             guarded(self.run),
             [self.editor, *self.quality.inputs],
             updated,
             show_progress_on=[self.status],
             **RUNNING,
-            **HIDDEN,
             api_name="inpaint",
         )
         self.page.cancel(self.status, self.cancel, run)

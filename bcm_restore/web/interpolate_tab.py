@@ -9,7 +9,7 @@ from ..batch.interpolation import interpolate
 from ..batch.settings import Settings
 from ..errors import RestoreError
 from . import work
-from .controls import HIDDEN, RUNNING, Page, chosen, file_input, preset, progress_of, quality
+from .controls import RUNNING, Page, chosen, file_input, preset, progress_of, quality
 
 RESULTS = {"GIF": ".gif", "WebP": ".webp", "All frames in a row": ".png", "Frames in a zip": ""}
 
@@ -65,7 +65,7 @@ def build(page: Page) -> None:
             reporter.waiting()
             outcome = interpolate(a, b, asked, reporter, frames=int(frames), fps=fps, resize=resize)
         several = isinstance(outcome.output, list)
-        made = [Path(path) for path in (outcome.output if several else [outcome.output])]
+        made = [Path(path) for path in ([outcome.output] if isinstance(outcome.output, str) else outcome.output or [])]
         return {
             status: page.lines(work.lines([outcome], reporter.notes)),
             result: gr.update(visible=True),
@@ -79,7 +79,6 @@ def build(page: Page) -> None:
         [status, result, shown, download],
         show_progress_on=[status],
         **RUNNING,
-        **HIDDEN,
         api_name="interpolate",
     )
     page.cancel(status, cancel, started)

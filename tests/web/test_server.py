@@ -26,14 +26,14 @@ def client(server):
     found.close()
 
 
-def jpeg(client, *files, format="png", **options):
+def jpeg(client, *files, format="png", input_quality="", **options):
     """The status line and the file to download."""
     chosen = {**DEFAULTS, **options}
     status, _, download = client.predict(
         [gradio_client.handle_file(str(file)) for file in files],
         *chosen.values(),
         format,
-        None,
+        input_quality,
         api_name="/jpeg",
     )
     found = download["value"] if isinstance(download, dict) and "value" in download else download
@@ -62,7 +62,7 @@ def test_several_files_give_a_zip_and_a_broken_one_does_not_stop_them(server, cl
     status, download = jpeg(client, *photos, tmp_path / "broken.jpg")
     assert "photo1.jpg: restored" in status and "broken.jpg: " in status and 'class="failed"' in status
     with zipfile.ZipFile(io.BytesIO(fetched(server, download))) as archive:
-        assert sorted(archive.namelist()) == ["photo0.png", "photo1.png"]
+        assert sorted(archive.namelist()) == ["photo0_restored.png", "photo1_restored.png"]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,12 @@ def test_the_commands_own_message(client, save, face, make, message):
 def test_a_scheme_that_is_none(client, save, portrait):
     status, _ = jpeg(client, save("photo.jpg", portrait, quality=10), scheme="noise 1")
     assert "leaves noise in the picture" in status
+
+
+@pytest.mark.parametrize("text", ["0", "many", "101"])
+def test_a_number_that_is_none(client, save, portrait, text):
+    status, _ = jpeg(client, save("photo.jpg", portrait, quality=10), input_quality=text)
+    assert f"input quality {text}: give " in status
 
 
 def test_a_model_of_another_path_is_refused(client, save, portrait):
@@ -112,7 +118,7 @@ def test_no_other_path_is_served(server, route, path):
 def test_no_other_path_is_an_input(client, path):
     given = {"path": path, "meta": {"_type": "gradio.FileData"}}
     try:
-        status = client.predict([given], *DEFAULTS.values(), "png", None, api_name="/jpeg")[0]
+        status = client.predict([given], *DEFAULTS.values(), "png", "", api_name="/jpeg")[0]
     except Exception as error:
         status = str(error)
     assert "restored" not in status
@@ -154,7 +160,7 @@ def test_nothing_is_left_behind(serve, save, portrait):
     with serve() as found:
         client = gradio_client.Client(found.address, verbose=False, download_files=False)
         jpeg(client, photo)
-        assert {"photo.jpg", "photo.png"} <= {path.name for path in found.files()}
+        assert {"photo.jpg", "photo_restored.png"} <= {path.name for path in found.files()}
         client.close()
         deadline = time.monotonic() + 60
         while found.files() and time.monotonic() < deadline:
