@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import schemes
+from . import ode, schemes
 from .errors import RestoreError
 from .model import BCM, Label, Noise
 from .operators import Mask
@@ -85,6 +85,42 @@ def generate(
     height, width = size or (model.network.size or SIZE,) * 2
     nothing = torch.zeros(n, 3, height, width, device=model.device)
     return _run(scheme, model, nothing, range(seed, seed + n), model.labels(label), progress).clamp_(-1, 1)
+
+
+def integrate(
+    model: BCM,
+    n: int,
+    solver: str,
+    nfe: int,
+    *,
+    size: tuple[int, int] | None = None,
+    label: Label | Sequence[Label] | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """Generates images by a published solver of the ODE, on the levels of EDM, to compare with the schedules.
+
+    Args:
+        model: a model with a posterior mean.
+        n: number of images.
+        solver: "dpm-solver++" or "deis".
+        nfe: number of network evaluations.
+        size, label, seed: see `generate`.
+
+    Returns:
+        (n, 3, H, W) in [-1, 1], on the model's device.
+
+    Raises:
+        RestoreError: there is no such solver or class, or the model has no posterior mean.
+    """
+    if solver not in ode.SOLVERS:
+        raise RestoreError(f"solver '{solver}' is not known; choose {' or '.join(ode.SOLVERS)}")
+    if nfe < 1:
+        raise RestoreError(f"nfe is {nfe}; give at least 1")
+    height, width = size or (model.network.size or SIZE,) * 2
+    labels = model.labels(label)
+    x = Noise(range(seed, seed + n))(torch.zeros(n, 3, height, width, device=model.device)) * model.sigma_max
+    levels = ode.karras_levels(nfe, model.sigma_max, model.sigma_min)
+    return ode.SOLVERS[solver](lambda x, t: model.mean(x, t, labels=labels), x, levels).clamp_(-1, 1)
 
 
 def invert(

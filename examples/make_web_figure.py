@@ -20,11 +20,14 @@ def show(page: Page, address: str) -> None:
     page.goto(address)
     page.locator("#opener input[type=file]").first.set_input_files(HERE / "astronaut_scratched.png")
     page.wait_for_selector("#editor canvas")
+    page.wait_for_timeout(3000)  # the canvas is drawn
+    page.wait_for_selector("#editor canvas")
+    page.wait_for_timeout(3000)  # the canvas is drawn
     with page.expect_file_chooser() as chooser:
         page.click("#load-mask")
     chooser.value.set_files(HERE / "astronaut_mask.png")
     page.get_by_text("astronaut_mask.png: loaded.").wait_for()
-    page.wait_for_timeout(3000)  # the canvas is drawn
+    page.wait_for_timeout(3000)
 
 
 def main() -> None:

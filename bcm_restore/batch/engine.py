@@ -45,8 +45,8 @@ class Engine:
         return own | {"label": self.settings.label, "seed": self.settings.seed}
 
 
-def prepare(task: str, settings: Settings) -> Engine:
-    """Loads the task and the model that the settings name.
+def prepare(task: str, settings: Settings, model: "BCM | None" = None) -> Engine:
+    """Loads the task and the model that the settings name; `model`: the model, if it is already loaded.
 
     Raises:
         RestoreError: the task, the scheme, its NFE, the model or the device is not found or not valid.
@@ -55,8 +55,8 @@ def prepare(task: str, settings: Settings) -> Engine:
 
     found = tasks.get(task)
     scheme = given_scheme(settings)
-    model = load(settings)
-    nfe = tasks.DEFAULT_NFE if settings.nfe is None else settings.nfe
+    model = model or load(settings)
+    nfe = found.default_nfe if settings.nfe is None else settings.nfe
     if scheme is None:
         _check_nfe(found, nfe, model)
     return Engine(found, model, nfe, scheme, settings)

@@ -3,28 +3,32 @@
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import masks, weights
+from .. import masks, supervised, weights
 from ..errors import RestoreError
 from ..files import atomic_path, digest
 from ..images import MAX_PIXELS
 from ..model import BCM
 from ..schemes import Scheme
-from ..tasks import as_scheme
+from ..supervised import SupervisedModel
+from ..tasks import as_scheme, get
 from . import pictures, recorded, report
 from .base import Case, Contestant
 from .cases import cases
 from .contestants.classical import classical
 from .contestants.ours import FirstEstimate, Ours
 from .contestants.outputs import outputs
+from .contestants.supervised import Supervised
 from .export import export
 from .measures import Measure, measures
 from .run import Bench, check
 from .store import ResultStore
 from .summary import summarise
+
+NFES = (1, 2, 4, 8)
 
 OnResult = Callable[[int], None]
 OnCase = Callable[[dict[str, Any], str, Sequence[str]], None]
@@ -35,16 +39,17 @@ class BenchSettings:
     """What a bench compares, on what.
 
     Attributes:
-        task: inpaint, jpeg, super-resolve or interpolate.
+        task: inpaint, jpeg, super-resolve, denoise, colorize or interpolate.
         data: folder of clean pictures; None: those inside scikit-image.
         case: only these cases.
         mask: file of a mask of one's own as one more case.
         size: side of centre crops; None: whole pictures.
         limit: only the first pictures.
         export: folder for the damaged pictures.
-        nfe: network evaluations of BCM and of solvers.
+        nfe: network evaluations of BCM and of solvers; None: those of NFES with default schemes.
         scheme: BCM with schemes of one's own, too.
-        model: names or files of models; the default model if there are none.
+        model: names or files of models, also of those that are trained for one kind of damage; the default model if
+            there are none.
         outputs: results of other programs, "NAME[@NFE]=PATH".
         solvers: other solvers on the first model.
         classical: with methods that need no model.
@@ -62,7 +67,7 @@ class BenchSettings:
     size: int | None = 256
     limit: int | None = None
     export: Path | None = None
-    nfe: Sequence[int] = (1, 2, 4, 8)
+    nfe: Sequence[int] | None = None
     scheme: Sequence[str] = ()
     model: Sequence[str] = ()
     outputs: Sequence[str] = ()
@@ -176,34 +181,57 @@ def _suite(settings: BenchSettings) -> pictures.Suite:
     return pictures.Suite(clean, chosen, settings.seed)
 
 
-def _model(settings: BenchSettings, name: str) -> BCM:
+def _model(settings: BenchSettings, name: str) -> BCM | SupervisedModel:
+    if supervised.is_supervised(name):
+        return supervised.load(name, device=settings.device, dtype=settings.precision)
     model = weights.load_model(name, device=settings.device, dtype=settings.precision, overlap=settings.overlap)
     model.labels(settings.label)
     return model
 
 
-def _contestants(settings: BenchSettings, chosen: Sequence[Case], models: dict[str, BCM]) -> list[Contestant]:
-    """BCM first, then the solvers, then what others computed, then what needs no model."""
-    ways: list[int | Scheme] = [*settings.nfe, *map(as_scheme, settings.scheme)]
+def _contestants(
+    settings: BenchSettings, chosen: Sequence[Case], models: Mapping[str, BCM | SupervisedModel]
+) -> list[Contestant]:
+    """BCM first, then the solvers, then models trained for the damage, others' results, and what needs no model."""
+    nfes = _nfes(settings, models)
+    ways: list[int | Scheme] = [*nfes, *map(as_scheme, settings.scheme)]
     found: list[Contestant] = []
     identities = {name: _identity(name) for name in models}
-    for name, model in models.items():
+    zero_shot = {name: model for name, model in models.items() if isinstance(model, BCM)}
+    for name, model in zero_shot.items():
         family = f"BCM {model.name}" if found else "BCM"
-        found += [
-            Ours(settings.task, model, identities[name], way, family=family, label=settings.label, seed=settings.seed)
-            for way in ways
-        ]
+        options: dict[str, Any] = {"family": family, "label": settings.label, "seed": settings.seed}
+        found += [Ours(settings.task, model, identities[name], way, **options) for way in ways]
+        if settings.task == "denoise":
+            found += [Ours(settings.task, model, identities[name], way, informed=True, **options) for way in ways]
     if settings.solvers:
         from .contestants.solvers import solvers
 
-        name, model = next(iter(models.items()))
-        found += solvers(list(settings.solvers), list(settings.nfe), model, identities[name], settings.seed)
+        if not zero_shot:
+            raise RestoreError("--solvers: none of the models is a prior for them; add --model bcm-photo")
+        name, model = next(iter(zero_shot.items()))
+        found += solvers(list(settings.solvers), list(nfes), model, identities[name], settings.seed)
+    found += [
+        Supervised(trained, identities[name], nfe, family=f"{trained.process.label} {trained.name}", seed=settings.seed)
+        for name, trained in models.items()
+        if isinstance(trained, SupervisedModel)
+        for nfe in nfes
+    ]
     found += [outputs(text, chosen) for text in settings.outputs]
     for contestant in found:
-        if not any(map(contestant.suits, chosen)):
+        if not any(map(contestant.suits, chosen)) and not isinstance(contestant, Ours):
             raise RestoreError(f"{contestant.name} can do nothing about {settings.task}; leave it out")
     without_model = [FirstEstimate(), *classical(settings.task)] if settings.classical else []
-    return [*found, *(contestant for contestant in without_model if any(map(contestant.suits, chosen)))]
+    return [contestant for contestant in (*found, *without_model) if any(map(contestant.suits, chosen))]
+
+
+def _nfes(settings: BenchSettings, models: Mapping[str, BCM | SupervisedModel]) -> Sequence[int]:
+    """The given NFEs, or those of NFES with default schemes of the first model that is not trained for one damage."""
+    model = next((model for model in models.values() if isinstance(model, BCM)), None)
+    if settings.nfe is not None or model is None:
+        return NFES if settings.nfe is None else settings.nfe
+    tables = get(settings.task).cases(model).values()
+    return [nfe for nfe in NFES if any(nfe in table for table in tables)]
 
 
 def _identity(model: str) -> dict[str, str]:

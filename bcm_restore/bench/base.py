@@ -19,12 +19,14 @@ class Case:
         name: unique within the task: "box", "quality-10", "x4".
         degrade: degrades a clean picture.
         multiple: clean pictures are cropped to multiples of this.
+        blind: whether the level of the noise is unknown.
     """
 
     task: str
     name: str
     degrade: Degradation
     multiple: int = 1
+    blind: bool = False
 
 
 @dataclass(frozen=True, eq=False)

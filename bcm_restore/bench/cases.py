@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import RestoreError
-from ..simulation.degradations import compressed, downscaled, masked, picture_pair
+from ..simulation.degradations import compressed, downscaled, grey, masked, noisy, picture_pair, sensor
 from ..simulation.masks import MASKS, fixed
 from .base import Case
 
@@ -17,6 +17,11 @@ CASES: dict[str, list[Case]] = {
         for suffix, kernel in (("", "bicubic"), ("-pool", "box"))
         for scale in (2, 4, 8)
     ],
+    "denoise": [
+        *(Case("denoise", f"sigma-{sigma}", noisy(sigma)) for sigma in (10, 15, 25, 50)),
+        Case("denoise", "sensor", sensor(), blind=True),
+    ],
+    "colorize": [Case("colorize", "luma", grey)],
     "interpolate": [Case("interpolate", "pairs", picture_pair)],
 }
 

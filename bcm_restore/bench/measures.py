@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import metrics
 from ..errors import RestoreError
-from ..metrics import frechet, perceptual
+from ..metrics import frechet, perceptual, visual
 from ..simulation.degradations import Example
 from .statistics import Better
 
@@ -42,8 +42,8 @@ def measures(task: str) -> dict[str, Measure]:
 
     - psnr, psnr_y, psnr_hole: of all pixels, of the luma, and of the pixels in the hole; capped at 100 dB, also for
       equal pictures.
-    - ssim, lpips_alex, lpips_vgg: of the whole picture.
-    - fid: `metrics.fid` of all results of a case; has no `function`.
+    - ssim, ssimulacra2, flip, haarpsi, lpips_alex, lpips_vgg: of the whole picture.
+    - fid, swd: `metrics.fid` and `metrics.sliced_wasserstein` of all results of a case; they have no `function`.
     - path_length, psnr_ends: see the functions of those names.
     """
     if task == "interpolate":
@@ -57,6 +57,10 @@ def measures(task: str) -> dict[str, Measure]:
         "psnr_y": Measure("PSNR-Y", "dB", "higher", _psnr_y),
         **hole,
         "ssim": Measure("SSIM", "", "higher", _ssim),
+        "ssimulacra2": Measure("SSIMULACRA2", "", "higher", _ssimulacra2),
+        "flip": _checked(Measure("FLIP", "", "lower", _flip), visual.load_flip),
+        "haarpsi": _checked(Measure("HaarPSI", "", "higher", _haarpsi), visual.load_haarpsi),
+        "swd": Measure("SWD of patches", "", "lower"),
         "lpips_alex": _checked(
             Measure("LPIPS (AlexNet)", "", "lower", _lpips("alex")), partial(perceptual.load, "alex")
         ),
@@ -131,6 +135,18 @@ def _psnr_hole(result: np.ndarray, example: Example) -> float:
 
 def _ssim(result: np.ndarray, example: Example) -> float:
     return metrics.ssim(result, example.clean)
+
+
+def _ssimulacra2(result: np.ndarray, example: Example) -> float:
+    return metrics.ssimulacra2(result, example.clean)
+
+
+def _flip(result: np.ndarray, example: Example) -> float:
+    return metrics.flip(result, example.clean)
+
+
+def _haarpsi(result: np.ndarray, example: Example) -> float:
+    return metrics.haarpsi(result, example.clean)
 
 
 def _lpips(net: perceptual.Net) -> Function:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from .. import metrics
 from ..errors import RestoreError
 from ..metrics import frechet
 from .base import Case, Contestant, Sample
@@ -100,6 +101,13 @@ class Bench:
             self._keys[references] = frechet.content_key(self._load(case, "clean", names))
         reference_key = self._keys[references]
         return frechet.fid(self._load(case, contestant.name, names), self._load(case, "clean", names), reference_key)
+
+    def sliced_wasserstein(self, outcome: Outcome, contestant: Contestant) -> float | None:
+        """The sliced Wasserstein distance of a contestant's results; None if there are none."""
+        case, names = outcome.case.name, [record.picture for record in outcome.records[contestant.name]]
+        if not names:
+            return None
+        return metrics.sliced_wasserstein(self._load(case, contestant.name, names), self._load(case, "clean", names))
 
     def _load(self, case: str, source: str, names: Sequence[str]) -> Iterator[np.ndarray]:
         return (self.store.load(case, source, name) for name in names)

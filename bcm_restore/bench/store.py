@@ -81,6 +81,10 @@ class ResultStore:
         for record in _read(folder / RECORDS):
             self._records[place(record)] = record
 
+    def __len__(self) -> int:
+        """The number of results, including those of earlier runs."""
+        return len(self._records)
+
     def close(self) -> None:
         """Closes the records and releases the folder."""
         self._file.close()

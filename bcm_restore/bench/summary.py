@@ -111,8 +111,9 @@ def _row(
     for name in columns:
         values = [record.values[name] for record in records if name in record.values]
         means[name], errors[name] = mean_and_error(values) if values else (None, None)
-    if "fid" in columns and not columns["fid"].missing:
-        means["fid"] = bench.fid(outcome, contestant)
+    for name, of_set in (("fid", bench.fid), ("swd", bench.sliced_wasserstein)):
+        if name in columns and not columns[name].missing:
+            means[name] = of_set(outcome, contestant)
     timed = [record.seconds for record in records if record.seconds is not None]
     megapixels = sum(bench.pixels(record) for record in records) / 1e6
     memory = [record.peak_memory for record in records if record.peak_memory is not None]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ..bench.assembly import BenchSettings
 
 
+QUICK = {"size": 128, "limit": 2, "nfe": [1, 4]}
+
+
 class Size(str, Enum):
     """The size of the pictures."""
 
@@ -32,7 +35,13 @@ class Benching(Reading, Evaluation):
     """The options of `bench`."""
 
     task: Annotated[
-        str | None, option("--task", panel="Data", text="inpaint, jpeg, super-resolve or interpolate.", metavar="TASK")
+        str | None,
+        option(
+            "--task",
+            panel="Data",
+            text="inpaint, jpeg, super-resolve, denoise, colorize or interpolate.",
+            metavar="TASK",
+        ),
     ] = None
     data: Annotated[
         Path | None,
@@ -55,8 +64,14 @@ class Benching(Reading, Evaluation):
         option("--export", panel="Data", text="Folder for the damaged pictures, for other programs.", metavar="DIR"),
     ] = None
     nfe: Annotated[
-        str, option("--nfe", panel="Contestants", text="Network evaluations of BCM and the solvers.", metavar="N,N,...")
-    ] = "1,2,4,8"
+        str | None,
+        option(
+            "--nfe",
+            panel="Contestants",
+            text="Network evaluations of BCM and the solvers; default: 1,2,4,8, for denoise 1.",
+            metavar="N,N,...",
+        ),
+    ] = None
     scheme: Annotated[
         list[str] | None,
         option("--scheme", panel="Contestants", text="BCM with your own scheme; repeatable.", metavar="TEXT"),
@@ -93,6 +108,9 @@ class Benching(Reading, Evaluation):
     overwrite: Annotated[
         bool, option("--overwrite", panel="Output", text="Recompute all results, including those of earlier runs.")
     ] = False
+    quick: Annotated[bool, option("--quick", panel="Data", text="Under a minute: --size 128 --limit 2 --nfe 1,4.")] = (
+        False
+    )
 
 
 @shared
@@ -100,20 +118,27 @@ def _bench(context: typer.Context, options: Benching) -> None:
     if context.invoked_subcommand is not None:
         return
     if options.task is None:
-        raise RestoreError("bench needs a --task: inpaint, jpeg, super-resolve or interpolate")
+        raise RestoreError("bench needs a --task: inpaint, jpeg, super-resolve, denoise, colorize or interpolate")
     from ..bench.assembly import BenchSettings
 
     names = {field.name for field in dataclasses.fields(BenchSettings)}
     given = {name: value for name, value in vars(options).items() if name in names and value is not None}
     own: dict[str, Any] = {
-        "nfe": numbers(options.nfe),
+        "nfe": None if options.nfe is None else numbers(options.nfe),
         "size": None if options.size is Size.NATIVE else int(options.size.value),
+        **(_quick(context) if options.quick else {}),
         "solvers": [name.strip() for name in options.solvers.split(",") if name.strip()],
         "precision": options.precision.value,
         "max_pixels": options.most_pixels,
         "command": _typed_command(),
     }
     _run(BenchSettings(**given | own), options.json)
+
+
+def _quick(context: typer.Context) -> dict[str, Any]:
+    """The settings of --quick, without those that were typed."""
+    sources = {name: context.get_parameter_source(name) for name in QUICK}
+    return {name: value for name, value in QUICK.items() if (source := sources[name]) and source.name == "DEFAULT"}
 
 
 def _typed_command() -> str:
@@ -123,6 +148,7 @@ def _typed_command() -> str:
 
 def _run(settings: "BenchSettings", as_json: bool) -> dict[str, Any]:
     """Runs a bench and prints each table as soon as it is complete, or all results as JSON."""
+    from ..bench import report
     from ..bench.assembly import assembled
     from .progress import Bar
 
@@ -133,12 +159,16 @@ def _run(settings: "BenchSettings", as_json: bool) -> dict[str, Any]:
                 printing.note(f"{case}: {note}")
 
     with assembled(settings) as assembly:
+        if kept := len(assembly.bench.store):
+            printing.note(f"{assembly.bench.store.folder}: resumes; {kept} results are there, unchanged ones are kept")
         with Bar(assembly.bench.total, "results", quiet=as_json) as bar:
             results = assembly.run(bar.file, show)
         assembly.write(results)
         if as_json:
             printing.document(results, indent=None)
             return results
+        for case, sentence in report.answers(results):
+            printing.result(f"{case}: {sentence}")
         for column in assembly.columns.values():
             if column.missing:
                 printing.note(f"{column.title}: n/a; {column.missing}")

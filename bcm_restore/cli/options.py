@@ -231,6 +231,27 @@ class Batch(Common):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class OneStep(Batch):
+    """The options of `denoise`: its schemes have one evaluation."""
+
+    nfe: Annotated[
+        int | None,
+        option("--nfe", metavar="N", text="Network evaluations for each picture: 1; more with a --scheme.", min=1),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chained(Batch):
+    """The options of `restore`: its steps are different tasks, which share no scheme."""
+
+    scheme: ClassVar[None] = None  # type: ignore[misc]
+    nfe: Annotated[
+        int | None,
+        option("--nfe", text="Network evaluations of each step: 1, 2, 3, 4 (default) or 8.", min=1, metavar="N"),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class RoundTrip(Batch):
     """The options of `reconstruct`: comparisons are always written, and NFE 2 and 3 are published."""
 

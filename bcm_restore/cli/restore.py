@@ -11,7 +11,7 @@ from ..batch.recipes.registry import recipe
 from ..batch.run import run
 from ..errors import RestoreError
 from . import standard
-from .options import Batch, Inputs, RoundTrip, Runner, settings, shared
+from .options import Batch, Chained, Inputs, OneStep, RoundTrip, Runner, settings, shared
 from .report import View
 
 
@@ -143,6 +143,72 @@ def super_resolve(
     Example: bcm-restore super-resolve photo.png --scale 2
     """
     restore("super-resolve", arguments, options, scale=int(scale.value), noise=noise)
+
+
+@shared
+def denoise(
+    arguments: Inputs,
+    options: OneStep,
+    sigma: Annotated[
+        float | None,
+        typer.Option(
+            help="Standard deviation of the noise, of 255; default: measured in each picture.",
+            min=0.1,
+            max=255,
+            metavar="S",
+        ),
+    ] = None,
+    grain: Annotated[
+        float,
+        typer.Option(help="Share of the picture's own noise to keep, 0 to 1.", min=0, max=1, metavar="G"),
+    ] = 0.0,
+) -> None:
+    """Remove noise.
+
+    The noise is measured in each picture, and in each channel where they differ. In a folder, pictures without noise
+    are skipped and listed at the end. The output is photo_denoised.png beside photo.png, or the folder dir_denoised
+    beside dir.
+
+    Example: bcm-restore denoise photo.png --grain 0.2
+    """
+    restore("denoise", arguments, options, sigma=sigma, grain=grain)
+
+
+@shared
+def restore_(
+    arguments: Inputs,
+    options: Chained,
+    steps: Annotated[
+        str,
+        typer.Option(
+            help="Tasks with commas between, each followed by options: name=value, a name alone for yes, or xN for "
+            "scale=N. nfe=N sets the evaluations of one step. Values with spaces or commas are quoted.",
+            metavar="TEXT",
+        ),
+    ],
+) -> None:
+    """Restore in several steps: tasks run one after the other, with 16 bits in between.
+
+    A step is any task of bcm-restore tasks, with the options of its command. It is skipped where it finds nothing to
+    restore. A mask has the size of the input, so inpaint comes before super-resolve. The output is photo_restored.png
+    beside photo.jpg, or the folder dir_restored beside dir.
+
+    Example: bcm-restore restore photo.jpg --steps "jpeg nfe=8, inpaint mask=mask.png, super-resolve x2"
+    """
+    restore("restore", arguments, options, steps=steps)
+
+
+@shared
+def colorize(arguments: Inputs, options: Batch) -> None:
+    """Tint black and white photographs with faint colours.
+
+    The luma (brightness) stays the same. The models in the package are small: the colours are faint guesses, on average
+    no closer to the true ones than grey is. Of a colour picture, such as a yellowed scan, only the luma is used. The
+    output is photo_colorized.png beside photo.png, in RGB, or the folder dir_colorized beside dir.
+
+    Example: bcm-restore colorize grey.png --nfe 8
+    """
+    restore("colorize", arguments, options)
 
 
 @shared

@@ -17,7 +17,7 @@ from .generate import generate
 from .groups import add
 from .info import info, tasks
 from .interpolate import interpolate
-from .restore import inpaint, jpeg_restore, reconstruct, super_resolve
+from .restore import colorize, denoise, inpaint, jpeg_restore, reconstruct, restore_, super_resolve
 from .run import group as run
 from .train import train
 from .tune import tune
@@ -65,10 +65,13 @@ app = typer.Typer(
 )
 
 
-for _command in (
+_COMMANDS = (
     inpaint,
     jpeg_restore,
     super_resolve,
+    denoise,
+    colorize,
+    restore_,
     interpolate,
     generate,
     reconstruct,
@@ -77,7 +80,9 @@ for _command in (
     tune,
     tasks,
     info,
-):
+)
+
+for _command in _COMMANDS:
     add(app, _command)
 app.add_typer(run)
 app.add_typer(bench)
@@ -99,7 +104,7 @@ def _root(
 ) -> None:
     """Restore pictures with one generative model and a few network evaluations, without training for the damage.
 
-    Fill holes, clean JPEGs, enlarge, and interpolate: bcm-restore COMMAND --help shows how.
+    Fill holes, clean JPEGs, enlarge, denoise, colorize, and interpolate: bcm-restore COMMAND --help shows how.
     """
     if context.invoked_subcommand is None:
         printing.result(context.get_help())

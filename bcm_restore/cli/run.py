@@ -12,7 +12,7 @@ from . import groups, usage
 from .groups import add
 from .interpolate import interpolate
 from .options import Batch, Inputs, shared
-from .restore import inpaint, jpeg_restore, restore, super_resolve
+from .restore import colorize, denoise, inpaint, jpeg_restore, restore, super_resolve
 
 if TYPE_CHECKING:
     from ..tasks import Input, Task
@@ -111,6 +111,8 @@ for _name, _own in (
     ("inpaint", inpaint),
     ("jpeg", jpeg_restore),
     ("super-resolve", super_resolve),
+    ("denoise", denoise),
+    ("colorize", colorize),
     ("interpolate", interpolate),
 ):
     add(group, _own, _name)

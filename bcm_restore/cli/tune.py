@@ -27,7 +27,12 @@ _search_option = functools.partial(typer.Option, rich_help_panel="Search")
 
 ENOUGH = 12  # pictures for a reliable ranking of schemes
 SHOWN = 6  # schemes of a frontier; --json has all
-USES = {"inpaint": "inpaint photo.png --mask mask.png", "jpeg": "jpeg-restore photo.jpg"}
+USES = {
+    "inpaint": "inpaint photo.png --mask mask.png",
+    "jpeg": "jpeg-restore photo.jpg",
+    "denoise": "denoise photo.png",
+    "colorize": "colorize grey.png",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,7 +77,9 @@ class Tuning(Reading, Calculation):
 @shared
 def tune(
     options: Tuning,
-    task: Annotated[str, typer.Option(help="inpaint, jpeg or super-resolve.", metavar="TASK", show_default=False)],
+    task: Annotated[
+        str, typer.Option(help="inpaint, jpeg, super-resolve, denoise or colorize.", metavar="TASK", show_default=False)
+    ],
     data: Annotated[
         list[str],
         typer.Option(help="Clean pictures: a folder, file or quoted pattern; repeatable.", metavar="PATH"),

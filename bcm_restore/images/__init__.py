@@ -8,6 +8,7 @@ from .jpeg import JpegCoefficients, jpeg_coefficients
 from .kinds import SUFFIXES, is_foreign, is_image, unread
 from .pages import Pages, page_count
 from .picture import Picture, Timing, as_depth, resized
+from .pil import file_coefficients, to_pil
 from .reading import MAX_PIXELS, declared_pixels, file_contents, read
 from .writing import encoded, file_pages, output_format, write, write_animation
 
@@ -22,6 +23,7 @@ __all__ = [
     "as_depth",
     "declared_pixels",
     "encoded",
+    "file_coefficients",
     "file_contents",
     "file_pages",
     "is_foreign",
@@ -32,6 +34,7 @@ __all__ = [
     "read",
     "read_inks",
     "resized",
+    "to_pil",
     "unread",
     "write",
     "write_animation",

@@ -14,7 +14,8 @@ from .picture import Picture
 
 def side_by_side(before: Picture, after: Picture) -> Picture:
     """Both in one picture, `before` enlarged to the height of `after`."""
-    left, right = _planes(before), _planes(after)
+    coloured = 3 in (before.pixels.ndim, after.pixels.ndim)
+    left, right = _planes(before, coloured), _planes(after, coloured)
     if left.shape[0] != right.shape[0]:
         width = max(round(left.shape[1] * right.shape[0] / left.shape[0]), 1)
         left = cv2.resize(left, (width, right.shape[0]), interpolation=cv2.INTER_CUBIC)
@@ -25,10 +26,11 @@ def side_by_side(before: Picture, after: Picture) -> Picture:
     return replace(after, pixels=pixels, alpha=np.ascontiguousarray(alpha) if transparent else None)
 
 
-def _planes(picture: Picture) -> np.ndarray:
-    """(H, W, channels + 1): the pixels and how opaque they are."""
+def _planes(picture: Picture, coloured: bool) -> np.ndarray:
+    """(H, W, channels + 1): the pixels, in RGB if `coloured`, and how opaque they are."""
     opaque = np.full(picture.size, np.iinfo(picture.pixels.dtype).max, picture.pixels.dtype)
-    return np.dstack([picture.pixels, opaque if picture.alpha is None else picture.alpha])
+    channels = [picture.pixels] * (3 if coloured and picture.pixels.ndim == 2 else 1)
+    return np.dstack([*channels, opaque if picture.alpha is None else picture.alpha])
 
 
 def row(pictures: Sequence[Picture]) -> Picture:

@@ -20,7 +20,6 @@ class ConvUNet(Network):
     arXiv 1707.02921).
     """
 
-    level_maps = True
     exact_tiles = True
     frequencies: Tensor
 
@@ -31,13 +30,15 @@ class ConvUNet(Network):
         middle: int = 1,  # residual blocks between encoder and decoder
         embedding: int = 192,  # width of the embedding of t and u
         unshuffle: int = 2,  # pixel unshuffle factor: the finest resolution is the image's divided by this
+        condition: int = 0,  # channels of an image to condition on, after those of x; instead of level maps
     ) -> None:
         super().__init__()
         if len(blocks) != len(channels):
             raise ValueError(f"{len(channels)} channels but {len(blocks)} blocks; give one of each per resolution")
-        image, maps = 3 * unshuffle**2, (2 + 3) * unshuffle**2
+        image, maps = (3 + condition) * unshuffle**2, (0 if condition else 2 + 3) * unshuffle**2
         resolutions = range(len(channels))
         self.unshuffle, self.blocks, self.middle_blocks = unshuffle, tuple(blocks), middle
+        self.level_maps = not condition
         self.multiple = math.lcm(unshuffle * 2 ** (len(channels) - 1), 2**SCALES)
         self.register_buffer(
             "frequencies", torch.exp(torch.linspace(math.log(0.5), math.log(64.0), FREQUENCIES)), persistent=False
@@ -53,7 +54,7 @@ class ConvUNet(Network):
         self.middle = Stage(channels[-1], embedding, middle)
         self.up = nn.ModuleList([nn.Conv2d(channels[i + 1], 4 * channels[i], 1) for i in resolutions[:-1]])
         self.decoder = nn.ModuleList([Stage(channels[i], embedding, blocks[i]) for i in resolutions[:-1]])
-        self.exit = nn.Conv2d(channels[0], image, 3, padding=1)
+        self.exit = nn.Conv2d(channels[0], 3 * unshuffle**2, 3, padding=1)
         _zero(self.exit)
 
     @property
@@ -79,7 +80,8 @@ class ConvUNet(Network):
         """The raw network F(c_in x, t, u).
 
         Args:
-            x: (B, 3, H, W), already scaled by c_in; H and W multiples of `multiple`.
+            x: (B, 3, H, W), already scaled by c_in; H and W multiples of `multiple`. With a condition, that follows in
+                further channels.
             t: (B,) level of each image.
             u: (B,) target level of each image.
             maps: (B, 2, H, W), log t and log u of each pixel relative to the image's; None if levels are uniform.

@@ -138,7 +138,7 @@ class TiledNetwork(Network):
         return max(self._most(device) // (height * width), 1)
 
     def _forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, images: int, tiles: list[Tile]) -> Tensor:
-        out = torch.empty_like(x)
+        out = torch.empty_like(x[:, :3])  # without an image to condition on
         for start in range(0, len(x), images):
             batch, sweep = slice(start, start + images), TileSweep(self, x.shape[2])
             for tile in tiles:
@@ -195,7 +195,7 @@ class TileEvaluator(Network):
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """F for x (1, 3, h, w) and the rest; see `TiledNetwork.forward`."""
-        out = torch.zeros_like(x)
+        out = torch.zeros_like(x[:, :3])
         rows, columns = self.tile.inside
         out[:, :, rows, columns] = self.sweep(self.tile, x, t, u, maps)
         return out

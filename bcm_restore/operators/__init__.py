@@ -5,26 +5,37 @@ from .chain import Chain
 from .dct import standard_tables
 from .jpeg import Coefficients, Jpeg
 from .jpeg_search import estimate_quality
+from .linear import Linear
+from .luma import Luma
 from .mask import Mask
-from .noise import LumaNoisy, Noisy
+from .noise import LumaNoisy, Noisy, Relaxed, White
 from .noise_level import NoiseLevel, estimate_noise, known_noise
+from .photo_noise import PhotoNoise, measure_noise
 from .points import Points
 from .resize import Resize
+from .unit_range import UnitRange
 
 __all__ = [
     "Chain",
     "Coefficients",
     "Jpeg",
+    "Linear",
+    "Luma",
     "LumaNoisy",
     "Mask",
     "NoiseLevel",
     "Noisy",
     "Operator",
+    "PhotoNoise",
     "Points",
+    "Relaxed",
     "Resize",
+    "UnitRange",
+    "White",
     "as_operator",
     "estimate_noise",
     "estimate_quality",
     "known_noise",
+    "measure_noise",
     "standard_tables",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -60,9 +61,10 @@ class DeepinvOperator(Operator):
 
 
 def as_operator(thing: Any) -> Operator:
-    """Returns `thing` if it is an operator (with `A`, `pinv`, `fit`), or wraps it (with `A`, `A_dagger`).
+    """Returns `thing` if it is an operator (with `A`, `pinv`, `fit`), or wraps it.
 
-    deepinv's linear physics are accepted; they receive images in [-1, 1].
+    deepinv's linear physics (with `A`, `A_adjoint`) become a `Linear`, and objects with `A` and `A_dagger` a
+    `DeepinvOperator`. The range of their images is the caller's: in schemes it is [-1, 1].
 
         >>> class Negative:
         ...     def A(self, x): return -x
@@ -73,13 +75,22 @@ def as_operator(thing: Any) -> Operator:
 
     Raises RestoreError for anything else.
     """
-    if all(callable(getattr(thing, name, None)) for name in ("A", "pinv", "fit")):
+    from .linear import Linear
+
+    def has(*names: str) -> bool:
+        return all(callable(getattr(thing, name, None)) for name in names)
+
+    if has("A", "pinv", "fit"):
         return thing
-    if all(callable(getattr(thing, name, None)) for name in ("A", "A_dagger")):
+    kind = type(thing).__name__
+    deepinv = sys.modules.get("deepinv.physics")  # some of its other physics have an A_adjoint, too
+    if deepinv and isinstance(thing, deepinv.Physics) and not isinstance(thing, deepinv.LinearPhysics):
+        raise RestoreError(f"{kind} is not linear; give an operator with its own A, pinv and fit")
+    if has("A", "A_adjoint"):
+        return Linear(thing)
+    if has("A", "A_dagger"):
         return DeepinvOperator(thing)
-    raise RestoreError(
-        f"{type(thing).__name__} is not an operator: it needs A, pinv and fit, or A and A_dagger (deepinv)"
-    )
+    raise RestoreError(f"{kind} is not an operator: it needs A, pinv and fit, or A and A_adjoint or A_dagger (deepinv)")
 
 
 def check_image(x: Tensor, size: tuple[int, int]) -> None:

@@ -85,7 +85,7 @@ def _independent(x: Tensor) -> float:
     """
     if bool((x == x[:, :1]).all()):
         return 0.0
-    p = _patches(x)
+    p = patches(x)
     p = p[p.abs().amax(1) < BLACK_OR_WHITE]
     if len(p) < FEWEST:
         return 0.0
@@ -98,8 +98,8 @@ def _independent(x: Tensor) -> float:
     return sigma if sigma >= FOUND else 0.0
 
 
-def _patches(x: Tensor) -> Tensor:
-    """Patches of x (1, 3, H, W) as rows, evenly subsampled if there are many."""
+def patches(x: Tensor) -> Tensor:
+    """Patches of x (1, C, H, W) as rows, evenly subsampled if there are many."""
     places = (x.shape[2] - SIDE + 1) * (x.shape[3] - SIDE + 1)
     step = -(-places // PATCHES)  # split evenly between rows and columns
     step = max(round(step**0.5), 1)

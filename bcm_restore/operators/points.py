@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -13,8 +14,11 @@ from .base import Operator
 from .local_range import clamp_to_surroundings
 
 HIGH, MIDDLE = (0.4, 0.5), (0.2, 0.3)  # cycles per pixel, along rows and columns
-BOX = 0.3  # ratio of high to middle power: exceeded by none of 117 pictures scaled by bicubic, 29 % by box
-UNFILTERED = 0.42  # exceeded by 15 % of 117 pictures scaled by box, 79 % without a filter
+BLENDED = (0.3, 0.7)  # the middle of the way from one side of an edge to the other
+STEEPEST = 0.1  # share of the pixels that are taken for edges
+SAMPLE = 1 << 16  # pixels that the steepness of edges is estimated from, about
+BOX, UNFILTERED = 0.058, 0.088  # least ratio of high to middle power in pictures without blended edges
+PER_BLEND = 3.42  # by which the logarithm of both grows with the share of blended edges
 SMALLEST = 40  # pixels a side: of smaller pictures the kernel is not estimated
 
 
@@ -78,14 +82,32 @@ def downscaling_kernel(x: Tensor, sigma: float = 0.0) -> str:
     """Estimates the filter of a downscaled picture (1, 3, h, w): "nearest" (none), "box" or "bicubic" (or similar).
 
     Downscaling filters damp the highest frequencies; without a filter, higher ones alias onto them. So the power above
-    that of noise of level sigma is compared between diagonal frequencies near the highest and around half of it.
+    that of noise of level sigma is compared between diagonal frequencies near the highest and around half of it. And
+    filters blend the two sides of an edge, while a sampled pixel is from one of them. The constants are a logistic
+    regression on 191 photographs, scaled by 2, 3 and 4. Of 42 others, scaled to 64 to 128 pixels, "nearest" is found
+    for 1 % of those scaled by bicubic or Lanczos, 32 % by box and 84 % without a filter.
     """
     if len(x) != 1 or min(x.shape[2:]) < SMALLEST:
         return "bicubic"
-    high, middle = (_power(x[0].float().cpu().mean(0), *band) for band in (HIGH, MIDDLE))
+    plane = x[0].float().cpu().mean(0)
+    high, middle = (_power(plane, *band) for band in (HIGH, MIDDLE))
     noise = sigma**2 / 3  # of the mean over the channels
     ratio = (high - 1.5 * noise) / max(middle - noise, 1e-6)
+    ratio /= math.exp(PER_BLEND * _blended(plane))
     return "nearest" if ratio > UNFILTERED else "box" if ratio > BOX else "bicubic"
+
+
+def _blended(plane: Tensor) -> float:
+    """The share of edges in (h, w) whose middle pixel is about half way between its neighbours in the row or column."""
+    shares = []
+    for rows in (plane, plane.T):
+        before, pixel, after = rows[:, :-2], rows[:, 1:-1], rows[:, 2:]
+        step = after - before
+        some = step.abs().flatten()[:: step.numel() // SAMPLE + 1]
+        steep = step.abs() >= some.quantile(1 - STEEPEST).clamp(min=1e-6)
+        way = ((pixel - before) / step)[steep]
+        shares.append(((way > BLENDED[0]) & (way < BLENDED[1])).float())
+    return float(torch.cat(shares).mean())
 
 
 def _power(plane: Tensor, low: float, high: float) -> float:

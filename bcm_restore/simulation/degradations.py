@@ -2,7 +2,7 @@
 
 import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from PIL import Image
 
 from .. import images
 from ..errors import RestoreError
-from .masks import MakeMask, boxes, random_80, text
+from .masks import MASKS, MakeMask, boxes, random_80, text
+from .noise import sensor_noise, white_noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,8 @@ class Example:
 
     Attributes:
         damaged: (h, w, 3) uint8, the input of `Task.restore`; (2, H, W, 3) for a pair of pictures.
-        inputs: its other arguments: the mask, the coefficients, the scale and its kernel, or the number of frames.
+        inputs: its other arguments: the mask, the coefficients, the scale and its kernel, the noise, or the number of
+            frames.
         clean: (H, W, 3) uint8; for a pair both side by side, (H, 2W, 3).
         where: (H, W) bool, the damaged pixels; None: all.
         data: the damaged file, if it holds more than its pixels: JPEG.
@@ -51,12 +53,13 @@ def masked(make_mask: MakeMask) -> Degradation:
     return degrade
 
 
-def compressed(quality: int) -> Degradation:
-    """Compresses by Pillow's JPEG encoder at that quality, 1 to 100."""
+def compressed(quality: int, highest: int | None = None) -> Degradation:
+    """Compresses by Pillow's JPEG encoder at that quality, 1 to 100, or at one drawn from `quality` to `highest`."""
 
     def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
         file = io.BytesIO()
-        Image.fromarray(clean).save(file, "JPEG", quality=quality)
+        drawn = quality if highest is None else int(rng.integers(quality, highest + 1))
+        Image.fromarray(clean).save(file, "JPEG", quality=drawn)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "picture.jpg"
             path.write_bytes(file.getvalue())
@@ -83,6 +86,33 @@ def downscaled(scale: int, kernel: str = "bicubic") -> Degradation:
     return degrade
 
 
+def noisy(sigma: float) -> Degradation:
+    """Adds white Gaussian noise of that standard deviation, in 8-bit steps; see `white_noise`."""
+
+    def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
+        return Example(white_noise(clean, sigma, rng), clean, {"sigma": sigma})
+
+    return degrade
+
+
+def sensor(shot: float = 0.01, read: float = 0.01) -> Degradation:
+    """Takes the picture with a noisy sensor; the clean picture is that of the same sensor without noise.
+
+    The level of the noise is not among the inputs: it differs between pixels. See `sensor_noise`.
+    """
+
+    def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
+        return Example(*sensor_noise(clean, shot, read, rng))
+
+    return degrade
+
+
+def grey(clean: np.ndarray, rng: np.random.Generator) -> Example:
+    """The luma in all three channels, rounded as Pillow does it."""
+    luma = np.asarray(Image.fromarray(clean).convert("L"))
+    return Example(np.repeat(luma[..., None], 3, axis=2), clean)
+
+
 def picture_pair(strip: np.ndarray, rng: np.random.Generator) -> Example:
     """Splits two pictures side by side, (H, 2W, 3), into a pair to interpolate between."""
     return Example(np.stack(np.split(strip, 2, axis=1)), strip, {"frames": FRAMES})
@@ -92,6 +122,8 @@ VARIANTS: dict[str, dict[str, Degradation]] = {
     "inpaint": {"text": masked(text), "boxes": masked(boxes), "random-80": masked(random_80)},
     "jpeg": {f"quality-{quality}": compressed(quality) for quality in (10, 20, 40)},
     "super-resolve": {f"x{scale}": downscaled(scale) for scale in (2, 3, 4, 8)},
+    "denoise": {**{f"sigma-{sigma}": noisy(sigma) for sigma in (10, 15, 25, 50)}, "sensor": sensor()},
+    "colorize": {"luma": grey},
 }
 
 
@@ -109,3 +141,24 @@ def variants(task: str, chosen: list[str] | None = None) -> dict[str, Degradatio
         if name not in known:
             raise RestoreError(f"--variant {name}: {task} has {', '.join(known)}")
     return {name: known[name] for name in chosen or known}
+
+
+TRAINED: dict[str, dict[str, Degradation]] = {
+    "inpaint": {name: masked(mask) for name, mask in MASKS.items()},
+    "jpeg": {"quality-5-40": compressed(5, 40)},
+}  # besides the variants, for models that are trained for one kind of damage
+
+
+def degradations(task: str, chosen: Sequence[str]) -> dict[str, Degradation]:
+    """The degradations of a task that models are trained for: its variants, and those that are drawn from a range.
+
+    Raises:
+        RestoreError: the task has none, or none of that name.
+    """
+    known = {**VARIANTS.get(task, {}), **TRAINED.get(task, {})}
+    if not known:
+        raise RestoreError(f"'damage.task' is {task!r}; choose one of {', '.join(VARIANTS)}")
+    for name in chosen:
+        if name not in known:
+            raise RestoreError(f"'damage.cases' has {name!r}; {task} has {', '.join(known)}")
+    return {name: known[name] for name in chosen}

@@ -3,11 +3,19 @@
     from bcm_restore import tasks
     restored = tasks.get("super-resolve").restore(image, scale=4)
 
+    clean = tasks.chain("jpeg, super-resolve x2").restore(image)
+
+`Custom(operator)` is a task for an operator of your own, also for deepinv's physics; it is not in the registry.
+
 Other packages add tasks through the entry-point group `bcm_restore.tasks`: a name and a subclass of `Task`, whose
 `inputs` become the options of `bcm-restore run NAME`.
 """
 
 from .base import DEFAULT_NFE, NFES, Problem, Restoration, Task, as_scheme
+from .chain import Chain, chain
+from .colorize import Colorize
+from .custom import Custom
+from .denoise import Denoise
 from .inpaint import Inpaint
 from .inputs import Input
 from .interpolate import Interpolate
@@ -19,6 +27,10 @@ __all__ = [
     "COMMANDS",
     "DEFAULT_NFE",
     "NFES",
+    "Chain",
+    "Colorize",
+    "Custom",
+    "Denoise",
     "Inpaint",
     "Input",
     "Interpolate",
@@ -28,6 +40,7 @@ __all__ = [
     "SuperResolve",
     "Task",
     "as_scheme",
+    "chain",
     "get",
     "names",
 ]

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from .base import Task
 
 
+COEFFICIENTS = "coefficients"
+
+
 def check_names(task: "Task", given: Mapping[str, Any]) -> None:
     """Refuses inputs that are no parameters of the task's `run`, `pose` or `problem`; if those name none, accepts any.
 
@@ -32,6 +35,19 @@ def check_names(task: "Task", given: Mapping[str, Any]) -> None:
             if name in _names(load_model):
                 hint = f"it belongs to the model: give model=load_model({name}=...)"
             raise TypeError(f"{task.name} got an unexpected keyword argument '{name}'; {hint}")
+
+
+def kinds(task: "Task") -> dict[str, Any]:
+    """The types of the task's own inputs, by name; coefficients belong to a file and are left out."""
+    parameters = inspect.signature(_posing(task)).parameters.values()
+    named = {own.name: own.annotation for own in parameters if own.kind is own.KEYWORD_ONLY}
+    named.pop(COEFFICIENTS, None)
+    return named | {declared.name: declared.kind for declared in task.inputs}
+
+
+def takes_coefficients(task: "Task") -> bool:
+    """Whether the coefficients of a JPEG are an input of the task."""
+    return COEFFICIENTS in _names(_posing(task))
 
 
 def _posing(task: "Task") -> Callable[..., Any]:

@@ -1,6 +1,5 @@
 """The base class of tasks: a degradation operator, a first estimate, and default schemes."""
 
-import dataclasses
 import functools
 import sys
 import warnings
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,9 +18,11 @@ from ..large import BandImage, MemoryImage
 from ..model import BCM, Label, Noise
 from ..operators import Operator, as_operator
 from ..schemes import Progress, Scheme, Setting, State
-from .arguments import check_names, per_picture, whole
+from .arguments import check_names, whole
 from .arrays import AnyImage, FromTensor, check_kind, check_values, to_tensor
 from .inputs import Input
+from .paths import run_file
+from .several import is_several, run_several
 from .transparency import without_hidden
 
 if sys.version_info >= (3, 11):
@@ -63,7 +63,7 @@ class Restoration:
 
     Attributes:
         image: the restored picture, of the input's type.
-        scheme: the scheme that was run.
+        scheme: the scheme that was run; of a chain, the text of its steps' schemes.
         nfe: number of network evaluations.
         case: the case that selects among the task's default schemes.
         model: name of the model.
@@ -71,7 +71,7 @@ class Restoration:
     """
 
     image: Any
-    scheme: Scheme
+    scheme: Scheme | str
     nfe: int
     case: str
     model: str
@@ -126,12 +126,14 @@ class Task(ABC):
         name: its name in the registry, the TOML file and the command line.
         summary: one line that says what it does.
         batches: whether `problem` takes batches of more than one image.
+        default_nfe: number of network evaluations where none is given.
         inputs: the further inputs of `problem` that `bcm-restore run` offers as options.
     """
 
     name: str
     summary: str
     batches = True
+    default_nfe = DEFAULT_NFE
     inputs: tuple[Input, ...] = ()
 
     @abstractmethod
@@ -150,7 +152,7 @@ class Task(ABC):
         self,
         image: Any,
         *,
-        nfe: int = DEFAULT_NFE,
+        nfe: int | None = None,
         scheme: str | Scheme | None = None,
         model: BCM | str | Path | None = None,
         label: Label | None = None,
@@ -162,9 +164,10 @@ class Task(ABC):
 
         Args:
             image: a PIL image, a NumPy array (H, W[, 1 or 3]) of uint8, uint16 or floats in [0, 1], or a torch tensor
-                ([B,] 1 or 3, H, W) of uint8 or floats in [0, 1]. Or several: an array (N, H, W, 1 or 3), or a list
-                of pictures of any type and size.
-            nfe: number of network evaluations: selects the default scheme.
+                ([B,] 1 or 3, H, W) of uint8 or floats in [0, 1]. Or the path of a file, whose result is a PIL image, as
+                `paths.run_file` says. Or several: an array (N, H, W, 1 or 3), or a list of pictures of any type and
+                size. A PIL image that Pillow opened from a JPEG file is restored from the file's coefficients.
+            nfe: number of network evaluations: selects the default scheme; None: `default_nfe`.
             scheme: a custom scheme instead; see `bcm_restore.schemes`.
             model: a loaded model, or the argument of `load_model`; None: the model inside the package.
             label: class of the picture, for class-conditional models: an index or an ImageNet name. None:
@@ -184,29 +187,12 @@ class Task(ABC):
         """
         check_names(self, inputs)
         run_kwargs = {"nfe": nfe, "scheme": scheme, "model": model, "label": label, "seed": seed, "progress": progress}
-        if self._is_several(image):
-            return self._run_several(image, inputs, run_kwargs)
+        if isinstance(image, str | Path):
+            return run_file(self, image, inputs, run_kwargs)
+        if is_several(image, self.batches):
+            return run_several(self.name, self.run, image, inputs, run_kwargs | {"model": loaded(model)})
         [restoration] = self.run_together([image], [inputs], **run_kwargs)
         return restoration
-
-    def _is_several(self, image: Any) -> bool:
-        """Whether `image` holds several pictures that are restored one by one."""
-        if isinstance(image, np.ndarray):
-            return image.ndim == 4 and image.shape[3] in (1, 3)
-        return isinstance(image, list | tuple) or (isinstance(image, Tensor) and image.ndim == 4 and not self.batches)
-
-    def _run_several(self, images: Any, inputs: Mapping[str, Any], run_kwargs: Mapping[str, Any]) -> Restoration:
-        """Runs each picture of a list or an array (N, H, W, C) on its own, with the same result as alone."""
-        if not len(images):
-            raise RestoreError(f"{self.name} needs at least one picture: the list is empty")
-        run_kwargs = {**run_kwargs, "model": loaded(run_kwargs["model"])}
-        pairs = zip(images, per_picture(inputs, images), strict=True)
-        results = [self.run(image, **own, **run_kwargs) for image, own in pairs]
-        restored = [one.image for one in results]
-        several: Any = restored
-        if not isinstance(images, list | tuple):
-            several = torch.stack(restored) if isinstance(images, Tensor) else np.stack(restored)
-        return dataclasses.replace(results[0], image=several)
 
     @with_cpu_fallback
     def run_together(
@@ -214,7 +200,7 @@ class Task(ABC):
         images: Sequence[Any],
         inputs: Sequence[Mapping[str, Any]],
         *,
-        nfe: int = DEFAULT_NFE,
+        nfe: int | None = None,
         scheme: str | Scheme | None = None,
         model: BCM | str | Path | None = None,
         label: Label | None = None,
@@ -233,7 +219,7 @@ class Task(ABC):
         Raises:
             RestoreError: see `run`.
         """
-        nfe, seed = whole("nfe", nfe), whole("seed", seed)
+        nfe, seed = whole("nfe", self.default_nfe if nfe is None else nfe), whole("seed", seed)
         model = loaded(model)
         for image in images:
             check_kind(image)
@@ -313,7 +299,11 @@ class Task(ABC):
             for problem, noise in zip(problems, noises, strict=True)
         ]
         schemes.advance(states, scheme, settings, progress)
-        return [state.x for state in states]
+        return [self.united(state.x, problem) for state, problem in zip(states, problems, strict=True)]
+
+    def united(self, x: Tensor, problem: Problem) -> Tensor:
+        """The results (B, 3, H, W) in the last state of a problem's scheme, where the task restores parts of them."""
+        return x
 
     def finish(self, restored: Any, image: AnyImage, **inputs: Any) -> Any:
         """Postprocesses a result of the input's type."""

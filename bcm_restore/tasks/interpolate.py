@@ -14,8 +14,9 @@ from ..model import BCM, Label, Noise
 from ..operators import Mask
 from ..schemes import Progress, Scheme
 from .arguments import check_names, whole
-from .arrays import AnyImage, check_values, to_tensor
+from .arrays import check_values, to_tensor
 from .base import DEFAULT_NFE, Problem, Restoration, Task, loaded, with_cpu_fallback
+from .paths import open_file
 from .transparency import without_hidden
 
 
@@ -37,7 +38,7 @@ class Interpolate(Task):
     @with_cpu_fallback
     def run(
         self,
-        image: Sequence[AnyImage],
+        image: Sequence[Any],
         *,
         nfe: int = DEFAULT_NFE,
         scheme: str | Scheme | None = None,
@@ -52,7 +53,7 @@ class Interpolate(Task):
         """Interpolates between two pictures.
 
         Args:
-            image: the two pictures, of one type and size; see `Task.run`.
+            image: the two pictures, of one type and size, or their paths; see `Task.run`.
             nfe: network evaluations from a picture to a frame: selects the default scheme.
             scheme, model, label, seed: see `Task.run`; the label applies to both pictures.
             progress: called with (evaluations done, total of all frames).
@@ -69,6 +70,7 @@ class Interpolate(Task):
         nfe, seed, frames = whole("nfe", nfe), whole("seed", seed), whole("frames", frames)
         if len(image) != 2:
             raise RestoreError(f"interpolate takes two pictures, not {len(image)}")
+        image = [open_file(one) if isinstance(one, str | Path) else one for one in image]
         if frames < 2:
             raise RestoreError(f"{frames} frames are too few; give at least 2, the two ends")
         (a, from_tensor), (b, _) = (to_tensor(without_hidden(picture)) for picture in image)

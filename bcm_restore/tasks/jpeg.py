@@ -24,6 +24,7 @@ from ..spans import widened
 from .arguments import whole
 from .arrays import AnyImage, ArrayImage
 from .band_task import BandTask
+from .pil import with_coefficients
 
 UNIT = 32  # rows: whole blocks, whatever the chroma
 SHARED = 4 / 3  # factor on t0 if the channels share the error: its luma is that of stronger independent noise
@@ -74,7 +75,11 @@ class Jpeg(BandTask):
         return _EarlierCompression(image, history, None, operator_of(history, pixels))
 
     def prepare(self, image: AnyImage, inputs: Mapping[str, Any]) -> tuple[AnyImage, Mapping[str, Any]]:
-        """Estimates the quality before hidden pixels are filled, as the fill has no trace of compression."""
+        """Reads the coefficients of a PIL image's file; estimates the quality before hidden pixels are filled.
+
+        The fill has no trace of compression.
+        """
+        inputs = with_coefficients(image, inputs)
         known, inputs = super().prepare(image, inputs)
         if isinstance(image, Image.Image) and known is not image and not inputs.get("coefficients"):
             inputs = {**inputs, "quality": inputs.get("quality") or quality_of(np.asarray(image.convert("RGB")))}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from ..errors import RestoreError
+from ..images import file_coefficients
 from ..images.metadata import carried
+from .arguments import COEFFICIENTS
 from .arrays import FromTensor, to_tensor
 
 CONVERSIONS = {
@@ -88,3 +91,11 @@ def _maker(mode: str) -> Callable[[np.ndarray], Image.Image]:
         return Image.frombytes(mode, pixels.shape[::-1], pixels.astype(kind).tobytes())
 
     return make
+
+
+def with_coefficients(image: Any, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Adds the coefficients of the JPEG file that a PIL image was opened from, if it is known and none are given."""
+    if not isinstance(image, Image.Image) or inputs.get(COEFFICIENTS) is not None:
+        return inputs
+    found = file_coefficients(image)
+    return inputs if found is None else {**inputs, COEFFICIENTS: found}

@@ -6,6 +6,8 @@ from importlib.metadata import entry_points
 
 from ..errors import RestoreError
 from .base import Task
+from .colorize import Colorize
+from .denoise import Denoise
 from .inpaint import Inpaint
 from .interpolate import Interpolate
 from .jpeg import Jpeg
@@ -13,7 +15,7 @@ from .super_resolve import SuperResolve
 
 COMMANDS = {"jpeg-restore": "jpeg"}  # commands whose name differs from the task's
 
-_OWN: tuple[type[Task], ...] = (Inpaint, Jpeg, SuperResolve, Interpolate)
+_OWN: tuple[type[Task], ...] = (Inpaint, Jpeg, SuperResolve, Denoise, Colorize, Interpolate)
 
 
 def names() -> list[str]:

@@ -8,23 +8,23 @@ from torch import Tensor
 
 from ..errors import RestoreError
 from ..large import BandImage, BandProblem, MemoryImage
-from ..model import BCM, Label, Noise
+from ..model import BCM, Label
 from ..operators import Chain, Noisy, Operator, Points, Resize
 from ..operators.local_range import clamp_to_surroundings
 from ..operators.points import downscaling_kernel
 from ..operators.resize import REACH
-from ..schemes import Progress, Scheme
 from ..spans import widened
 from .arguments import whole
-from .arrays import ArrayImage
+from .arrays import AnyImage, ArrayImage
 from .band_task import BandTask
 from .base import AnyBands, Problem
 from .jpeg import Jpeg
+from .pil import with_coefficients
 from .small import Flaw, find_flaw
 
 SCALES = (2, 3, 4, 8)
 SAMPLE = 1 << 22  # pixels of a large picture that are searched for flaws
-UNFILTERED = {"nearest": "downscaled without a filter (nearest)", "box": "downscaled by averaging blocks (box)"}
+UNFILTERED = {"nearest": "downscaled without a filter (nearest)", "box": "downscaled with a weak filter (box)"}
 
 
 class Enlargement(Resize):
@@ -75,25 +75,18 @@ class SuperResolve(BandTask):
             return _Flawed(image, scale, found, coefficients)
         return _Enlarging(image, scale, found)
 
+    def prepare(self, image: AnyImage, inputs: Mapping[str, Any]) -> tuple[AnyImage, Mapping[str, Any]]:
+        """See `Task.prepare`; also reads the coefficients of a PIL image's file."""
+        return super().prepare(image, with_coefficients(image, inputs))
+
     def is_large(self, size: tuple[int, int], *, scale: int = 4, kernel: str | None = None, **inputs: Any) -> bool:
         """See `BandTask.is_large`."""
         scale = whole("scale", scale)
         return kernel != "nearest" and super().is_large((size[0] * scale, size[1] * scale))
 
-    def solve(
-        self,
-        problems: Sequence[Problem],
-        scheme: Scheme,
-        model: BCM,
-        noises: Sequence[Noise],
-        progress: Progress | None = None,
-    ) -> list[Tensor]:
-        """See `Task.solve`. Pictures that are restored twice are averaged."""
-        solved = super().solve(problems, scheme, model, noises, progress)
-        return [
-            points.mean(x) if (points := _points(problem.operator)) else x
-            for x, problem in zip(solved, problems, strict=True)
-        ]
+    def united(self, x: Tensor, problem: Problem) -> Tensor:
+        """See `Task.united`. Pictures that are restored twice are averaged."""
+        return points.mean(x) if (points := _points(problem.operator)) else x
 
     def preprocess(
         self, image: AnyBands, inputs: Mapping[str, Any], model: BCM, label: Label | None
@@ -200,8 +193,13 @@ def _copies(operator: Operator) -> int:
     return 2 if _points(operator) else 1
 
 
-def _operator(size: Sequence[int], scale: int, kernel: str) -> Any:
+def check_scale(scale: int) -> None:
+    """Refuses a scale that is not supported."""
     if scale not in SCALES:
         raise RestoreError(f"scale {scale} is not supported; use {', '.join(map(str, SCALES))}")
+
+
+def _operator(size: Sequence[int], scale: int, kernel: str) -> Any:
+    check_scale(scale)
     large = size[0] * scale, size[1] * scale
     return Points(large, scale) if kernel == "nearest" else Enlargement(large, scale=scale, filter=kernel)

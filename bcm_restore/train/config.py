@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ..errors import RestoreError
-from . import objectives
+from .catalogue import OBJECTIVES, SUPERVISED
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -41,6 +41,15 @@ class Objective:
     name: str = "flow-map"
     maps: float = 0.4  # share of the batch with level maps; 0: one noise level an image
     options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """`[damage]`: what models of the objectives i2sb and palette are trained to restore."""
+
+    task: str | None = None  # that restores it
+    cases: tuple[str, ...] = ()  # its degradations (`simulation.degradations`); each crop gets one of them
+    pairs: int = 20000  # crops that are damaged, once, before training
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,7 @@ class Config:
     network: dict[str, Any] | None = None  # architecture and its arguments; default: those of `start`
     data: Data = Data()
     objective: Objective = Objective()
+    damage: Damage = Damage()
     teacher: Teacher = Teacher()
     optimizer: Optimizer = Optimizer()
     run: Run = Run()
@@ -122,6 +132,8 @@ def make_config(document: dict[str, Any]) -> Config:
     if isinstance(document.get("objective"), dict):
         own = {f.name for f in dataclasses.fields(Objective)} - {"options"}
         table = document["objective"]
+        if table.get("name") in SUPERVISED:
+            table = {"maps": 0.0, **table}
         document["objective"] = {key: value for key, value in table.items() if key in own} | {
             "options": {key: value for key, value in table.items() if key not in own}
         }
@@ -190,9 +202,10 @@ def _check(config: Config) -> None:
         raise RestoreError("'optimizer.ema' and 'optimizer.target' are decays, at least 0 and below 1")
     if len(set(optimizer.ema)) < len(optimizer.ema):
         raise RestoreError(f"'optimizer.ema' is {list(optimizer.ema)}; give each decay once")
-    if objective.name not in objectives.OBJECTIVES:
-        names = ", ".join(objectives.OBJECTIVES)
+    if objective.name not in OBJECTIVES:
+        names = ", ".join(OBJECTIVES)
         raise RestoreError(f"'objective.name' is {objective.name!r}; choose one of {names}")
+    _check_damage(config.damage, objective)
     known = options(objective.name)
     for key, value in objective.options.items():
         if key not in known:
@@ -206,6 +219,17 @@ def _check(config: Config) -> None:
             raise RestoreError(f"'objective.{key}' is {value}; it must be at least 2")
 
 
+def _check_damage(damage: Damage, objective: Objective) -> None:
+    if objective.name not in SUPERVISED:
+        if damage != Damage():
+            raise RestoreError(f"the objective {objective.name} is not trained for a damage; omit [damage]")
+        return
+    if damage.task is None or not damage.cases:
+        raise RestoreError(f"the objective {objective.name} needs [damage]: give its 'task' and 'cases'")
+    if objective.maps:
+        raise RestoreError(f"the objective {objective.name} has no level maps; set 'objective.maps' to 0")
+
+
 def _check_teacher(teacher: Teacher, objective: str) -> None:
     if teacher.kind not in TEACHERS:
         raise RestoreError(f"'teacher.kind' is {teacher.kind!r}; choose one of {', '.join(TEACHERS)}")
@@ -213,8 +237,8 @@ def _check_teacher(teacher: Teacher, objective: str) -> None:
         raise RestoreError(f"'teacher.source' needs a 'teacher.kind'; choose one of {', '.join(TEACHERS[1:])}")
     if teacher.kind in SOURCES and teacher.source is None:
         raise RestoreError(f"'teacher.kind' is {teacher.kind!r}; give {SOURCES[teacher.kind]} as 'teacher.source'")
-    if teacher.kind != "none" and objective == "bct":
-        raise RestoreError("the objective bct has no diagonal to teach; omit [teacher]")
+    if teacher.kind != "none" and objective in ("bct", *SUPERVISED):
+        raise RestoreError(f"the objective {objective} has no diagonal to teach; omit [teacher]")
     if not (len(teacher.levels) == 2 and 0 < teacher.levels[0] < teacher.levels[1] < math.inf):
         raise RestoreError(f"'teacher.levels' is {list(teacher.levels)}; give the lowest and the highest, above 0")
     if not (len(teacher.weight) == 2 and all(0 <= weight <= 1 for weight in teacher.weight)):
@@ -234,6 +258,7 @@ def _check_ranges(config: Config) -> None:
         ("data.crop", data.crop, positive),
         ("data.held_out", data.held_out, nonnegative),
         ("data.half", data.half, share),
+        ("damage.pairs", config.damage.pairs, positive),
         ("teacher.share", config.teacher.share, share),
         ("objective.maps", config.objective.maps, share),
         ("optimizer.muon", optimizer.muon, nonnegative),
@@ -248,7 +273,7 @@ def _check_ranges(config: Config) -> None:
 
 def options(objective: str) -> dict[str, Any]:
     """The options of an objective (its keyword-only parameters) and their types."""
-    parameters = inspect.signature(objectives.OBJECTIVES[objective]).parameters.values()
+    parameters = inspect.signature(OBJECTIVES[objective]).parameters.values()
     return {
         parameter.name: parameter.annotation for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY
     }

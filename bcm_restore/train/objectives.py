@@ -5,7 +5,6 @@ sigma_min, and the loss is over the hole only.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from .holes import random_known
 from .levels import FlowMap, Levels, lognormal, pseudo_huber, uniform
 
 if TYPE_CHECKING:
+    from ..supervised import Damaged
     from .teachers import Teacher
 
 Losses = dict[str, Tensor]
@@ -34,6 +34,7 @@ class Batch:
         progress: fraction of the run that is done, 0 to 1.
         labels: (B,), the images' classes; None for unconditional networks.
         teacher: its posterior mean is the diagonal's target at its noise levels; None: the clean image everywhere.
+        damaged: the same images, damaged; None for objectives that need none.
     """
 
     clean: Tensor
@@ -42,6 +43,7 @@ class Batch:
     progress: float = 0.0
     labels: Tensor | None = None
     teacher: "Teacher | None" = None
+    damaged: "Damaged | None" = None
 
     @property
     def mapped(self) -> Tensor:
@@ -244,7 +246,3 @@ def interval_probabilities(levels: Tensor, mean: float, deviation: float) -> Ten
     """(N - 1,): probability of each interval between noise levels (N,), under a normal density of their logarithm."""
     cumulative = torch.special.erf((levels.log() - mean) / (deviation * math.sqrt(2)))
     return cumulative.diff() / (cumulative[-1] - cumulative[0])
-
-
-OBJECTIVES: dict[str, Callable[..., Losses]] = {"diffusion": diffusion, "bct": bct, "flow-map": flow_map}
-TARGET_DECAY = {"diffusion": 0.0, "bct": 0.0, "flow-map": 0.98}  # EMA decay of the target network

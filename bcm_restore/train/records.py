@@ -77,8 +77,9 @@ class Board:
             self.writer.add_scalar(f"loss/{name}", value, status.step)
         for name, value in status.scores.items():
             self.writer.add_scalar(f"validation/{name}", value, status.step)
-        if status.scores:
-            for name, batch in images(self.trainer.model(), self.trainer.held_out[:SHOWN]).items():
+        model = self.trainer.model() if status.scores else None
+        if isinstance(model, BCM):
+            for name, batch in images(model, self.trainer.held_out[:SHOWN]).items():
                 self.writer.add_images(name, batch, status.step)
             self.writer.flush()
 

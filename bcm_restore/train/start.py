@@ -15,9 +15,12 @@ from ..errors import RestoreError
 from ..model import choose_device
 from ..networks import Network
 from ..networks.adm_unet import infer_config
+from ..supervised import Palette
 from ..weights.convert import read_checkpoint
+from .catalogue import SUPERVISED
 from .config import Config
-from .data import Crops, centres, read_sources, split
+from .damage import Pairs
+from .data import Crops, Picture, centres, read_sources, split
 from .trainer import Trainer
 
 SCALINGS = ("sigma_min", "sigma_max", "sigma_data")
@@ -46,14 +49,22 @@ def prepare(config: Config, folder: Path, device: str | torch.device = "auto") -
     torch.manual_seed(config.run.seed)  # for the same random weights in every process
     network, network_config, scalings = initial_network(config)
     _check(config, network)
-    crops = Crops(train, config.data.crop, half=config.data.half, device=on, labels=config.data.labels)
+    if config.data.labels:
+        _check_classes({picture.folder for picture in train}, network)
+    crops = _crops(config, train, on)
     side = network.size or 2 * config.data.crop
-    folders = len(crops.classes)
-    if folders > network.classes:
-        raise RestoreError(f"the pictures are in {folders} folders, but the network has {network.classes} classes")
     validated = centres(held_out, side)[:VALIDATED]
     trainer = Trainer(config, network, network_config, crops, validated, folder, **scalings)
     return Prepared(trainer, len(train), len(held_out), source.skipped)
+
+
+def _crops(config: Config, pictures: list[Picture], device: torch.device) -> Crops | Pairs:
+    """The training images, clean or in pairs."""
+    data, damage = config.data, config.damage
+    if config.objective.name not in SUPERVISED:
+        return Crops(pictures, data.crop, half=data.half, device=device, labels=data.labels)
+    crops = Crops(pictures, data.crop, half=data.half, device=torch.device("cpu"))
+    return Pairs(crops, str(damage.task), damage.cases, damage.pairs, device, config.run.seed)
 
 
 def join_processes(device: str | torch.device) -> torch.device:
@@ -82,6 +93,8 @@ def initial_network(config: Config) -> tuple[Network, dict[str, Any], dict[str, 
     if config.start is None:
         assert config.network is not None
         architecture, arguments = _architecture(config.network)
+        if config.objective.name == Palette.name:
+            arguments["condition"] = 3
         return networks.build(architecture, arguments), arguments, scalings
     path = weights.find(config.start)
     if path.suffix == ".safetensors":
@@ -148,6 +161,11 @@ def make_bidirectional(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     width = len(tensors["time_embed.2.bias"])
     joined["time_embed_align.weight"] = torch.cat([torch.eye(width), torch.zeros(width, width)], 1)
     return joined
+
+
+def _check_classes(folders: set[str], network: Network) -> None:
+    if len(folders) > network.classes:
+        raise RestoreError(f"the pictures are in {len(folders)} folders, but the network has {network.classes} classes")
 
 
 def _check(config: Config, network: Network) -> None:

@@ -1,6 +1,7 @@
 """The training loop: one device per process; torchrun starts several processes."""
 
 import copy
+import dataclasses
 import logging
 import math
 import os
@@ -21,14 +22,18 @@ from ..errors import RestoreError
 from ..files import atomic_path
 from ..model import BCM, choose_dtype
 from ..networks import Network, for_any_size
+from ..supervised import SupervisedModel, make_process
+from ..supervised.model import description
 from . import checkpoints
+from .catalogue import OBJECTIVES, SUPERVISED, TARGET_DECAY
 from .config import Config
+from .damage import Pairs
 from .data import Crops
 from .levels import FlowMap
-from .objectives import OBJECTIVES, TARGET_DECAY, Batch, draw_known
+from .objectives import Batch, draw_known
 from .optimizers import make_optimizers
 from .teachers import make_teacher
-from .validation import validate
+from .validation import validate, validate_supervised
 
 SMOOTHING = 0.99  # of the reported losses
 MODEL = "model.safetensors"
@@ -67,8 +72,8 @@ class Trainer:
         config: the run's configuration.
         network: the network to train; averages start as copies of it.
         network_config: its constructor arguments.
-        crops: the training images.
-        held_out: (N, 3, H, W) clean images to validate on.
+        crops: the training images; pairs for an objective that is trained for a damage.
+        held_out: (N, 3, H, W) clean images to validate on, with damaged ones for such an objective.
         folder: of the checkpoint and the models.
         scalings: sigma_min, sigma_max, sigma_data.
     """
@@ -78,7 +83,7 @@ class Trainer:
         config: Config,
         network: Network,
         network_config: dict[str, Any],
-        crops: Crops,
+        crops: Crops | Pairs,
         held_out: Tensor,
         folder: Path,
         **scalings: float,
@@ -99,11 +104,11 @@ class Trainer:
         self.rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
         self.objective = OBJECTIVES[config.objective.name]
         decay = config.optimizer.target
-        self.decay = TARGET_DECAY[config.objective.name] if decay is None else decay
+        self.decay = TARGET_DECAY.get(config.objective.name, 0.0) if decay is None else decay
         maps = config.objective.maps > 0
         self.flow = FlowMap(self._wrap(self.network, distributed=True), **scalings, maps=maps)
         self.target_flow = FlowMap(self._wrap(self.target), **scalings, maps=maps)
-        self.teacher = make_teacher(config.teacher, crops.side, self.device, self._wrap)
+        self.teacher = make_teacher(config.teacher, config.data.crop, self.device, self._wrap)
         self.steps, self.seconds = 0, 0.0
         self.losses: dict[str, float] = {}
         self.stop = False  # set by a signal handler: save after this step and raise KeyboardInterrupt
@@ -153,12 +158,9 @@ class Trainer:
         Raises:
             Diverged: the loss is not finite; the weights are unchanged.
         """
-        run, optimizer, objective = self.config.run, self.config.optimizer, self.config.objective
+        optimizer = self.config.optimizer
         self._set_rates()
-        clean, labels = self.crops(run.batch, self.generator)
-        known = draw_known(clean, objective.maps, self.generator)
-        batch = Batch(clean, known, self.generator, self.progress, labels, self.teacher)
-        terms = self.objective(self.flow, self.target_flow, batch, **objective.options)
+        terms = self.objective(self.flow, self.target_flow, self._batch(), **self.config.objective.options)
         for each in self.optimizers:
             each.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
@@ -176,22 +178,41 @@ class Trainer:
         }
         return values
 
+    def _batch(self) -> Batch:
+        """Draws the images of a step."""
+        if isinstance(self.crops, Pairs):
+            clean, damaged = self.crops(self.config.run.batch, self.generator)
+            return Batch(clean, draw_known(clean, 0, self.generator), self.generator, self.progress, damaged=damaged)
+        clean, labels = self.crops(self.config.run.batch, self.generator)
+        known = draw_known(clean, self.config.objective.maps, self.generator)
+        return Batch(clean, known, self.generator, self.progress, labels, self.teacher)
+
     def validate(self) -> dict[str, float]:
         """Scores the model in the first process; empty in the others."""
         if self.rank or not len(self.held_out):
             return {}
-        return validate(self.model(), self.held_out)
+        model = self.model()
+        if isinstance(model, SupervisedModel):
+            return validate_supervised(model, self.held_out, self.config.run.seed)
+        return validate(model, self.held_out)
 
-    def model(self) -> BCM:
+    def model(self) -> BCM | SupervisedModel:
         """The current model: a copy of the first average of the weights."""
         network = for_any_size(copy.deepcopy(self.averages[0]))
+        if self.config.objective.name in SUPERVISED:
+            process = make_process(self.config.objective.name, **self.config.objective.options)
+            damage = dataclasses.asdict(self.config.damage)
+            return SupervisedModel(network, process, damage=damage, device=self.device, dtype="fp32")
         return BCM(network, device=self.device, dtype="fp32", **self.description)
 
     @property
     def description(self) -> dict[str, Any]:
-        """The arguments of `BCM` for these weights."""
-        diagonal = self.config.objective.name != "bct"
-        return {**self.scalings, "diagonal": diagonal, "level_maps": self.config.objective.maps > 0}
+        """The description of these weights in a model file: the arguments of `BCM`, or of a supervised model."""
+        objective = self.config.objective
+        if objective.name in SUPERVISED:
+            damage = {"task": self.config.damage.task, "cases": list(self.config.damage.cases)}
+            return description(make_process(objective.name, **objective.options), damage)
+        return {**self.scalings, "diagonal": objective.name != "bct", "level_maps": objective.maps > 0}
 
     def save(self) -> None:
         """Writes the checkpoint and the models: model.safetensors of the first average, model-RATE of the others."""

@@ -4,9 +4,13 @@ import torch
 from torch import Tensor
 
 from ..model import BCM, Noise
+from ..supervised import Damaged, SupervisedModel
+from .damage import damage
 
 SIGMAS = (15, 25, 50)  # of noise, in units of 8-bit pixels
-SCORES = (*(f"psnr_{sigma}" for sigma in SIGMAS), "round_trip", "hole")
+NFES = (1, 4)  # of supervised models
+RESTORED = tuple(f"restored_{nfe}" for nfe in NFES)
+SCORES = (*(f"psnr_{sigma}" for sigma in SIGMAS), "round_trip", "hole", *RESTORED)
 BATCH = 8
 
 
@@ -24,6 +28,28 @@ def validate(model: BCM, clean: Tensor) -> dict[str, float]:
         noise = Noise([1000 * n + k for k in range(len(x))])
         for name, value in _scores(model, x.to(model.device), noise).items():
             scores.setdefault(name, []).append(value.cpu())
+    return {name: float(torch.cat(values).mean()) for name, values in scores.items()}
+
+
+def validate_supervised(model: SupervisedModel, clean: Tensor, seed: int) -> dict[str, float]:
+    """Scores a model on clean images (N, 3, H, W) in [-1, 1], with the damage that it is trained for.
+
+    Returns:
+        restored_1, restored_4: PSNR in the damaged pixels, restored with that NFE, in dB.
+    """
+    from ..simulation.degradations import degradations
+    from ..tasks import get
+
+    found = list(degradations(model.damage["task"], model.damage["cases"]).values())
+    damaged = damage(clean, get(model.damage["task"]), found, seed)
+    scores: dict[str, list[Tensor]] = {name: [] for name in RESTORED}
+    for start in range(0, len(clean), BATCH):
+        part = slice(start, start + BATCH)
+        hole = None if damaged.hole is None else damaged.hole[part].to(model.device)
+        x = Damaged(damaged.image[part].to(model.device), hole)
+        for name, nfe in zip(RESTORED, NFES, strict=True):
+            restored = model.restore(x, nfe, Noise(range(start, start + len(x.image)))).cpu()
+            scores[name].append(psnr(restored, clean[part], None if hole is None else hole.cpu()))
     return {name: float(torch.cat(values).mean()) for name, values in scores.items()}
 
 

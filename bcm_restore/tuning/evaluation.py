@@ -141,7 +141,8 @@ class _Batch:
 
     def pictures(self, scheme: Scheme | None) -> list[np.ndarray]:
         """The restored batch, (H, W, 3) uint8 each; None: the first estimates."""
-        x = self._problem.x if scheme is None else self._advance(parts(scheme))
+        last = self._problem.x if scheme is None else self._advance(parts(scheme))
+        x = self._task.united(last, self._problem)
         return [
             self._task.finish(back(one[None]), example.damaged, **example.inputs)
             for one, back, example in zip(x, self._backs, self.examples, strict=True)

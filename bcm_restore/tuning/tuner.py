@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import RestoreError
+from ..errors import NothingToRestore, RestoreError
 from ..model import BCM
 from ..operators import Mask
 from ..schemes import Scheme
@@ -68,7 +68,12 @@ class Tuner:
     ) -> None:
         self.task, self.model, self.metric = task, model, metric
         prepared, flat = (
-            [self._prepare(p, d, n, seed) for d in degradations.values() for n, p in enumerate(each)]
+            [
+                one
+                for degrade in degradations.values()
+                for n, picture in enumerate(each)
+                if (one := self._prepare(picture, degrade, n, seed))
+            ]
             for each in (pictures, flat_pictures())
         )
         self.evaluators = {
@@ -77,9 +82,13 @@ class Tuner:
         }
         self.found: list[Found] = []
 
-    def _prepare(self, picture: np.ndarray, degrade: Degradation, number: int, seed: int) -> Prepared:
+    def _prepare(self, picture: np.ndarray, degrade: Degradation, number: int, seed: int) -> Prepared | None:
+        """The inverse problem of a degraded picture; None: the task would leave it alone."""
         example = degrade(picture, np.random.default_rng(number))
-        return prepare(self.task, example, seed + number, self.model.device)
+        try:
+            return prepare(self.task, example, seed + number, self.model.device)
+        except NothingToRestore:
+            return None
 
     def run(self, nfes: Sequence[int], starts: Sequence[Scheme], seconds: float, on_result: OnResult) -> None:
         """Searches every case at every NFE, each with an equal share of the remaining time.

@@ -44,7 +44,7 @@ class _Tab:
                 self.mask = as_uploaded(
                     gr.UploadButton("Load a mask", file_types=["image"], size="sm", elem_id="load-mask")
                 )
-                self.undo = gr.Button("Undo the restoration", size="sm", interactive=False)
+                self.undo = gr.Button("Undo", size="sm", interactive=False)
                 self.close = gr.Button("Another picture", size="sm")
             with gr.Row(equal_height=True):
                 radio = preset()
@@ -91,7 +91,6 @@ class _Tab:
             self.opener: gr.update(visible=False),
             self.work: gr.update(visible=True),
             self.result: gr.update(visible=False),
-            self.undo: gr.update(interactive=False),
             self.status: self.page.lines([f"{source.name}, {width}x{height}. {PAINT}"]),
         }
 
@@ -100,8 +99,8 @@ class _Tab:
         session = self.page.session(request)
         canvas = _opened(session.canvas)
         [file] = self.page.storage.claim(session, paths)
-        layer = canvas.load_mask(file, fit)
-        return self._editing(canvas, [str(layer)]) | {self.status: self.page.lines([f"{file.name}: loaded."])}
+        canvas.load_mask(file, fit)
+        return self._editing(canvas) | {self.status: self.page.lines([f"{file.name}: loaded."])}
 
     def run(
         self,
@@ -123,18 +122,15 @@ class _Tab:
             self.result: gr.update(visible=True),
             self.slider: (str(before), str(canvas.preview())),
             self.download: gr.update(value=str(canvas.download())),
-            self.undo: gr.update(interactive=True),
             self.status: self.page.lines(work.lines([outcome], reporter.notes)),
         }
 
     def go_back(self, request: gr.Request) -> dict[Any, Any]:
-        """Goes back to the picture before the last restoration."""
+        """Undoes the last step."""
         canvas = _opened(self.page.session(request).canvas)
         canvas.undo()
-        restored = len(canvas.steps) > 1
         return self._editing(canvas) | {
             self.result: gr.update(visible=False),
-            self.undo: gr.update(interactive=restored),
             self.status: self.page.lines([PAINT]),
         }
 
@@ -150,9 +146,12 @@ class _Tab:
             self.status: "",
         }
 
-    def _editing(self, canvas: Canvas, layers: list[str] | None = None) -> dict[Any, Any]:
-        background = str(canvas.preview())
-        return {self.editor: {"background": background, "layers": layers or [], "composite": None}}
+    def _editing(self, canvas: Canvas) -> dict[Any, Any]:
+        # no layers: gradio shows those that it is given at another place
+        return {
+            self.editor: {"background": str(canvas.background()), "layers": [], "composite": None},
+            self.undo: gr.update(interactive=canvas.undoable),
+        }
 
 
 def _opened(canvas: Canvas | None) -> Canvas:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,17 +29,19 @@ class Canvas:
         folder: for its results.
         max_pixels: most pixels that a file may declare.
         steps: the source, and the result of each restoration, without loss.
-        loaded: the hole from a mask's file (H, W) bool, and how it is shown (h, w).
+        loaded: the hole from a mask's file, (H, W) bool; it is filled together with the strokes.
     """
 
     source: Path
     folder: Path
     max_pixels: int
     steps: list[Path] = dataclasses.field(init=False)
-    loaded: "tuple[np.ndarray, np.ndarray] | None" = dataclasses.field(default=None, init=False)
+    loaded: "np.ndarray | None" = dataclasses.field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.steps = [self.source]
+        self._previews: dict[Path, Path] = {}
+        self._numbers = itertools.count()  # of files, as browsers keep what they have seen under a name
 
     @functools.cached_property
     def size(self) -> tuple[int, int]:
@@ -51,13 +54,32 @@ class Canvas:
         Raises:
             RestoreError: its file cannot be read.
         """
-        target = self.folder / f"preview_{len(self.steps)}.png"
-        if not target.exists():
-            _shown(self._read(self.steps[-1])).save(target, compress_level=1)
+        current = self.steps[-1]
+        if current not in self._previews:
+            target = self._new("preview.png")
+            _shown(self._read(current)).save(target, compress_level=1)
+            self._previews[current] = target
+        return self._previews[current]
+
+    def background(self) -> Path:
+        """The picture to paint on: with the loaded mask in the colour of strokes."""
+        import numpy as np
+        from PIL import Image
+
+        from .. import masks
+
+        if self.loaded is None:
+            return self.preview()
+        image = Image.open(self.preview())
+        shown = masks.fitted(self.loaded, (image.height, image.width))
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        image.paste(COLOUR, mask=Image.fromarray(shown.astype(np.uint8) * 255))
+        target = self._new("marked.png")
+        image.save(target, compress_level=1)
         return target
 
-    def load_mask(self, file: Path, fit: bool) -> Path:
-        """Reads a mask's file by the rules of the command line; returns the strokes for the browser.
+    def load_mask(self, file: Path, fit: bool) -> None:
+        """Reads a mask's file by the rules of the command line.
 
         Args:
             file: the mask.
@@ -66,43 +88,30 @@ class Canvas:
         Raises:
             RestoreError: see `batch.masks.Masks.marks`.
         """
-        import numpy as np
-        from PIL import Image
-
-        from .. import masks
-
         picture = self._read(self.steps[-1])
         reading = Masks(str(file), invert=False, threshold=None, grow=0, fit=fit, max_pixels=self.max_pixels)
-        hole = reading.marks(self.source, picture, MaskFile(file, file.read_bytes(), self.max_pixels)).hole
-        shown = masks.fitted(hole, _size_shown(hole.shape))
-        self.loaded = hole, shown
-        layer = np.zeros((*shown.shape, 4), np.uint8)
-        layer[shown] = (*COLOUR, 255)
-        target = self.folder / f"{file.stem}_layer.png"
-        Image.fromarray(layer).save(target)
-        return target
+        self.loaded = reading.marks(self.source, picture, MaskFile(file, file.read_bytes(), self.max_pixels)).hole
 
     def hole(self, layers: "list[np.ndarray]") -> "np.ndarray":
-        """The pixels that strokes touch, at the size of the picture; a loaded mask keeps its own pixels.
+        """The pixels that strokes touch, and those of the loaded mask, at the size of the picture.
 
         Args:
-            layers: (h, w, 4) each, of the size shown.
+            layers: strokes, (h, w, 4) each, at any size.
 
         Raises:
-            RestoreError: nothing is painted.
+            RestoreError: nothing is marked.
         """
         import numpy as np
 
         from .. import masks
 
-        strokes = [layer[..., 3] > 0 for layer in layers if layer is not None]
-        painted = functools.reduce(np.logical_or, strokes, np.zeros(_size_shown(self.size), bool))
-        if not painted.any():
+        found = np.zeros(self.size, bool) if self.loaded is None else self.loaded.copy()
+        for layer in layers:
+            if layer is not None:
+                found |= masks.fitted(layer[..., 3] > 0, self.size)
+        if not found.any():
             raise RestoreError("nothing is painted: paint over what is to be filled, or load a mask")
-        if self.loaded is None or self.loaded[1].shape != painted.shape:
-            return masks.fitted(painted, self.size)
-        hole, shown = self.loaded
-        return (hole & masks.fitted(painted, self.size)) | masks.fitted(painted & ~shown, self.size)
+        return found
 
     def restore(self, hole: "np.ndarray", reporter: "Reporter", **options: Any) -> Outcome:
         """Fills the hole at full size; the result becomes the current picture.
@@ -120,27 +129,29 @@ class Canvas:
 
         from .work import require_one, restored
 
-        folder = self.folder / f"step_{len(self.steps)}"
-        folder.mkdir(exist_ok=True)
-        mask = folder / "mask.png"
+        mask = self._new("mask.png")
         Image.fromarray(hole.astype(np.uint8) * 255).save(mask, compress_level=1)
         # a threshold, so that white is filled whatever its shape
         given = {"mask": mask, "mask_threshold": 128, "max_pixels": self.max_pixels, "overwrite": True, **options}
         lossless = ".tiff" if self.source.suffix.lower() in (".tif", ".tiff") else ".png"
-        target = folder / f"{self.source.stem}_inpainted{lossless}"
+        target = mask.parent / f"{self.source.stem}_inpainted{lossless}"
         [outcome] = restored("inpaint", [self.steps[-1]], target, reporter, **given)
         require_one(outcome)
         self.steps.append(target)
         self.loaded = None
         return outcome
 
-    def undo(self) -> bool:
-        """Goes back to the picture before the last restoration; whether there was one."""
-        if len(self.steps) == 1:
-            return False
-        self.steps.pop()
-        (self.folder / f"preview_{len(self.steps) + 1}.png").unlink(missing_ok=True)
-        return True
+    @property
+    def undoable(self) -> bool:
+        """Whether there is something to undo."""
+        return self.loaded is not None or len(self.steps) > 1
+
+    def undo(self) -> None:
+        """Removes the loaded mask, or else goes back to the picture before the last restoration."""
+        if self.loaded is not None:
+            self.loaded = None
+        elif len(self.steps) > 1:
+            self.steps.pop()
 
     def download(self) -> Path:
         """The current picture in the format of the source, or as PNG if that format is not written."""
@@ -155,6 +166,12 @@ class Canvas:
         if target != current and not target.exists():
             images.write(self._read(current), target)
         return target
+
+    def _new(self, name: str) -> Path:
+        """A file in a folder of its own."""
+        folder = self.folder / f"{next(self._numbers)}"
+        folder.mkdir()
+        return folder / name
 
     def _read(self, path: Path) -> "Picture":
         from .. import images

@@ -79,6 +79,11 @@ def load_model(
         description, tensors = described(path)
     else:
         description, tensors = read(path)
+    if objective := description["model"].get("objective"):
+        raise RestoreError(
+            f"{path}: is a model of the objective {objective}, trained for one kind of damage; "
+            "only 'bcm-restore bench --model' takes it"
+        )
     network = networks.build(description["architecture"], description["config"])
     fill(network, tensors, path)
     whole = networks.for_any_size(network, tile, overlap)

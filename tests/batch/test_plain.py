@@ -141,3 +141,27 @@ def test_tasks_of_this_package_have_their_own_commands(cli, photo, mask, tmp_pat
     cli("inpaint", photo, "--mask", mask, "--nfe", 1, "-o", tmp_path / "two.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     assert "--input-quality" in cli("run", "jpeg", "--help").stdout
+
+
+def test_a_step_of_a_chain(album, face, tmp_path):
+    (notes := tmp_path / "my notes.txt").write_text("x" * 100)
+
+    def statuses():
+        steps = f"brighten strength=0.1 only-red notes='{notes}' reason=dark, super-resolve x2 noise=0"
+        outcomes = list(batch.restore("restore", album, steps=steps, nfe=1))
+        assert all(outcome.size == (80, 96) for outcome in outcomes)
+        return [outcome.status for outcome in outcomes]
+
+    assert statuses() == ["restored"] * 2
+    list(batch.restore("super-resolve", album, scale=2, noise=0, nfe=1))
+    lighter = pixels(tmp_path / "album_restored" / "0.png") - pixels(tmp_path / "album_x2" / "0.png")
+    assert abs(np.median(lighter[..., 0]) - 0.2 * 127.5) < 2 and abs(np.median(lighter[..., 1:])) < 1
+    assert statuses() == ["kept"] * 2
+    notes.write_text("y")
+    assert statuses() == ["restored"] * 2
+    for steps, message in (
+        ("brighten strenght=1 reason=why", "there is no option 'strenght'; did you mean 'strength'"),
+        ("brighten", "needs reason"),
+    ):
+        with pytest.raises(RestoreError, match=message):
+            batch.restore("restore", album, steps=steps)

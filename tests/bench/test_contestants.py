@@ -6,6 +6,7 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -13,10 +14,13 @@ from PIL import Image
 
 from bcm_restore import images
 from bcm_restore.bench.base import Case, Sample, Shape
+from bcm_restore.bench.contestants import denoisers
 from bcm_restore.bench.contestants.classical import classical
+from bcm_restore.bench.contestants.denoisers import level
 from bcm_restore.bench.contestants.outputs import outputs, parse
 from bcm_restore.errors import RestoreError
-from bcm_restore.simulation.degradations import Example, compressed, downscaled, masked
+from bcm_restore.metrics import psnr
+from bcm_restore.simulation.degradations import Example, compressed, downscaled, masked, noisy
 
 BOX = Case("inpaint", "box", masked(lambda rng, size: np.ones(size, bool)))
 HALF = Case("inpaint", "half", BOX.degrade)
@@ -55,6 +59,23 @@ def damaged(picture):
     mask = np.zeros(picture.shape[:2], bool)
     mask[8:16, 10:15] = mask[30:34, 36:] = True
     return masked(lambda rng, size: mask)(picture, np.random.default_rng(0))
+
+
+def test_denoisers_get_the_true_or_the_measured_level(monkeypatch):
+    """Each of them gains on the noisy picture; without noise, all return the picture itself or nearly so."""
+    picture = np.ascontiguousarray(skimage.data.astronaut()[:64, 160:224])
+    example = noisy(25)(picture, np.random.default_rng(0))
+    assert level(example) == 25
+    assert level(Example(example.damaged, picture)) == pytest.approx(25, rel=0.15)
+    case = Case("denoise", "sigma-25", noisy(25))
+    found = classical("denoise")
+    assert [one.name for one in found][:2] == ["the noisy picture", "non-local means"]
+    for contestant in found[1:]:
+        restored = result(contestant, case, example)
+        assert restored.dtype == np.uint8
+        assert psnr(restored, picture) > psnr(example.damaged, picture) + 3, contestant.name
+    monkeypatch.setattr(denoisers, "find_spec", lambda name: None)
+    assert [one.name for one in classical("denoise")] == ["the noisy picture", "non-local means"]
 
 
 def test_methods_of_each_task():

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from bcm_restore.bench.report import compare, figures, grids, read, table, tables, versus, write
+from bcm_restore.bench.report import answers, compare, figures, grids, read, table, tables, versus, write
 from bcm_restore.bench.report.html import to_html
 from bcm_restore.bench.report.markdown import escaped, to_markdown
 from bcm_restore.errors import RestoreError
@@ -152,6 +152,7 @@ def test_markdown_has_the_numbers_of_the_results(results):
         check_numbers(numbers, results, case)
         check_paired(compared, case)
     assert markdown_items(text) == [
+        *(f"{case}: {sentence}" for case, sentence in answers(results)),
         "Data: scikit-image, size 256, 4 pictures",
         "Seed: 0",
         "Date: 2026-11-21T08:00:00+00:00",

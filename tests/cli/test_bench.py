@@ -169,3 +169,22 @@ def test_reproduce(cli, folder, monkeypatch):
     assert "BCM, NFE 2" in out
     assert "is not recorded on 'scikit-image', only on clean" in cli.refuses(folder, "bench", "reproduce", "mine")
     assert "no bench 'other' is recorded; choose one of mine" in cli.refuses(folder, "bench", "reproduce", "other")
+
+
+def test_quick_is_small_and_gives_way_to_what_is_typed(cli, monkeypatch):
+    seen = []
+    monkeypatch.setattr("bcm_restore.cli.bench._run", lambda settings, as_json: seen.append(settings))
+    cli("bench", "--task", "jpeg", "--quick")
+    cli("bench", "--task", "jpeg", "--quick", "--limit", "3", "--nfe", "8")
+    cli("bench", "--task", "jpeg")
+    sizes = [(settings.size, settings.limit, list(settings.nfe)) for settings in seen]
+    assert sizes == [(128, 2, [1, 4]), (128, 3, [8]), (256, None, [1, 2, 4, 8])]
+
+
+@pytest.mark.slow
+def test_a_resumed_bench_says_so_and_ends_with_the_answer(cli):
+    arguments = (*SMALL, "--task", "jpeg", "--case", "quality-10")
+    first, second = cli(*arguments), cli(*arguments)
+    assert "resumes" not in first.stderr
+    assert "bench_jpeg: resumes; 6 results are there, unchanged ones are kept" in second.stderr
+    assert second.stdout.splitlines()[-2].startswith("quality-10: BCM, NFE ")

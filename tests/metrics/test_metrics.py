@@ -336,20 +336,21 @@ def test_fid_is_what_torch_fidelity_computes(without_weights, portrait, noisy, s
 
 # The columns
 
+VISUAL = ["ssim", "ssimulacra2", "flip", "haarpsi", "swd"]
 LPIPS_FID = ["lpips_alex", "lpips_vgg", "fid"]
 
 
 def test_columns_of_the_tasks(without_weights):
-    assert list(measures("inpaint")) == ["psnr", "psnr_y", "psnr_hole", "ssim", *LPIPS_FID]
+    assert list(measures("inpaint")) == ["psnr", "psnr_y", "psnr_hole", *VISUAL, *LPIPS_FID]
     for task in ("jpeg", "super-resolve", "another"):
-        assert list(measures(task)) == ["psnr", "psnr_y", "ssim", *LPIPS_FID]
+        assert list(measures(task)) == ["psnr", "psnr_y", *VISUAL, *LPIPS_FID]
     assert list(measures("interpolate")) == ["path_length", "psnr_ends"]
     lower = [
         name
         for name, measure in {**measures("inpaint"), **measures("interpolate")}.items()
         if measure.better == "lower"
     ]
-    assert lower == [*LPIPS_FID, "path_length"]
+    assert lower == ["flip", "swd", *LPIPS_FID, "path_length"]
 
 
 def test_missing_weights_are_reported_at_the_start(without_weights):
@@ -363,7 +364,7 @@ def test_nothing_is_missing_if_all_networks_load(monkeypatch):
     loaded = []
     monkeypatch.setattr(perceptual, "load", loaded.append)
     monkeypatch.setattr(frechet, "load", lambda: loaded.append("inception"))
-    assert [measure.missing for measure in measures("inpaint").values()] == [None] * 7
+    assert [measure.missing for measure in measures("inpaint").values()] == [None] * 11
     assert loaded == ["alex", "vgg", "inception"]
 
 
@@ -386,7 +387,9 @@ def test_values_of_pictures(without_weights, portrait, noisy, monkeypatch):
     )
     assert values["lpips_alex"] == (True, True, "alex")
     assert values["lpips_vgg"] == (True, True, "vgg")
-    assert columns["fid"].function is None
+    assert values["ssimulacra2"] == metrics.ssimulacra2(result, portrait)
+    assert (values["flip"], values["haarpsi"]) == (metrics.flip(result, portrait), metrics.haarpsi(result, portrait))
+    assert columns["fid"].function is columns["swd"].function is None
 
 
 def test_equal_pictures_have_finite_values(without_weights, portrait):

@@ -21,7 +21,6 @@ from bcm_restore.operators import Chain, Jpeg, NoiseLevel, Noisy, Points, Resize
 from bcm_restore.operators.dct import HALF_RANGE
 from bcm_restore.operators.points import downscaling_kernel
 from bcm_restore.tasks.arrays import to_tensor
-from bcm_restore.tasks.small import Denoising
 
 SR = tasks.get("super-resolve")
 KERNELS = "nearest", "box", "bicubic"
@@ -143,7 +142,7 @@ def test_shared_noise_is_completed_to_independent_noise():
     """The estimate has the same noise in all directions of colour; `fit` restores the chroma."""
     grey = torch.zeros(1, 3, 256, 256)
     y = grey + 0.1 * torch.randn(1, 1, 256, 256, generator=torch.Generator().manual_seed(0))
-    problem = Denoising().problem(y, noise=NoiseLevel(0.1 * 3**0.5, True))
+    problem = tasks.get("denoise").problem(y, noise=NoiseLevel(0.1 * 3**0.5, True))
     pixels = problem.x[0].flatten(1)
     torch.testing.assert_close(pixels @ pixels.T / pixels.shape[1], 0.03 * torch.eye(3), rtol=0, atol=5e-4)
     assert problem.t0 == pytest.approx(0.1 * 3**0.5)

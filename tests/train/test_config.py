@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from bcm_restore.errors import RestoreError
 from bcm_restore.networks import build
 from bcm_restore.train import config as module
+from bcm_restore.train.catalogue import OBJECTIVES, SUPERVISED
 from bcm_restore.train.config import Config, make_config, read_config
-from bcm_restore.train.objectives import OBJECTIVES
 
 RECIPES = Path(__file__).parents[2] / "benchmarks" / "recipes"
 MINIMAL = {"network": {}, "run": {"steps": 5}}
@@ -90,7 +90,7 @@ tables = {
         "held_out": st.integers(0, 99),
         "labels": st.booleans(),
     },
-    "objective": {"name": st.sampled_from(sorted(OBJECTIVES)), "maps": shares},
+    "objective": {"name": st.sampled_from(sorted({*OBJECTIVES} - {*SUPERVISED})), "maps": shares},
     "teacher": {
         "kind": st.sampled_from(module.TEACHERS),
         "source": paths,
@@ -165,7 +165,7 @@ def test_the_test_above_covers_every_key():
         (
             "sources",
             [],
-            "'sources' is not a known key; known keys: data, network, objective, optimizer, run, start, teacher",
+            "'sources' is not a known key; known keys: damage, data, network, objective, optimizer, run, start, ",
         ),
         ("run.step", 5, "'run.step' is not a known key; known keys: batch, checkpoint, compile, minutes"),
         ("data", 5, r"'data' is a table; write \[data\]"),
@@ -257,12 +257,27 @@ def test_a_start_or_a_network_is_required():
         make_config({"run": {"steps": 5}})
 
 
-@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+@pytest.mark.parametrize("name", sorted({*OBJECTIVES} - {*SUPERVISED}))
 def test_an_objectives_options_are_its_keyword_parameters(name):
     known = module.options(name)
     assert {"mean", "deviation"} <= set(known) and "batch" not in known
     config = make_config(MINIMAL | {"objective": {"name": name, "mean": -2.0}})
     assert config.objective.options == {"mean": -2.0}
+
+
+def test_supervised_objectives_need_a_damage_and_the_others_none():
+    damage = {"task": "jpeg", "cases": ["quality-10"]}
+    config = make_config(MINIMAL | {"objective": {"name": "i2sb", "ode": True}, "damage": damage})
+    assert (config.objective.maps, config.objective.options) == (0.0, {"ode": True})
+    assert (config.damage.task, config.damage.cases) == ("jpeg", ("quality-10",))
+    with pytest.raises(RestoreError, match=r"^the objective palette needs \[damage\]: give its 'task' and 'cases'$"):
+        make_config(MINIMAL | {"objective": {"name": "palette"}, "damage": {"task": "jpeg"}})
+    with pytest.raises(RestoreError, match=r"^the objective bct is not trained for a damage; omit \[damage\]$"):
+        make_config(MINIMAL | {"objective": {"name": "bct"}, "damage": damage})
+    with pytest.raises(RestoreError, match=r"^the objective i2sb has no level maps; set 'objective.maps' to 0$"):
+        make_config(MINIMAL | {"objective": {"name": "i2sb", "maps": 0.4}, "damage": damage})
+    with pytest.raises(RestoreError, match=r"^the objective i2sb has no diagonal to teach; omit \[teacher\]$"):
+        make_config(MINIMAL | {"objective": {"name": "i2sb"}, "damage": damage, "teacher": {"kind": "ffdnet"}})
 
 
 def test_an_unreadable_file_is_named_in_the_error(tmp_path):

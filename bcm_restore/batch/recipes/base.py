@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ...images import Picture, Timing
+    from ...model import BCM
     from ...tasks import Restoration
 
 
@@ -176,6 +177,14 @@ class TaskRecipe(Recipe):
         """The task with its model, loaded at first use."""
         return engine.prepare(self.task, self.settings)
 
+    def use(self, model: "BCM") -> None:
+        """Restores with a model that is already loaded, by the settings of the recipe.
+
+        Raises:
+            RestoreError: the settings name a scheme or an NFE that the task does not have.
+        """
+        self.engine = engine.prepare(self.task, self.settings, model)
+
     @property
     def header(self) -> Header:
         """See `Recipe`."""
@@ -184,6 +193,27 @@ class TaskRecipe(Recipe):
     def fingerprint(self) -> dict[str, Any]:
         """See `Recipe`."""
         return self.engine.fingerprint()
+
+    def read(self, source: Path, data: bytes, mask: MaskFile | None) -> Loaded:
+        """See `Recipe`; the picture and what `load` adds."""
+        from ... import images
+
+        picture = images.read(source, max_pixels=self.settings.max_pixels, data=data)
+        return self.load(source, picture, mask, picture)
+
+    @abstractmethod
+    def load(self, source: Path, picture: "Picture", mask: MaskFile | None, original: "Picture") -> Loaded:
+        """A picture whose file has nothing else for the task, or that other tasks have already changed.
+
+        Args:
+            source: its file, for messages.
+            picture: upright.
+            mask: the mask, from `mask`.
+            original: the picture in the file, upright.
+
+        Raises:
+            RestoreError: it lacks what the task needs.
+        """
 
     def alike(self, loaded: Loaded) -> tuple[Hashable, int]:
         """Pictures of one size, as many as the model evaluates at once."""

@@ -83,12 +83,9 @@ class InpaintRecipe(TaskRecipe):
         """See `Recipe`."""
         return self.masks.find(source)
 
-    def read(self, source: Path, data: bytes, mask: MaskFile | None) -> Loaded:
-        """The picture and its mask."""
-        from ... import images
-
-        picture = images.read(source, max_pixels=self.settings.max_pixels, data=data)
-        marks = self.masks.marks(source, picture, mask)
+    def load(self, source: Path, picture: "Picture", mask: MaskFile | None, original: "Picture") -> Loaded:
+        """See `TaskRecipe`; adds the mask, which may be painted on a copy of the original."""
+        marks = self.masks.marks(source, original, mask)
         remark = "" if marks.hole.any() else "copied: its mask is empty"
         found = f"mask: {marks.found}, taken as marked" if marks.found else ""
         return Loaded(source, picture, {"mask": marks.hole}, remark, found)

@@ -46,14 +46,19 @@ class JpegRecipe(TaskRecipe):
         most = self.settings.max_pixels
         picture = images.read(source, upright=False, max_pixels=most, data=data)
         coefficients = images.jpeg_coefficients(source, max_pixels=most, data=data)
-        quality = self.quality if coefficients else self._quality(picture)
-        inputs: dict[str, Any] = {"coefficients": coefficients, "quality": quality}
-        if coefficients and len(coefficients.planes) == 4:
+        if coefficients is None:
+            return self.load(source, picture, mask, picture)
+        inputs: dict[str, Any] = {"coefficients": coefficients, "quality": self.quality}
+        if len(coefficients.planes) == 4:
             inputs["coefficients"] = None
             if self.quality is None:
                 inks = images.read_inks(source, max_pixels=most, data=data)
                 inputs = {"inks": inks, "coefficients": coefficients.inks()}
         return Loaded(source, picture, inputs)
+
+    def load(self, source: Path, picture: "Picture", mask: MaskFile | None, original: "Picture") -> Loaded:
+        """See `TaskRecipe`; the compression is estimated from the pixels."""
+        return Loaded(source, picture, {"quality": self._quality(picture)})
 
     def _quality(self, picture: "Picture") -> int | None:
         """The given quality; estimated here if hidden pixels are filled, as the filling was never compressed."""

@@ -15,6 +15,8 @@ from .base import Loaded, TaskRecipe
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ...images import Picture
+
 # names that no input of a task may have: settings, and the options of the command line
 RESERVED = NAMES | {"arguments", "observer", "options", "json", "debug", "threads"}
 
@@ -66,11 +68,8 @@ class PlainRecipe(TaskRecipe):
         }
         return super().fingerprint() | {"inputs": own}
 
-    def read(self, source: Path, data: bytes, mask: MaskFile | None) -> Loaded:
-        """The picture."""
-        from ... import images
-
-        picture = images.read(source, max_pixels=self.settings.max_pixels, data=data)
+    def load(self, source: Path, picture: "Picture", mask: MaskFile | None, original: "Picture") -> Loaded:
+        """See `TaskRecipe`."""
         return Loaded(source, picture, dict(self.inputs))
 
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from ..settings import NAMES, Settings
 from .base import Recipe
+from .chain import ChainRecipe
+from .colorize import ColorizeRecipe
+from .denoise import DenoiseRecipe
 from .inpaint import InpaintRecipe
 from .jpeg import JpegRecipe
 from .plain import PlainRecipe
@@ -18,8 +21,26 @@ _OWN: dict[str, Any] = {
     "jpeg": JpegRecipe,
     "jpeg-restore": JpegRecipe,
     "super-resolve": SuperResolveRecipe,
+    "denoise": DenoiseRecipe,
+    "colorize": ColorizeRecipe,
     "reconstruct": ReconstructRecipe,
+    "restore": ChainRecipe,
 }
+
+
+def kinds(task: str) -> dict[str, Any]:
+    """The types of the inputs of a task, by name.
+
+    Raises:
+        RestoreError: there is no such task.
+    """
+    if task not in _OWN:
+        from ... import tasks
+        from ...tasks import arguments
+
+        return arguments.kinds(tasks.get(task))
+    parameters = inspect.signature(_OWN[task].create).parameters.values()
+    return {own.name: own.annotation for own in parameters if own.name != "settings"}
 
 
 def recipe(task: str, settings: Settings, inputs: Mapping[str, Any]) -> Recipe:
@@ -36,7 +57,7 @@ def recipe(task: str, settings: Settings, inputs: Mapping[str, Any]) -> Recipe:
     """
     if task not in _OWN:
         return PlainRecipe.create(settings, task=task, inputs=inputs)
-    known = set(inspect.signature(_OWN[task].create).parameters) - {"settings"}
+    known = set(kinds(task))
     for name in inputs:
         if name not in known:
             close = difflib.get_close_matches(name, known | NAMES, 1)

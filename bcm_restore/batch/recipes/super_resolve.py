@@ -13,6 +13,8 @@ from .base import Loaded, TaskRecipe
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ...images import Picture
+
 MAX_RESULT = 400_000_000  # pixels of an enlarged picture: 5 GB of memory in the process
 
 
@@ -25,7 +27,14 @@ class SuperResolveRecipe(TaskRecipe):
 
     @classmethod
     def create(cls, settings: Settings, *, scale: int = 4, noise: float | None = None) -> "Self":
-        """The recipe for a scale, and for the standard deviation of the pictures' noise, of 255."""
+        """The recipe for a scale, and for the standard deviation of the pictures' noise, of 255.
+
+        Raises:
+            RestoreError: the scale is not supported.
+        """
+        from ...tasks.super_resolve import check_scale
+
+        check_scale(scale)
         return cls(settings=settings, scale=scale, noise=noise)
 
     @property
@@ -42,16 +51,21 @@ class SuperResolveRecipe(TaskRecipe):
         return super().pixels(data) * self.scale**2
 
     def read(self, source: Path, data: bytes, mask: MaskFile | None) -> Loaded:
-        """The picture, unless its result would be too large; a JPEG as stored, like its coefficients."""
+        """See `Recipe`; a JPEG as stored, like its coefficients."""
         from ... import images
 
         most = self.settings.max_pixels
         coefficients = images.jpeg_coefficients(source, max_pixels=most, data=data)
         picture = images.read(source, upright=coefficients is None, max_pixels=most, data=data)
+        loaded = self.load(source, picture, mask, picture)
+        return dataclasses.replace(loaded, inputs=loaded.inputs | {"coefficients": coefficients})
+
+    def load(self, source: Path, picture: "Picture", mask: MaskFile | None, original: "Picture") -> Loaded:
+        """See `TaskRecipe`; refuses a picture whose result would be too large."""
         height, width = picture.size
         if height * width * self.scale**2 > MAX_RESULT:
             raise RestoreError(
                 f"{source}: {width * self.scale}x{height * self.scale} is more than {MAX_RESULT // 10**6} megapixels; "
                 "use a smaller --scale"
             )
-        return Loaded(source, picture, {"scale": self.scale, "noise": self.noise, "coefficients": coefficients})
+        return Loaded(source, picture, {"scale": self.scale, "noise": self.noise})

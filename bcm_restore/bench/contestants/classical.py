@@ -17,19 +17,18 @@ Method = Callable[[Example], np.ndarray]  # -> restored picture, uint8
 
 
 class Classical(Contestant):
-    """A function of the damaged picture, without parameters.
+    """A function of the damaged picture and the parameters of its degradation.
 
     Args:
         task: the task that it is for.
         name: the method's name.
         method: the function.
+        nfe: its network evaluations.
     """
 
-    nfe = 0
-
-    def __init__(self, task: str, name: str, method: Method) -> None:
+    def __init__(self, task: str, name: str, method: Method, nfe: int = 0) -> None:
         self.name = self.family = name
-        self._task, self._method = task, method
+        self.nfe, self._task, self._method = nfe, task, method
 
     def identity(self) -> dict[str, Any]:
         """The method's name."""
@@ -46,7 +45,12 @@ class Classical(Contestant):
 
 def classical(task: str) -> list[Contestant]:
     """The methods for a task; may be empty."""
-    return [Classical(task, name, method) for name, method in METHODS.get(task, {}).items()]
+    found: list[Contestant] = [Classical(task, name, method) for name, method in METHODS.get(task, {}).items()]
+    if task == "denoise":
+        from .denoisers import denoisers
+
+        found += denoisers()
+    return found
 
 
 def opencv(flag: int) -> Method:
@@ -96,5 +100,7 @@ METHODS: dict[str, dict[str, Method]] = {
         "bicubic": resized(Image.Resampling.BICUBIC),
         "Lanczos": resized(Image.Resampling.LANCZOS),
     },
+    "denoise": {"the noisy picture": unchanged},
+    "colorize": {"the grey picture itself": unchanged},
     "interpolate": {"cross-fade": cross_fade},
 }

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ... import __version__, schemes, tasks
-from ...errors import RestoreError
+from ...errors import NothingToRestore, RestoreError
 from ...model import BCM, Label
 from ...schemes import Scheme
 from ...tasks.arrays import to_tensor
@@ -23,6 +23,7 @@ class Ours(Contestant):
         schedule: the NFE of the default schemes, or a scheme.
         family: name of the curve.
         label, seed: see `Task.run`.
+        informed: whether `denoise` gets the level of the noise; otherwise it is measured, as for users.
     """
 
     def __init__(
@@ -35,23 +36,31 @@ class Ours(Contestant):
         family: str = "BCM",
         label: Label | None = None,
         seed: int = 0,
+        informed: bool = False,
     ) -> None:
         self.task, self.family, self.model = tasks.get(task), family, model
         self.nfe = schedule if isinstance(schedule, int) else schedule.nfe
         self.name = f"{family}, NFE {schedule}" if isinstance(schedule, int) else f'{family}, "{schedule}"'
+        self.name += ", sigma given" * informed
         self._options: dict[str, Any] = {"model": model, "label": label, "seed": seed}
         self._options |= {"nfe": schedule} if isinstance(schedule, int) else {"scheme": schedule}
         self._scheme = schedule if isinstance(schedule, Scheme) else None
+        self._informed = informed
         self._identity = {"model": model_identity, "label": label, "seed": seed, "version": __version__}
 
     def identity(self) -> dict[str, Any]:
         """The model, the schemes, the label, the seed and this package's version."""
-        return {**self._identity, "schemes": str(self._scheme) if self._scheme else self._defaults()}
+        own = {"informed": True} if self._informed else {}
+        return {**self._identity, **own, "schemes": str(self._scheme) if self._scheme else self._defaults()}
 
     def _defaults(self) -> dict[str, str]:
         """The default schemes at its NFE, by case."""
         cases = self.task.cases(self.model)
         return {case: str(table[self.nfe]) for case, table in cases.items() if self.nfe in table}
+
+    def suits(self, case: Case) -> bool:
+        """All cases, but a given level needs one whose level is known."""
+        return not (self._informed and case.blind)
 
     def check(self, case: Case, shapes: Any) -> None:
         """Checks that there are default schemes at its NFE, or that the model and the task support its scheme.
@@ -65,12 +74,19 @@ class Ours(Contestant):
             raise RestoreError(f"{self.name}: {self.task.name} has no default schemes at that NFE; change --nfe")
 
     def restore(self, case: Case, sample: Sample) -> np.ndarray:
-        """The task's result; for an interpolation, all frames side by side, decoded endpoints included."""
+        """The task's result; for an interpolation, all frames side by side, decoded endpoints included.
+
+        A picture that the task leaves alone is returned as it is.
+        """
         example = sample.example
         if case.task == "interpolate":
             pair = list(example.damaged)
             return np.concatenate(self.task.restore(pair, exact=False, **example.inputs, **self._options), axis=1)
-        return self.task.restore(example.damaged, **example.inputs, **self._options)
+        inputs = {} if case.task == "denoise" and not self._informed else example.inputs
+        try:
+            return self.task.restore(example.damaged, **inputs, **self._options)
+        except NothingToRestore:
+            return example.damaged
 
 
 class FirstEstimate(Contestant):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ... import __version__, schemes, tasks
 from ...errors import RestoreError
 from ...model import BCM, Noise
-from ...operators import Mask, Operator, Resize
+from ...operators import Linear, Mask, Operator, Resize, UnitRange
 from ...operators.banded import Banded
 from ...packages import required
 from ...tasks import Problem
@@ -135,7 +135,8 @@ def ddrm(problem: Problem, model: BCM, levels: Sequence[float], seed: int, *, et
     import deepinv
 
     physics, y = physics_of(problem)
-    physics.noise_model = deepinv.physics.GaussianNoise(0.0).to(y.device)  # its default is 0.01
+    if not hasattr(physics.noise_model, "sigma"):
+        physics.noise_model = deepinv.physics.GaussianNoise(0.0).to(y.device)  # DDRM's default is 0.01
     estimate, denoiser = to_unit(problem.x), PosteriorMean(model)
     sampler = deepinv.sampling.DDRM(
         lambda x, sigma: denoiser(estimate + x, sigma) - estimate, sigmas=[t / 2 for t in levels], eta=eta
@@ -268,13 +269,19 @@ def spread(first: float, last: float, nfe: int) -> list[float]:
 
 
 def physics_of(problem: Problem) -> tuple[Any, Tensor]:
-    """The degradation operator as deepinv's `DecomposablePhysics`, A = U diag(s) V^T, and y, for images in [0, 1]."""
+    """The operator as deepinv's `DecomposablePhysics`, A = U diag(s) V^T, and y, for images in [0, 1].
+
+    Of a `Custom` task it is the task's own physics.
+    """
     from deepinv import physics
 
     operator, x = problem.operator, problem.x
     if isinstance(operator, Mask):
         known = operator.A(torch.ones_like(x))
         return physics.Inpainting(x.shape[1:], known, device=x.device), known * to_unit(problem.y)
+    if isinstance(operator, UnitRange):
+        assert isinstance(operator.operator, Linear)
+        return operator.operator.physics, problem.y
     assert isinstance(operator, Resize)
     # A x = R_h x R_w^T: with R = U diag(s) V^T for each axis, the orthogonal maps of A are separable
     (height, width), (h, w) = operator.image_size, operator.size

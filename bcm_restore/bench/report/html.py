@@ -8,10 +8,11 @@ import jinja2
 from markupsafe import Markup
 
 from . import figures
+from .answer import answers
 from .grids import Grid, LoadPicture, caption, fitting, grids
 from .tables import LEGEND, VERSUS_LEGEND, Entry, Results, contestants, facts, missing, table, versus
 
-PERCEPTUAL = ("lpips", "fid")  # prefixes of the keys of perceptual metrics
+PERCEPTUAL = ("lpips", "fid", "ssimulacra2", "flip", "haarpsi", "swd")  # prefixes of the keys of perceptual metrics
 
 
 def to_html(results: Results, picture: LoadPicture) -> str:
@@ -27,6 +28,7 @@ def to_html(results: Results, picture: LoadPicture) -> str:
     shown, uris = fitting([grids(results, case, picture) for case in results["cases"]])
     return environment.get_template("report.html.j2").render(
         results=results,
+        answers=answers(results),
         facts=facts(results),
         cases=[_case(results, case, tiles) for case, tiles in zip(results["cases"], shown, strict=True)],
         missing=missing(results),

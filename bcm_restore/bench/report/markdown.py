@@ -2,12 +2,15 @@
 
 import re
 
+from .answer import answers
 from .tables import LEGEND, VERSUS_LEGEND, Cell, Entry, Results, Table, facts, missing, table, versus
 
 
 def to_markdown(results: Results) -> str:
     """The whole report."""
     parts = [f"# bcm-restore bench: {escaped(results['task'])}", _indented(results["command"])]
+    if found := answers(results):
+        parts.append(_bullets([f"**{escaped(case)}**: {escaped(sentence)}" for case, sentence in found]))
     parts.append(_bullets([f"{name}: {escaped(text)}" for name, text in facts(results)]))
     for case in results["cases"]:
         parts += _case(results, case)

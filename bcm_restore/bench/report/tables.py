@@ -8,7 +8,7 @@ Results = dict[str, Any]  # the contents of results.json
 Entry = dict[str, Any]  # one of its cases, or one of their rows
 
 MISSING = "n/a"
-COMPARED = ("psnr", "lpips_alex", "lpips_vgg", "path_length", "psnr_ends")  # picture by picture
+COMPARED = ("psnr", "ssimulacra2", "lpips_alex", "lpips_vgg", "path_length", "psnr_ends")  # picture by picture
 ARROWS = {"higher": "↑", "lower": "↓"}
 LEGEND = "Mean ± standard error over the pictures; seconds are means, memory is the peak. {best}: the best of the \
 column. {best_of_nfe}: the best of those with the same NFE."

@@ -1,0 +1,65 @@
+"""Denoising of files."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import NothingToRestore
+from ..masks import MaskFile
+from ..observer import Observer
+from ..planning import Naming
+from ..settings import Settings
+from .base import Loaded, Result, TaskRecipe
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclasses.dataclass(kw_only=True)
+class DenoiseRecipe(TaskRecipe):
+    """Removes noise.
+
+    Attributes:
+        sigma: its standard deviation, of 255, also one for each channel; None: measured in each picture.
+        grain: the share of the noise to keep.
+    """
+
+    task: str = "denoise"
+    sigma: float | Sequence[float] | None
+    grain: float
+
+    @classmethod
+    def create(cls, settings: Settings, *, sigma: float | Sequence[float] | None = None, grain: float = 0.0) -> "Self":
+        """The recipe for a noise level, if it is given, and a share of the noise to keep.
+
+        Raises:
+            RestoreError: one of them is out of range.
+        """
+        from ...tasks.denoise import check
+
+        check(sigma, grain)
+        return cls(settings=settings, sigma=sigma, grain=grain)
+
+    @property
+    def naming(self) -> Naming:
+        """See `Recipe`."""
+        return Naming("_denoised", "_denoised", self.task)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """See `Recipe`; includes the noise level and the grain."""
+        return super().fingerprint() | {"sigma": self.sigma, "grain": self.grain}
+
+    def read(self, source: Path, data: bytes, mask: MaskFile | None) -> Loaded:
+        """The picture."""
+        from ... import images
+
+        picture = images.read(source, max_pixels=self.settings.max_pixels, data=data)
+        return Loaded(source, picture, {"sigma": self.sigma, "grain": self.grain})
+
+    def restore(self, several: Sequence[Loaded], observer: Observer) -> list[Result]:
+        """See `Recipe`."""
+        try:
+            return super().restore(several, observer)
+        except NothingToRestore:
+            raise NothingToRestore(f"{several[0].source}: no noise found; --sigma S denoises it anyway") from None

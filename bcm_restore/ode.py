@@ -1,0 +1,77 @@
+"""Published solvers of the probability-flow ODE, on the posterior mean: DPM-Solver++ (2M) and DEIS.
+
+The ODE in EDM's form (arXiv 2206.00364, eq. 1): dx/dt = (x - D(x, t)) / t, with the posterior mean D and the level t.
+Each solver evaluates D once at every level but the last, which may be 0.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from torch import Tensor
+
+Denoise = Callable[[Tensor, float], Tensor]  # D(x, t)
+Solver = Callable[[Denoise, Tensor, Sequence[float]], Tensor]
+
+DEIS_ORDER = 3  # as recommended in the paper for few steps
+
+
+def dpm_solver(denoise: Denoise, x: Tensor, levels: Sequence[float]) -> Tensor:
+    """DPM-Solver++ (2M): D is linear in log t over two steps (arXiv 2211.01095, alg. 2, with alpha = 1, sigma = t).
+
+    The first step, and one to level 0, are of first order, which is DDIM.
+
+    Args:
+        denoise: the posterior mean.
+        x: (B, C, H, W) at the first level.
+        levels: decreasing; NFE is their number less one.
+    """
+    before: Tensor | None = None
+    ratio = 0.0  # log of the last step's levels
+    for t, s in itertools.pairwise(levels):
+        mean = denoise(x, t)
+        h = float(np.log(t / s)) if s else np.inf
+        extrapolated = mean
+        if before is not None and s:
+            extrapolated = mean + (mean - before) * (h / (2 * ratio))
+        x = (s / t) * x + (1 - s / t) * extrapolated
+        before, ratio = mean, h
+    return x
+
+
+def deis(denoise: Denoise, x: Tensor, levels: Sequence[float]) -> Tensor:
+    """DEIS, tAB: the noise (x - D) / t is a polynomial in t through the last evaluations (arXiv 2204.13902, eq. 14).
+
+    Args:
+        denoise: the posterior mean.
+        x: (B, C, H, W) at the first level.
+        levels: decreasing; NFE is their number less one.
+    """
+    past: deque[tuple[float, Tensor]] = deque(maxlen=DEIS_ORDER + 1)
+    for t, s in itertools.pairwise(levels):
+        past.appendleft((t, (x - denoise(x, t)) / t))
+        weights = integrals([level for level, _ in past], t, s)
+        x = x + sum(weight * noise for weight, (_, noise) in zip(weights, past, strict=True))
+    return x
+
+
+def integrals(nodes: Sequence[float], start: float, stop: float) -> list[float]:
+    """The integral from `start` to `stop` of each Lagrange polynomial of the nodes."""
+    found = []
+    for n, node in enumerate(nodes):
+        others = [other for k, other in enumerate(nodes) if k != n]
+        lagrange = np.polynomial.Polynomial.fromroots(others) if others else np.polynomial.Polynomial([1.0])
+        primitive = lagrange.integ()
+        found.append(float((primitive(stop) - primitive(start)) / lagrange(node)))
+    return found
+
+
+SOLVERS: dict[str, Solver] = {"dpm-solver++": dpm_solver, "deis": deis}
+
+
+def karras_levels(nfe: int, first: float, last: float = 0.002, rho: float = 7.0) -> list[float]:
+    """`nfe` levels from `first` to `last` (EDM, eq. 5), then 0."""
+    ends = first ** (1 / rho), last ** (1 / rho)
+    ladder = np.linspace(*ends, nfe) ** rho if nfe > 1 else np.array([first])
+    return [*map(float, ladder), 0.0]

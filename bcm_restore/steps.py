@@ -1,0 +1,183 @@
+"""Chains of restorations: "jpeg, super-resolve x2 noise=5" names the tasks in order, each with its own options."""
+
+import difflib
+import re
+import shlex
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import RestoreError
+
+Steps = str | Sequence[str | tuple[str, Mapping[str, Any]]]
+Kinds = Mapping[str, Any]  # the type of each option
+
+_OTHER_NAMES = {"quality": "input_quality", "input_quality": "quality"}  # of jpeg: the task's, and the command's
+_TRUTH = {"yes": True, "true": True, "no": False, "false": False}
+_EXAMPLE = 'such as "jpeg, super-resolve x2"'
+
+
+@dataclass(frozen=True)
+class Step:
+    """A task and its options.
+
+    Attributes:
+        name: of the task or its command.
+        options: by name; those of a text are text, or True if no value follows.
+        nfe: network evaluations of this step; None: those of the chain.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    nfe: int | None = None
+
+
+def parse(steps: Steps) -> list[Step]:
+    """The steps of a chain.
+
+    Args:
+        steps: text: steps with commas between, each a name followed by options: `name=value`, `name` for "yes", and
+            `xN` for `scale=N`. Values with spaces or commas are quoted. Or a sequence of names and of pairs (name,
+            options).
+
+    Raises:
+        RestoreError: the text is malformed, an option is given twice, or there is no step.
+    """
+    if isinstance(steps, str):
+        found = [_step(words) for words in _split(steps)]
+    elif isinstance(steps, list | tuple):
+        found = [_from_pair(step) for step in steps]
+    else:
+        raise RestoreError(f"steps={steps!r} is a {type(steps).__name__}; give a text {_EXAMPLE}")
+    if not found:
+        raise RestoreError(f"there are no steps; give at least one task, {_EXAMPLE}")
+    return found
+
+
+def resolve(steps: Sequence[Step], kinds_of: Callable[[str], Kinds]) -> list[dict[str, Any]]:
+    """The arguments of each step: options under the names and with the types that the task gives them.
+
+    Args:
+        steps: of the chain.
+        kinds_of: the options that a task takes; if it names none, all are passed on.
+
+    Raises:
+        RestoreError: a step has no such option, a value is of another type, there are several masks, or the size of the
+            picture has changed before its mask is used.
+    """
+    kinds = [kinds_of(step.name) for step in steps]
+    masked = [n for n, known in enumerate(kinds) if "mask" in known]
+    if len(masked) > 1:
+        raise RestoreError(f"{steps[masked[1]].name} is given twice; draw both masks into one")
+    for n, known in enumerate(kinds):
+        if "scale" in known and masked and n < masked[0]:
+            last, first = steps[n].name, steps[masked[0]].name
+            raise RestoreError(
+                f"{first} comes after {last}, but its mask has the size of the picture; put {first} first"
+            )
+    return [_arguments(step, known) for step, known in zip(steps, kinds, strict=True)]
+
+
+def _split(text: str) -> list[list[str]]:
+    """The words of each step; line breaks are spaces."""
+    text = " ".join(text.splitlines())
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=",")
+    lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""  # paths may contain backslashes
+    try:
+        words = list(lexer)
+    except ValueError:
+        raise RestoreError(f"steps {text}: a quotation mark is not closed; close it") from None
+    steps: list[list[str]] = [[]]
+    for word in words:
+        if word.strip(","):
+            steps[-1].append(word)
+        else:  # empty if it is a pair of quotation marks
+            steps += [[] for _ in word]
+    if words and not all(steps):
+        raise RestoreError(f"steps {text}: there is no task before or after a comma; leave the comma out")
+    return steps if words else []
+
+
+def _step(words: Sequence[str]) -> Step:
+    name, *rest = words
+    options: dict[str, Any] = {}
+    for word in rest:
+        key, value = _option(name, word)
+        if key in options:
+            raise RestoreError(f"step '{name}': {key} is given twice; leave one")
+        options[key] = value
+    return _with_nfe(name, options)
+
+
+def _option(name: str, word: str) -> tuple[str, Any]:
+    """The name and the value of an option."""
+    if scale := re.fullmatch(r"x(\d+)", word, re.ASCII):
+        return "scale", scale[1]
+    key, equals, value = word.partition("=")
+    key = key.lstrip("-").replace("-", "_")
+    if not key.isidentifier() or (equals and not value):
+        raise RestoreError(
+            f"step '{name}': '{word}' is not an option; give name=value, and a comma before the next task"
+        )
+    return key, value if equals else True
+
+
+def _from_pair(step: Any) -> Step:
+    """A step that was given as a name, or as a pair of a name and options."""
+    name, options = (step, {}) if isinstance(step, str) else step if _is_pair(step) else (None, {})
+    if name is None:
+        raise RestoreError(f'step {step!r}: give a name or a pair such as ("super-resolve", {{"scale": 2}})')
+    return _with_nfe(name, dict(options))
+
+
+def _is_pair(step: Any) -> bool:
+    return (
+        isinstance(step, list | tuple) and len(step) == 2 and isinstance(step[0], str) and isinstance(step[1], Mapping)
+    )
+
+
+def _with_nfe(name: str, options: dict[str, Any]) -> Step:
+    nfe = _converted(name, "nfe", options.pop("nfe"), int) if "nfe" in options else None
+    return Step(name, options, nfe)
+
+
+def _arguments(step: Step, known: Kinds) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    for given, value in step.options.items():
+        name = given if given in known else _OTHER_NAMES.get(given, given)
+        if known and name not in known:
+            comma = "; put a comma before it if it is a task" if value is True else ""
+            raise RestoreError(f"step '{step.name}': {_unknown(given, known)}{comma}")
+        if name in arguments:
+            raise RestoreError(f"step '{step.name}': {given} is given twice; leave one")
+        arguments[name] = _converted(step.name, name, value, known.get(name, Any))
+    return arguments
+
+
+def _unknown(name: str, known: Kinds) -> str:
+    names = [*known, "nfe"]
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean '{close[0]}'?" if close else f"it takes {', '.join(sorted(names))}"
+    return f"there is no option '{name}'; {hint}"
+
+
+def _converted(step: str, name: str, value: Any, kind: Any) -> Any:
+    """The value of a text, as the type of the option; other values are the caller's own."""
+    kinds = typing.get_args(kind) or (kind,)
+    if bool in kinds:
+        if isinstance(value, str) and value.lower() not in _TRUTH:
+            raise RestoreError(f"step '{step}': {name}={value} is not known; give {name}=yes or {name}=no")
+        return _TRUTH[value.lower()] if isinstance(value, str) else value
+    if value is True:
+        raise RestoreError(f"step '{step}': {name} needs a value; give {name}=value")
+    if not isinstance(value, str) or str in kinds:
+        return value
+    for number, what in ((int, "whole number"), (float, "number")):
+        if number in kinds:
+            try:
+                return number(value)
+            except ValueError:
+                raise RestoreError(f"step '{step}': {name}={value} is not a {what}; give {name}=N") from None
+    return Path(value) if Path in kinds else value

@@ -1,0 +1,72 @@
+"""Noise: the operators that keep it out of `fit`, and how it is measured."""
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from bcm_restore.operators import LumaNoisy, Noisy, White, measure_noise
+from bcm_restore.operators.dct import HALF_RANGE
+from bcm_restore.simulation.noise import sensor_noise, white_noise
+from bcm_restore.tasks.arrays import to_tensor
+
+PHOTOS = {name: getattr(skimage.data, name)()[:192, 100:292] for name in ("astronaut", "chelsea", "coffee", "rocket")}
+
+
+def measured(picture):
+    found = measure_noise(to_tensor(picture)[0])
+    return found, np.array(found.sigmas) * HALF_RANGE
+
+
+@pytest.mark.parametrize("operator", [White, LumaNoisy, lambda grain: Noisy(torch.tensor([0.1]), grain)])
+def test_grain_blends_the_measurements_with_the_fitted_image(operator):
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.rand(1, 3, 9, 7, generator=generator) * 2 - 1 for _ in range(2))
+    clear = operator(0.0).fit(x, y)
+    torch.testing.assert_close(operator(0.25).fit(x, y), 0.75 * clear + 0.25 * y)
+    torch.testing.assert_close(operator(1.0).fit(x, y), y)
+    assert torch.equal(White(0.0).fit(x, y), x)
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_clean_photographs_have_no_noise(name):
+    assert not any(measured(PHOTOS[name])[0].sigmas)
+
+
+@pytest.mark.parametrize("sigma", [4, 12, 50])
+@pytest.mark.parametrize("name", PHOTOS)
+def test_white_noise_is_measured_also_where_most_patches_are_clipped(name, sigma):
+    found, levels = measured(white_noise(PHOTOS[name], sigma, np.random.default_rng(0)))
+    assert not found.shared
+    assert not found.coarse
+    assert levels == pytest.approx(np.full(3, sigma), rel=0.25)
+
+
+def test_channels_that_differ_are_measured_on_their_own():
+    sigma = np.array([4, 10, 25])
+    picture = PHOTOS["astronaut"]
+    noisy = np.clip(np.rint(picture + np.random.default_rng(0).normal(size=picture.shape) * sigma), 0, 255)
+    assert measured(noisy.astype(np.uint8))[1] == pytest.approx(sigma, rel=0.3)
+
+
+@pytest.mark.parametrize("sigma", [5, 12, 50])
+def test_noise_of_grey_pictures_is_shared(sigma):
+    grey = np.repeat(PHOTOS["astronaut"].mean(2, keepdims=True), 3, 2).astype(np.uint8)
+    found, levels = measured(np.repeat(white_noise(grey, sigma, np.random.default_rng(0))[..., :1], 3, 2))
+    assert found.shared
+    assert levels == pytest.approx(np.full(3, sigma), rel=0.3)
+
+
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
+def test_noise_of_a_sensor_is_coarse(name):
+    noisy, clean = sensor_noise(PHOTOS[name], 0.01, 0.01, np.random.default_rng(0))
+    found, levels = measured(noisy)
+    assert found.coarse
+    true = np.sqrt(np.mean((noisy.astype(float) - clean) ** 2))
+    assert levels == pytest.approx(np.full(3, true), rel=0.4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (23, 40), (24, 24)])
+def test_pictures_of_any_size_are_measured(size):
+    assert measured(np.full((*size, 3), 128, np.uint8))[1].tolist() == [0, 0, 0]
+    assert measured(np.full((*size, 3), 255, np.uint8))[1].tolist() == [0, 0, 0]
