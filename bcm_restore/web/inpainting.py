@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-import itertools
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,6 @@ class Canvas:
     def __post_init__(self) -> None:
         self.steps = [self.source]
         self._previews: dict[Path, Path] = {}
-        self._numbers = itertools.count()  # of files, as browsers keep what they have seen under a name
 
     @functools.cached_property
     def size(self) -> tuple[int, int]:
@@ -70,7 +69,7 @@ class Canvas:
 
         if self.loaded is None:
             return self.preview()
-        image = Image.open(self.preview())
+        image: Image.Image = Image.open(self.preview())
         shown = masks.fitted(self.loaded, (image.height, image.width))
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
         image.paste(COLOUR, mask=Image.fromarray(shown.astype(np.uint8) * 255))
@@ -168,10 +167,8 @@ class Canvas:
         return target
 
     def _new(self, name: str) -> Path:
-        """A file in a folder of its own."""
-        folder = self.folder / f"{next(self._numbers)}"
-        folder.mkdir()
-        return folder / name
+        """A file in a new folder, as browsers keep what they have seen under a path."""
+        return Path(tempfile.mkdtemp(dir=self.folder), name)
 
     def _read(self, path: Path) -> "Picture":
         from .. import images
