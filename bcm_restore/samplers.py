@@ -18,22 +18,25 @@ from .model import BCM, Label, Noise
 from .operators import Mask
 from .schemes import Progress, Scheme
 
-# Levels of Mosasaur5526/BCM-iCT-torch, BCM/scripts/image_sample.py.
 GENERATION = {
     "one-step": "noise 80, to 0",
     "ancestral-2": "noise 80, to 2.4, to 0",
     "zigzag-3": "noise 80, to 0, noise 0.1, to 1.2, to 0",
     "mixed-4": "noise 80, to 3, to 0, noise 0.12, to 0.4, to 0",
 }
+"""Schedules of generation, with the levels of Mosasaur5526/BCM-iCT-torch, BCM/scripts/image_sample.py."""
+
 INVERSION = {
     "inversion-1": "noise 0.07, to 80",
     "inversion-2": "noise 0.07, to 15, to 80",
 }
-# Inversion in one or two evaluations, then denoising in one: by NFE of the round trip.
+"""Schedules of inversion, with levels of the same file."""
+
 RECONSTRUCTION = {
     2: "noise 0.07, to 80, to 0",
     3: "noise 0.07, to 15, to 80, to 0",
 }
+"""Inversion in one or two evaluations, then denoising in one: by NFE of the round trip."""
 
 SIZE = 64  # height and width of generated images, unless the network has its own size
 
@@ -143,7 +146,7 @@ def invert(
         progress: called with (evaluations done, total evaluations) after each evaluation.
 
     Returns:
-        (B, 3, H, W) at the schedule's last level: for the published ones about 80 times standard Gaussian noise.
+        (B, 3, H, W) at the schedule's last level, for the published ones about 80 times standard Gaussian noise.
 
     Raises:
         RestoreError: the schedule is unknown, or there is no such class.

@@ -35,7 +35,12 @@ WORDS = ("level", "noise", "renoise", "to", "mean", "fit")
 
 @dataclass(frozen=True)
 class Level:
-    """A noise level: a number, or a multiple of the level t0 of the first estimate."""
+    """A noise level: a number, or a multiple of the level t0 of the first estimate.
+
+    Attributes:
+        value: the number, or the factor of t0.
+        relative: whether it is a multiple of t0.
+    """
 
     value: float
     relative: bool = False
@@ -50,7 +55,14 @@ class Level:
 
 @dataclass(frozen=True)
 class Move:
-    """One move: its word, its level (None for `mean` and `fit`) and its other arguments."""
+    """One move.
+
+    Attributes:
+        word: one of WORDS.
+        level: the level; None for `mean` and `fit`.
+        eta: of `renoise`: the share of the noise that is fresh.
+        hole: of `noise`: only to unknown pixels.
+    """
 
     word: str
     level: Level | None = None
@@ -205,25 +217,42 @@ def _reached(moves: list[Move]) -> Level:
 
 @dataclass
 class State:
-    """The state that moves change: the estimate x (B, 3, H, W), its level, and what later moves need."""
+    """The state that moves change.
+
+    Attributes:
+        x: the estimate, (B, 3, H, W).
+        level: its noise level.
+        known: (B, 1, H, W), pixels that are clean while the rest is at `level`.
+        removed: the standard noise that the last evaluation removed.
+        remember: whether a later move needs `removed`.
+    """
 
     x: Tensor
     level: float
-    known: Tensor | None = None  # (B, 1, H, W), pixels that are clean while the rest is at `level`
-    removed: Tensor | None = None  # the standard noise that the last evaluation removed
-    remember: bool = False  # whether a later move needs `removed`
+    known: Tensor | None = None
+    removed: Tensor | None = None
+    remember: bool = False
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The arguments of `run` that all moves share."""
+    """The arguments of `run` that all moves share.
+
+    Attributes:
+        model: evaluates the moves.
+        operator: for `fit`.
+        y: the measurements, for `fit`.
+        noise: a `Noise`.
+        t0: level of the first estimate.
+        labels: (B,) or (1,), classes of the images.
+    """
 
     model: BCM
     operator: Operator
     y: object
-    noise: Callable[[Tensor], Tensor]  # a `Noise`
+    noise: Callable[[Tensor], Tensor]
     t0: float = 0.0
-    labels: Tensor | None = None  # (B,) or (1,), classes of the images
+    labels: Tensor | None = None
 
 
 def run(

@@ -35,16 +35,17 @@ def restore(
             print(outcome.input, outcome.status, outcome.output)
 
     Args:
-        task: name of the task: "inpaint", "jpeg", "super-resolve", "denoise", "colorize", "reconstruct", or a
+        task: name of the task: "inpaint", "jpeg", "super-resolve", "denoise", "deblur", "colorize", "reconstruct", or a
             task of another package; or "restore" for a chain of them, with its `steps`.
         inputs: pictures, folders and patterns such as "*.png".
         output: file or folder to write to; None: photo_inpainted.png beside photo.png, dir_inpainted/ beside dir.
         observer: receives the reports.
         **options: the fields of `Settings`, and the task's other inputs: `mask`, `invert_mask`, `mask_threshold`,
             `grow` and `fit_mask` of inpaint, `input_quality` of jpeg, `scale` and `noise` of super-resolve, `sigma`
-            and `grain` of denoise, `steps` of restore: "jpeg, super-resolve x2"; see `steps.parse`.
+            and `grain` of denoise, `kernel` and `noise` of deblur, `steps` of restore: "jpeg, super-resolve x2"; see
+            `steps.parse`.
 
-    Returns:
+    Yields:
         The outcome of each picture, as soon as it is known. The work is done during the iteration; with several
         devices, in processes that import the calling script (`if __name__ == "__main__":`).
 

@@ -16,16 +16,31 @@ Header = dict[str, str | int]  # the facts that all pictures of a run share: tas
 
 
 class Status(str, Enum):
-    """The outcome of a picture or, in a dry run, the planned action."""
+    """The outcome of a picture or, in a dry run, the planned action.
 
-    INTERRUPTED = "interrupted"  # the run ended before it was known
+    Attributes:
+        INTERRUPTED: the run ended before it was known.
+        RESTORED: restored.
+        COPIED: nothing to restore.
+        SKIPPED: nothing to restore, and no output.
+        KEPT: its output existed.
+        LEFT: another run is restoring it.
+        FAILED: see the error.
+        BEGUN: in manifests: an output of that name is the run's own, whether it exists or not.
+        RESTORE: planned: it will be restored.
+        REDO: planned: its output will be replaced.
+        KEEP: planned: its output is complete.
+        REFUSE: planned: its output exists and is not the run's own.
+    """
+
+    INTERRUPTED = "interrupted"
     RESTORED = "restored"
-    COPIED = "copied"  # nothing to restore
-    SKIPPED = "skipped"  # nothing to restore, and no output
-    KEPT = "kept"  # its output existed
-    LEFT = "left"  # another run is restoring it
+    COPIED = "copied"
+    SKIPPED = "skipped"
+    KEPT = "kept"
+    LEFT = "left"
     FAILED = "failed"
-    BEGUN = "begun"  # in manifests: an output of that name is the run's own, whether it exists or not
+    BEGUN = "begun"
     RESTORE = "restore"
     REDO = "redo"
     KEEP = "keep"
@@ -40,9 +55,13 @@ class Outcome:
     """The outcome of a picture, and how it was restored.
 
     Attributes:
-        input, output, compare: the files; those that were not written are None.
+        input: the picture, or the two pictures of an interpolation.
+        output: the file or files that were written; None: none.
+        compare: the file with before and after; None: none.
         status: see `Status`.
-        scheme, nfe, case: how it was restored; see `tasks.Restoration`.
+        scheme: the scheme that was run.
+        nfe: number of network evaluations.
+        case: the case that selected the default scheme.
         size: width and height of the output.
         mse: mean squared error of a reconstruction.
         seconds: time of reading, restoring and encoding.

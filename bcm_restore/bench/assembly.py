@@ -39,7 +39,7 @@ class BenchSettings:
     """What a bench compares, on what.
 
     Attributes:
-        task: inpaint, jpeg, super-resolve, denoise, colorize or interpolate.
+        task: inpaint, jpeg, super-resolve, denoise, deblur, colorize or interpolate.
         data: folder of clean pictures; None: those inside scikit-image.
         case: only these cases.
         mask: file of a mask of one's own as one more case.
@@ -55,7 +55,11 @@ class BenchSettings:
         classical: with methods that need no model.
         output: folder of the report; None: bench_TASK.
         overwrite: recompute everything, also what earlier runs have done.
-        label, overlap, device, precision, seed: see `batch.Settings`.
+        label: see `batch.Settings`.
+        overlap: see `batch.Settings`.
+        device: see `batch.Settings`.
+        precision: see `batch.Settings`.
+        seed: of the damage and of the noise.
         max_pixels: most pixels that a picture may declare.
         command: that the report names.
     """

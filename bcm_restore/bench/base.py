@@ -20,6 +20,7 @@ class Case:
         degrade: degrades a clean picture.
         multiple: clean pictures are cropped to multiples of this.
         blind: whether the level of the noise is unknown.
+        border: pixels that the degradation cuts off on each side.
     """
 
     task: str
@@ -27,6 +28,7 @@ class Case:
     degrade: Degradation
     multiple: int = 1
     blind: bool = False
+    border: int = 0
 
 
 @dataclass(frozen=True, eq=False)

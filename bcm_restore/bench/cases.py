@@ -5,7 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import RestoreError
-from ..simulation.degradations import compressed, downscaled, grey, masked, noisy, picture_pair, sensor
+from ..simulation.degradations import (
+    BORDER,
+    VARIANTS,
+    compressed,
+    downscaled,
+    grey,
+    masked,
+    noisy,
+    picture_pair,
+    sensor,
+)
 from ..simulation.masks import MASKS, fixed
 from .base import Case
 
@@ -22,6 +32,7 @@ CASES: dict[str, list[Case]] = {
         Case("denoise", "sensor", sensor(), blind=True),
     ],
     "colorize": [Case("colorize", "luma", grey)],
+    "deblur": [Case("deblur", name, blur, border=BORDER) for name, blur in VARIANTS["deblur"].items()],
     "interpolate": [Case("interpolate", "pairs", picture_pair)],
 }
 

@@ -22,8 +22,9 @@ VERSION = 1
 def export(suite: Suite, folder: Path, overwrite: bool = False, progress: Progress | None = None) -> None:
     """Writes all samples as CASE/KIND/NAME.png, then `manifest.json`, which lists them.
 
-    Kinds are "clean", "damaged" (for jpeg the JPEG files themselves) and "mask" (white where pixels are unknown); for
-    interpolate "clean" (both pictures side by side), "first" and "second". The same suite gives the same bytes.
+    Kinds are "clean", "damaged" (for jpeg the JPEG files themselves) "mask" (white where pixels are unknown) and,
+    for deblur, "kernel" (16 bits, its largest value white); for interpolate "clean" (both pictures side by side),
+    "first" and "second". The same suite gives the same bytes.
 
     Args:
         suite: the suite to write.
@@ -63,6 +64,8 @@ def _contents(example: Example) -> dict[str, np.ndarray | bytes]:
     contents = {"clean": example.clean, "damaged": example.damaged if example.data is None else example.data}
     if "mask" in example.inputs:
         contents["mask"] = example.inputs["mask"].astype(np.uint8) * 255
+    if isinstance(kernel := example.inputs.get("kernel"), np.ndarray):
+        contents["kernel"] = np.rint(kernel / kernel.max() * 65535).astype(np.uint16)
     return contents
 
 

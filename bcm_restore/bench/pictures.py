@@ -158,8 +158,12 @@ class Suite:
         """The names and sizes of the results; for an interpolation of all frames side by side."""
         frames = FRAMES if self.task == "interpolate" else 1
         sizes = [_cut((record.height, record.width), case.multiple) for record in self.records]
+        lost = 2 * case.border
         # there is one pair per picture, of the size of its first picture
-        return [Shape(name, (height, width * frames)) for name, (height, width) in zip(self.names, sizes, strict=True)]
+        return [
+            Shape(name, (height - lost, width * frames - lost))
+            for name, (height, width) in zip(self.names, sizes, strict=True)
+        ]
 
     @functools.cached_property
     def records(self) -> list[PictureRecord]:

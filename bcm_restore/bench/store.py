@@ -137,8 +137,8 @@ def digest(sample: Sample) -> bytes:
     example = sample.example
     hashed = hashlib.sha256(sample.name.encode())
     hashed.update(example.data or b"")
-    for array in (example.damaged, example.clean, example.inputs.get("mask")):
-        if array is not None:
+    for array in (example.damaged, example.clean, *(example.inputs.get(name) for name in ("mask", "kernel"))):
+        if isinstance(array, np.ndarray):
             hashed.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
     plain = {name: value for name, value in example.inputs.items() if isinstance(value, int | str)}
     hashed.update(json.dumps(plain, sort_keys=True).encode())

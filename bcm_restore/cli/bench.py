@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..bench.assembly import BenchSettings
 
 
-QUICK = {"size": 128, "limit": 2, "nfe": [1, 4]}
+QUICK: dict[str, Any] = {"size": 128, "limit": 2, "nfe": [1, 4]}
 
 
 class Size(str, Enum):
@@ -39,7 +39,7 @@ class Benching(Reading, Evaluation):
         option(
             "--task",
             panel="Data",
-            text="inpaint, jpeg, super-resolve, denoise, colorize or interpolate.",
+            text="inpaint, jpeg, super-resolve, denoise, deblur, colorize or interpolate.",
             metavar="TASK",
         ),
     ] = None
@@ -118,7 +118,9 @@ def _bench(context: typer.Context, options: Benching) -> None:
     if context.invoked_subcommand is not None:
         return
     if options.task is None:
-        raise RestoreError("bench needs a --task: inpaint, jpeg, super-resolve, denoise, colorize or interpolate")
+        raise RestoreError(
+            "bench needs a --task: inpaint, jpeg, super-resolve, denoise, deblur, colorize or interpolate"
+        )
     from ..bench.assembly import BenchSettings
 
     names = {field.name for field in dataclasses.fields(BenchSettings)}
@@ -126,7 +128,7 @@ def _bench(context: typer.Context, options: Benching) -> None:
     own: dict[str, Any] = {
         "nfe": None if options.nfe is None else numbers(options.nfe),
         "size": None if options.size is Size.NATIVE else int(options.size.value),
-        **(_quick(context) if options.quick else {}),
+        **(_quick(context, options.task) if options.quick else {}),
         "solvers": [name.strip() for name in options.solvers.split(",") if name.strip()],
         "precision": options.precision.value,
         "max_pixels": options.most_pixels,
@@ -135,10 +137,14 @@ def _bench(context: typer.Context, options: Benching) -> None:
     _run(BenchSettings(**given | own), options.json)
 
 
-def _quick(context: typer.Context) -> dict[str, Any]:
-    """The settings of --quick, without those that were typed."""
-    sources = {name: context.get_parameter_source(name) for name in QUICK}
-    return {name: value for name, value in QUICK.items() if (source := sources[name]) and source.name == "DEFAULT"}
+def _quick(context: typer.Context, task: str) -> dict[str, Any]:
+    """The settings of --quick, without those that were typed; NFEs for which the task has default schemes."""
+    from ..tasks import get
+
+    tables = [table for cases in get(task).schemes().values() for table in cases.values()]
+    settings = {**QUICK, "nfe": [nfe for nfe in QUICK["nfe"] if any(nfe in table for table in tables)]}
+    sources = {name: context.get_parameter_source(name) for name in settings}
+    return {name: value for name, value in settings.items() if (source := sources[name]) and source.name == "DEFAULT"}
 
 
 def _typed_command() -> str:

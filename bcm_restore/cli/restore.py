@@ -212,6 +212,36 @@ def colorize(arguments: Inputs, options: Batch) -> None:
 
 
 @shared
+def deblur(
+    arguments: Inputs,
+    options: Batch,
+    kernel: Annotated[
+        str,
+        typer.Option(
+            help="The blur: gaussian:SIGMA, motion:LENGTH:ANGLE, disk:RADIUS (in pixels and degrees), the file of a "
+            "kernel's picture, or auto, which finds one of the first three in each picture.",
+            metavar="KERNEL",
+        ),
+    ] = "auto",
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            help="Standard deviation of the pictures' noise, of 255; default: estimated.", min=0, max=255, metavar="S"
+        ),
+    ] = None,
+) -> None:
+    """Sharpen blurred pictures: out of focus, moved or shaken.
+
+    Camera shake, and pictures with a side below 192 pixels, need --kernel. In a folder, pictures without a blur that
+    auto finds are skipped and listed at the end. The output is photo_deblurred.png beside photo.png, or the folder
+    dir_deblurred beside dir.
+
+    Example: bcm-restore deblur photo.png --kernel motion:15:30
+    """
+    restore("deblur", arguments, options, kernel=kernel, noise=noise)
+
+
+@shared
 def reconstruct(arguments: Inputs, options: RoundTrip) -> None:
     """Invert pictures to noise and back, and measure the error.
 

@@ -17,7 +17,7 @@ from .generate import generate
 from .groups import add
 from .info import info, tasks
 from .interpolate import interpolate
-from .restore import colorize, denoise, inpaint, jpeg_restore, reconstruct, restore_, super_resolve
+from .restore import colorize, deblur, denoise, inpaint, jpeg_restore, reconstruct, restore_, super_resolve
 from .run import group as run
 from .train import train
 from .tune import tune
@@ -70,6 +70,7 @@ _COMMANDS = (
     jpeg_restore,
     super_resolve,
     denoise,
+    deblur,
     colorize,
     restore_,
     interpolate,

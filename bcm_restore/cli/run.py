@@ -12,7 +12,7 @@ from . import groups, usage
 from .groups import add
 from .interpolate import interpolate
 from .options import Batch, Inputs, shared
-from .restore import colorize, denoise, inpaint, jpeg_restore, restore, super_resolve
+from .restore import colorize, deblur, denoise, inpaint, jpeg_restore, restore, super_resolve
 
 if TYPE_CHECKING:
     from ..tasks import Input, Task
@@ -114,5 +114,6 @@ for _name, _own in (
     ("denoise", denoise),
     ("colorize", colorize),
     ("interpolate", interpolate),
+    ("deblur", deblur),
 ):
     add(group, _own, _name)

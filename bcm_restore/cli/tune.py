@@ -32,6 +32,7 @@ USES = {
     "jpeg": "jpeg-restore photo.jpg",
     "denoise": "denoise photo.png",
     "colorize": "colorize grey.png",
+    "deblur": "deblur photo.png",
 }
 
 
@@ -78,7 +79,10 @@ class Tuning(Reading, Calculation):
 def tune(
     options: Tuning,
     task: Annotated[
-        str, typer.Option(help="inpaint, jpeg, super-resolve, denoise or colorize.", metavar="TASK", show_default=False)
+        str,
+        typer.Option(
+            help="inpaint, jpeg, super-resolve, denoise, deblur or colorize.", metavar="TASK", show_default=False
+        ),
     ],
     data: Annotated[
         list[str],

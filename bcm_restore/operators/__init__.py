@@ -1,6 +1,7 @@
 """Degradation operators: objects with `A(x)`, `pinv(y)` and `fit(x, y)`. They do not include noise."""
 
 from .base import Operator, as_operator
+from .blur import Blur
 from .chain import Chain
 from .dct import standard_tables
 from .jpeg import Coefficients, Jpeg
@@ -16,6 +17,7 @@ from .resize import Resize
 from .unit_range import UnitRange
 
 __all__ = [
+    "Blur",
     "Chain",
     "Coefficients",
     "Jpeg",

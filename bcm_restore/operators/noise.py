@@ -55,7 +55,7 @@ class White(_Noisy):
 class Noisy(_Noisy):
     """White noise of standard deviation sigma, of which Wiener's filter tells the image in the residual.
 
-    With the mean square <r^2> over the channels and the window around a pixel,
+    With the mean square `<r^2>` over the channels and the window around a pixel,
 
         S r = max(0, 1 - sigma^2 / <r^2>) r
 
@@ -71,7 +71,7 @@ class Noisy(_Noisy):
         self.sigma = sigma
 
     def image_part(self, r: Tensor) -> Tensor:
-        """max(0, 1 - sigma^2 / <r^2>) r."""
+        """`max(0, 1 - sigma^2 / <r^2>) r`."""
         edge = WINDOW // 2
         square = F.pad(r.square().mean(1, keepdim=True), (edge,) * 4, mode="replicate")
         power = F.avg_pool2d(square, WINDOW, 1).clamp(min=1e-12)

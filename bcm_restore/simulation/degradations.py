@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
 from .. import images
 from ..errors import RestoreError
+from .blur import MakeKernel, fixed, shake
 from .masks import MASKS, MakeMask, boxes, random_80, text
 from .noise import sensor_noise, white_noise
 
@@ -22,8 +24,8 @@ class Example:
 
     Attributes:
         damaged: (h, w, 3) uint8, the input of `Task.restore`; (2, H, W, 3) for a pair of pictures.
-        inputs: its other arguments: the mask, the coefficients, the scale and its kernel, the noise, or the number of
-            frames.
+        inputs: its other arguments: the mask, the coefficients, the scale and its kernel, the noise, the kernel of a
+            blur, or the number of frames.
         clean: (H, W, 3) uint8; for a pair both side by side, (H, 2W, 3).
         where: (H, W) bool, the damaged pixels; None: all.
         data: the damaged file, if it holds more than its pixels: JPEG.
@@ -39,6 +41,7 @@ class Example:
 Degradation = Callable[[np.ndarray, np.random.Generator], Example]  # of a clean picture (H, W, 3) uint8
 
 SMALLEST = 64  # the least side of a picture for all degradations
+BORDER = 13  # pixels that blurred pictures lose on each side: the largest kernel reaches as far
 FRAMES = 9  # of an interpolation, both ends included
 
 
@@ -113,6 +116,24 @@ def grey(clean: np.ndarray, rng: np.random.Generator) -> Example:
     return Example(np.repeat(luma[..., None], 3, axis=2), clean)
 
 
+def blurred(make_kernel: MakeKernel, noise: int = 0) -> Degradation:
+    """Blurs, adds noise of that standard deviation, in 8-bit steps, and rounds.
+
+    Only the pixels BORDER inside the frame are kept, so that those near their edges depend on what lies outside.
+    """
+
+    def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
+        kernel = make_kernel(rng)
+        # OpenCV correlates, from the kernel's centre
+        image = cv2.filter2D(clean.astype(np.float32), -1, np.ascontiguousarray(kernel[::-1, ::-1]))
+        inside = slice(BORDER, clean.shape[0] - BORDER), slice(BORDER, clean.shape[1] - BORDER)
+        noisy = image[inside] + noise * rng.normal(size=image[inside].shape)
+        damaged = np.rint(noisy).clip(0, 255).astype(np.uint8)
+        return Example(damaged, np.ascontiguousarray(clean[inside]), {"kernel": kernel, "noise": noise})
+
+    return degrade
+
+
 def picture_pair(strip: np.ndarray, rng: np.random.Generator) -> Example:
     """Splits two pictures side by side, (H, 2W, 3), into a pair to interpolate between."""
     return Example(np.stack(np.split(strip, 2, axis=1)), strip, {"frames": FRAMES})
@@ -124,6 +145,12 @@ VARIANTS: dict[str, dict[str, Degradation]] = {
     "super-resolve": {f"x{scale}": downscaled(scale) for scale in (2, 3, 4, 8)},
     "denoise": {**{f"sigma-{sigma}": noisy(sigma) for sigma in (10, 15, 25, 50)}, "sensor": sensor()},
     "colorize": {"luma": grey},
+    "deblur": {
+        "gaussian-1.6": blurred(fixed("gaussian:1.6")),
+        "gaussian-2.5": blurred(fixed("gaussian:2.5"), noise=2),
+        "motion": blurred(shake, noise=2),
+        "disk-3": blurred(fixed("disk:3")),
+    },
 }
 
 

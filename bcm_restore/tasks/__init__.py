@@ -15,6 +15,7 @@ from .base import DEFAULT_NFE, NFES, Problem, Restoration, Task, as_scheme
 from .chain import Chain, chain
 from .colorize import Colorize
 from .custom import Custom
+from .deblur import Deblur
 from .denoise import Denoise
 from .inpaint import Inpaint
 from .inputs import Input
@@ -30,6 +31,7 @@ __all__ = [
     "Chain",
     "Colorize",
     "Custom",
+    "Deblur",
     "Denoise",
     "Inpaint",
     "Input",

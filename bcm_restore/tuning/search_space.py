@@ -7,7 +7,8 @@ start   = level s                   the estimate's error is treated as noise
         | noise s hole              only at unknown pixels; the known ones are clean until a `level`
 move    = to 0 | mean
 
-After the first stage, `renoise s eta` may replace `noise s`. The `fit` after `noise s hole` is optional in input.
+After the first stage, `renoise s eta` may replace `noise s`. The `fit` after `noise s hole` is optional in input. Where
+measurements are noisy, the last `fit` may be missing, as it leaves some of the noise.
 """
 
 import dataclasses
@@ -36,6 +37,7 @@ class Stage:
         move: "to 0" or "mean".
         relative: whether levels are multiples of t0.
         eta: fraction of fresh noise; below 1 for `renoise`.
+        fit: whether `fit` follows.
     """
 
     level: float
@@ -44,12 +46,14 @@ class Stage:
     move: str = "to 0"
     relative: bool = False
     eta: float = 1.0
+    fit: bool = True
 
     def __str__(self) -> str:
+        end = self.move + ", fit" * self.fit
         if self.start == "level":
             noise = f", {self._noise(self.level * self.ratio)}" if self.ratio else ""
-            return f"level {self._text(self.level)}{noise}, {self.move}, fit"
-        return f"{self._noise(self.level)}{' hole' * (self.start == 'hole')}, {self.move}, fit"
+            return f"level {self._text(self.level)}{noise}, {end}"
+        return f"{self._noise(self.level)}{' hole' * (self.start == 'hole')}, {end}"
 
     def _noise(self, level: float) -> str:
         return f"noise {self._text(level)}" if self.eta == 1 else f"renoise {self._text(level)} {self.eta:g}"
@@ -90,6 +94,9 @@ def _stage(moves: Sequence[Move]) -> Stage | None:
             return _started(start, str(move))
         case [Move("noise", hole=True) as start, Move("mean") | Move("to", Level(0, False)) as move]:
             return _started([start], str(move))
+        case [*start, Move("mean") | Move("to", Level(0, False)) as move]:
+            stage = _started(start, str(move))
+            return stage and dataclasses.replace(stage, fit=False)
     return None
 
 
@@ -114,12 +121,14 @@ class SearchSpace:
         means: whether the model has a posterior mean.
         holes: whether the model has level maps and the task known pixels.
         highest: the highest noise level.
+        noisy: whether measurements are noisy.
     """
 
     relative: bool = False
     means: bool = True
     holes: bool = False
     highest: float = 80.0
+    noisy: bool = False
 
     def allows(self, plan: Plan) -> bool:
         """Whether levels are within the bounds and decrease from stage to stage, and `renoise` follows noise."""
@@ -129,10 +138,14 @@ class SearchSpace:
         # the first estimate is at t0, and noise can only be added
         adds_up = not (plan[0].relative and plan[0].start != "level" and plan[0].level < 1)
         renoised = all(_can_renoise(stage, plan[:n]) for n, stage in enumerate(plan) if stage.eta < 1)
-        return falling and adds_up and renoised and min(levels) >= LOWEST and max(tops) <= self.highest
+        fitted = all(stage.fit for stage in plan[: -1 if self.noisy else None])
+        return falling and adds_up and renoised and fitted and min(levels) >= LOWEST and max(tops) <= self.highest
 
     def flips(self, stage: Stage) -> Iterator[Stage]:
         """Variants of a stage: the other move, and all other kinds of noise (none, fresh, in the hole, renoised)."""
+
+        if self.noisy:
+            yield dataclasses.replace(stage, fit=not stage.fit)
 
         def kind(stage: Stage) -> tuple[str, bool, float]:
             return stage.start, bool(stage.ratio), stage.eta
@@ -168,7 +181,9 @@ class SearchSpace:
         """Extends a plan to `nfe` stages, at lower and lower levels, or truncates it."""
         stages = list(plan[:nfe])
         while len(stages) < nfe:
-            stages.append(stages[-1].at(stages[-1].level / 1.6))
+            last = stages[-1]
+            stages[-1] = dataclasses.replace(last, fit=True)
+            stages.append(last.at(last.level / 1.6))
         return tuple(stages)
 
 

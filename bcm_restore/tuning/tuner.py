@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import NothingToRestore, RestoreError
 from ..model import BCM
-from ..operators import Mask
+from ..operators import Blur, Mask
 from ..schemes import Scheme
 from ..simulation.degradations import Degradation
 from ..tasks import NFES, Task
@@ -19,7 +19,7 @@ from .search_space import Plan, SearchSpace, plan_of, scheme_of
 
 FLAT_SIDE = 64  # of the flat pictures, in pixels
 FLAT_COLOURS = ((0, 0, 0), (128, 128, 128), (255, 255, 255), (30, 60, 200))
-HIGHEST_T0 = 4.0  # highest level, as a multiple of t0
+HIGHEST_T0, HIGHEST_T0_BLUR = 4.0, 20.0  # highest level, as a multiple of t0
 
 OnResult = Callable[[str, int, Trial], None]  # called with case, NFE and the best trial so far
 
@@ -136,7 +136,9 @@ class Tuner:
         problem = evaluator.pictures[0].problem
         relative = problem.t0 > 0
         holes = self.model.level_maps and isinstance(problem.operator, Mask)
-        return SearchSpace(relative, self.model.diagonal, holes, HIGHEST_T0 if relative else self.model.sigma_max)
+        noisy = isinstance(problem.operator, Blur)
+        highest = (HIGHEST_T0_BLUR if noisy else HIGHEST_T0) if relative else self.model.sigma_max
+        return SearchSpace(relative, self.model.diagonal, holes, highest, noisy)
 
     def _starts(self, case: str, nfe: int, default: Scheme | None, given: Sequence[Scheme]) -> list[Scheme]:
         """The current default, given schemes, extensions of lower NFEs or defaults, and the search space's own."""

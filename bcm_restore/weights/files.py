@@ -16,8 +16,11 @@ from ..errors import RestoreError
 from ..model import BCM
 
 DEFAULT = "bcm-photo"
-SMALL = "bcm-photo-small"  # trained without level maps
-PUBLISHED = "bcm-imagenet64"  # the paper's model
+"""The default model."""
+SMALL = "bcm-photo-small"
+"""The small model, which was trained without level maps."""
+PUBLISHED = "bcm-imagenet64"
+"""The paper's model."""
 
 
 def names() -> list[str]:

@@ -55,7 +55,7 @@ def test_noise_of_transparent_pixels_and_of_sixteen_bits(save, noisy, tmp_path):
 
 
 def test_settings_are_checked_before_any_picture(photo):
-    with pytest.raises(RestoreError, match="sigma 300: give a standard deviation"):
+    with pytest.raises(RestoreError, match=r"sigma 300\.0: give a standard deviation"):
         bcm_restore.restore_file("denoise", photo, sigma=300.0)
     with pytest.raises(TypeError, match="denoise got an unexpected keyword argument 'noise'"):
         bcm_restore.restore_file("denoise", photo, noise=3)

@@ -86,7 +86,9 @@ def test_methods_of_each_task():
         "super-resolve": ["bicubic", "Lanczos"],
         "interpolate": ["cross-fade"],
     }
-    assert classical("colorize") == []
+    assert [c.name for c in classical("colorize")] == ["the grey picture itself"]
+    assert [c.name for c in classical("deblur")] == ["the blurred picture", "Wiener", "Richardson-Lucy, 30 iterations"]
+    assert [c.name for c in classical("denoise")][:2] == ["the noisy picture", "non-local means"]  # others if installed
     for task, found in names.items():
         for name in found:
             contestant = method(task, name)

@@ -163,6 +163,9 @@ def test_cases_of_each_task():
         "inpaint": INPAINT,
         "jpeg": ["quality-5", "quality-10", "quality-20", "quality-40"],
         "super-resolve": ["x2", "x4", "x8", "x2-pool", "x4-pool", "x8-pool"],
+        "denoise": ["sigma-10", "sigma-15", "sigma-25", "sigma-50", "sensor"],
+        "colorize": ["luma"],
+        "deblur": ["gaussian-1.6", "gaussian-2.5", "motion", "disk-3"],
         "interpolate": ["pairs"],
     }
     assert [case.multiple for case in cases("super-resolve")] == [2, 4, 8, 2, 4, 8]
@@ -185,7 +188,7 @@ def test_selected_cases_keep_the_order():
     ("arguments", "message"),
     [
         (("blur",), "--task blur: not a task of the bench; "
-         "choose one of inpaint, jpeg, super-resolve, interpolate"),
+         "choose one of inpaint, jpeg, super-resolve, denoise, colorize, deblur, interpolate"),
         (("jpeg", ["x4"]), "--case x4: jpeg has quality-5, quality-10, quality-20, quality-40"),
         (("jpeg", ["mask"]), "--case mask: jpeg has quality-5, quality-10, quality-20, quality-40"),
         (("inpaint", ["mask"]), "--case mask: give the file with --mask"),

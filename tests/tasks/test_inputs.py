@@ -292,7 +292,7 @@ def test_tasks_of_other_packages_take_any_inputs(quick, portrait):
     ("wrong", "reason"),
     [
         ({"nfe": "4"}, "nfe='4' is a str, not a whole number; give nfe=4"),
-        ({"nfe": None}, "nfe=None is a NoneType, not a whole number; give an int"),
+        ({"seed": None}, "seed=None is a NoneType, not a whole number; give an int"),
         ({"scale": 3.0}, "scale=3.0 is a float, not a whole number; give scale=3"),
         ({"scale": "2"}, "scale='2' is a str"),
         ({"seed": 0.5}, "seed=0.5 is a float"),
@@ -386,5 +386,5 @@ def test_numbers_of_another_type_are_named(name, inputs, message):
 def test_names_of_another_type_are_named():
     with pytest.raises(RestoreError, match="3 is a int, not a model; give a model's name or the path"):
         bcm_restore.load_model(3)
-    with pytest.raises(RestoreError, match="task None is a NoneType; give a task's name: inpaint"):
+    with pytest.raises(RestoreError, match="task None is a NoneType; give a task's name: colorize, deblur"):
         tasks.get(None)

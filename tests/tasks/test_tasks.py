@@ -35,7 +35,7 @@ def lines(size):
 
 
 def test_names_and_close_matches():
-    assert {"denoise", "inpaint", "interpolate", "jpeg", "super-resolve"} <= set(tasks.names())
+    assert {"deblur", "denoise", "inpaint", "interpolate", "jpeg", "super-resolve"} <= set(tasks.names())
     assert tasks.get("inpaint").name == "inpaint"
     with pytest.raises(RestoreError, match="task 'inpant' is not known; did you mean inpaint"):
         tasks.get("inpant")
@@ -53,7 +53,7 @@ def test_other_packages_add_tasks(monkeypatch):
     tasks.get.cache_clear()
 
 
-@pytest.mark.parametrize("name", ["colorize", "inpaint", "interpolate", "jpeg", "super-resolve"])
+@pytest.mark.parametrize("name", ["colorize", "deblur", "inpaint", "interpolate", "jpeg", "super-resolve"])
 def test_every_task_has_a_default_scheme_for_every_nfe(name):
     tables = tasks.get(name).schemes()
     for case, table in [*tables[weights.DEFAULT].items(), *tables[weights.PUBLISHED].items()]:
@@ -74,20 +74,20 @@ def test_denoising_has_default_schemes_of_one_evaluation():
                 schemes.check(scheme, still(name=model, diagonal=model != weights.PUBLISHED), t0=0.2)
 
 
-@pytest.mark.parametrize("name", ["inpaint", "interpolate", "jpeg", "super-resolve"])
+@pytest.mark.parametrize("name", ["deblur", "inpaint", "interpolate", "jpeg", "super-resolve"])
 def test_models_without_the_diagonal_get_schemes_that_they_can_run(name):
     task = tasks.get(name)
     for model in (still(name="bcm-imagenet64"), still(name="bcm-imagenet64-deep"), still(name="my own")):
         for case in task.schemes()[weights.DEFAULT]:
             for nfe in tasks.NFES:
-                schemes.check(task.default(nfe, model, case), model, t0=0.2 if name == "jpeg" else 0.0)
+                schemes.check(task.default(nfe, model, case), model, t0=0.2 if name in ("deblur", "jpeg") else 0.0)
     new = still(name="new", diagonal=True, level_maps=True)
     assert task.cases(new) == task.schemes()[weights.DEFAULT]
     without = still(name="new", diagonal=True)
     assert task.cases(without) == task.schemes()[weights.SMALL]
     for case in task.schemes()[weights.SMALL]:
         for nfe in tasks.NFES:
-            schemes.check(task.default(nfe, without, case), without, t0=0.2 if name == "jpeg" else 0.0)
+            schemes.check(task.default(nfe, without, case), without, t0=0.2 if name in ("deblur", "jpeg") else 0.0)
 
 
 def still(diagonal=False, **options):

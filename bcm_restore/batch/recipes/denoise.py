@@ -15,6 +15,8 @@ from .base import Loaded, Result, TaskRecipe
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ...images import Picture
+
 
 @dataclasses.dataclass(kw_only=True)
 class DenoiseRecipe(TaskRecipe):
@@ -50,11 +52,8 @@ class DenoiseRecipe(TaskRecipe):
         """See `Recipe`; includes the noise level and the grain."""
         return super().fingerprint() | {"sigma": self.sigma, "grain": self.grain}
 
-    def read(self, source: Path, data: bytes, mask: MaskFile | None) -> Loaded:
-        """The picture."""
-        from ... import images
-
-        picture = images.read(source, max_pixels=self.settings.max_pixels, data=data)
+    def load(self, source: Path, picture: "Picture", mask: MaskFile | None, original: "Picture") -> Loaded:
+        """See `TaskRecipe`."""
         return Loaded(source, picture, {"sigma": self.sigma, "grain": self.grain})
 
     def restore(self, several: Sequence[Loaded], observer: Observer) -> list[Result]:

@@ -9,6 +9,7 @@ from ..settings import NAMES, Settings
 from .base import Recipe
 from .chain import ChainRecipe
 from .colorize import ColorizeRecipe
+from .deblur import DeblurRecipe
 from .denoise import DenoiseRecipe
 from .inpaint import InpaintRecipe
 from .jpeg import JpegRecipe
@@ -23,6 +24,7 @@ _OWN: dict[str, Any] = {
     "super-resolve": SuperResolveRecipe,
     "denoise": DenoiseRecipe,
     "colorize": ColorizeRecipe,
+    "deblur": DeblurRecipe,
     "reconstruct": ReconstructRecipe,
     "restore": ChainRecipe,
 }

@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image
-from skimage.restoration import inpaint_biharmonic
+from skimage.restoration import inpaint_biharmonic, richardson_lucy, unsupervised_wiener
 
 from ...simulation.degradations import Example
 from ..base import Case, Contestant, Sample
@@ -82,6 +82,25 @@ def resized(filter_: Image.Resampling) -> Method:
     return method
 
 
+def wiener(example: Example) -> np.ndarray:
+    """scikit-image's Wiener filter, which estimates noise and regularisation (Orieux et al. 2010)."""
+    return _deconvolved(example, lambda plane, kernel: unsupervised_wiener(plane, kernel, rng=0)[0])
+
+
+def lucy(example: Example) -> np.ndarray:
+    """Richardson-Lucy, 30 iterations."""
+    return _deconvolved(example, lambda plane, kernel: richardson_lucy(plane, kernel, num_iter=30))
+
+
+def _deconvolved(example: Example, method: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """Deconvolves each channel (H, W) in [0, 1], extended by reflection against ringing from the frame."""
+    kernel, edge = example.inputs["kernel"].astype(np.float64), 2 * max(example.inputs["kernel"].shape)
+    planes = np.pad(example.damaged, ((edge, edge), (edge, edge), (0, 0)), "symmetric").astype(np.float64) / 255
+    inner = slice(edge, -edge)
+    found = np.stack([method(plane, kernel)[inner, inner] for plane in np.moveaxis(planes, 2, 0)], 2)
+    return np.rint(found.clip(0, 1) * 255).astype(np.uint8)
+
+
 def cross_fade(example: Example) -> np.ndarray:
     """Frames (1 - w) a + w b between a pair (2, H, W, 3), the pair included, side by side."""
     a, b = example.damaged.astype(np.float64)
@@ -102,5 +121,10 @@ METHODS: dict[str, dict[str, Method]] = {
     },
     "denoise": {"the noisy picture": unchanged},
     "colorize": {"the grey picture itself": unchanged},
+    "deblur": {
+        "the blurred picture": unchanged,
+        "Wiener": wiener,
+        "Richardson-Lucy, 30 iterations": lucy,
+    },
     "interpolate": {"cross-fade": cross_fade},
 }

@@ -100,8 +100,8 @@ class FirstEstimate(Contestant):
         return {"name": self.name, "version": __version__}
 
     def suits(self, case: Case) -> bool:
-        """Inpainting and super-resolution; a JPEG's first estimate is the JPEG itself."""
-        return case.task in ("inpaint", "super-resolve")
+        """Inpainting, super-resolution and deblurring; a JPEG's first estimate is the JPEG itself."""
+        return case.task in ("inpaint", "super-resolve", "deblur")
 
     def restore(self, case: Case, sample: Sample) -> np.ndarray:
         """The first estimate of the task's inverse problem."""
