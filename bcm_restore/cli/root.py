@@ -21,6 +21,7 @@ from .restore import colorize, deblur, denoise, inpaint, jpeg_restore, reconstru
 from .run import group as run
 from .train import train
 from .tune import tune
+from .web import web
 from .weights import group as weights
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -75,6 +76,7 @@ _COMMANDS = (
     interpolate,
     generate,
     reconstruct,
+    web,
     train,
     tune,
     tasks,

@@ -1,7 +1,7 @@
 """Runs schemes on images too large for memory: each move is a sweep over a file, with the same result as in memory."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, NamedTuple, cast
@@ -220,10 +220,16 @@ _NO_OPERATOR = _NoOperator()
 
 def draw(noise: Noise, image: DiskImage) -> None:
     """Fills an image with the numbers that `noise` would draw for (1, 3, H, W) in memory."""
+    for start, values in pieces(noise, image.size):
+        image.write_flat(start, values)
+
+
+def pieces(noise: Noise, size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
+    """The numbers that `noise` would draw for (1, 3, H, W) in memory: pieces (n,), each with the index of its first."""
     [generator] = noise.generators
-    total, start = 3 * image.size[0] * image.size[1], 0
+    total, start = 3 * size[0] * size[1], 0
     while start < total:
         left = total - start
         count = left if left < PIECE + 16 else PIECE  # PyTorch draws fewer than 16 numbers differently
-        image.write_flat(start, torch.empty(count).normal_(generator=generator))
+        yield start, torch.empty(count).normal_(generator=generator)
         start += count

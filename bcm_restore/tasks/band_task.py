@@ -10,6 +10,7 @@ from torch import Tensor
 from .. import large, spans
 from ..large import BandImage, BandProblem, DiskImage, MemoryImage
 from ..model import Noise
+from ..schemes import Scheme
 from .arrays import ArrayImage, as_array, check_values, from_disk, is_one, size_of
 from .base import Problem, Restoration, RunOptions, Task
 
@@ -45,18 +46,24 @@ class BandTask(Task):
         if not (model.network.exact_tiles and is_one(image) and self.is_large(size_of(image), **inputs)):
             return None
         array, from_array = as_array(image)
-        source = ArrayImage(array)
+        posed, scheme = self._pose_array(array, inputs, options)
+
+        def finish(result: DiskImage) -> Any:
+            return from_array(from_disk(result, array))
+
+        restored = large.run(scheme, model, posed, Noise([options.seed]), finish, options.progress)
+        return Restoration(restored, scheme, scheme.nfe, posed.case, model.name, posed.remark)
+
+    def _pose_array(
+        self, array: np.ndarray, inputs: Mapping[str, Any], options: RunOptions
+    ) -> tuple[BandProblem, Scheme]:
+        """Poses the problem of restoring an array band by band, and chooses its scheme."""
+        model, source = options.model, ArrayImage(array)
         if np.issubdtype(array.dtype, np.floating):
             ignored = self.ignored(source.size, **inputs)
             for rows in source.bands():
                 check_values(source.read(rows), None if ignored is None else ignored[:, :, rows])
         source, inputs, remark = self.preprocess(source, inputs, model, options.label)
         posed = self.pose(source.on(model.device), **inputs)
-        posed.labels = model.labels(options.label)
-        scheme = self.choose(options.scheme, options.nfe, model, posed.case)
-
-        def finish(result: DiskImage) -> Any:
-            return from_array(from_disk(result, array))
-
-        restored = large.run(scheme, model, posed, Noise([options.seed]), finish, options.progress)
-        return Restoration(restored, scheme, scheme.nfe, posed.case, model.name, remark or posed.remark)
+        posed.labels, posed.remark = model.labels(options.label), remark or posed.remark
+        return posed, self.choose(options.scheme, options.nfe, model, posed.case)

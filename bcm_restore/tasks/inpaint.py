@@ -9,12 +9,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..large import BandImage, BandProblem, DiskImage, MemoryImage
+from ..large import BandImage, BandProblem, DiskImage, MemoryImage, neighbourhood
+from ..large import fill as large_fill
 from ..large.fill import fill_hole
+from ..model import Noise
 from ..operators import Mask
 from ..spans import bands, widened
-from .arrays import AnyImage, size_of
+from .arrays import AnyImage, as_array, is_one, size_of, to_tensor
 from .band_task import BandTask
+from .base import Restoration, RunOptions
 from .holes import as_hole, make_finite, shaped_like, to_integers
 from .transparency import without_hidden
 
@@ -81,6 +84,39 @@ class Inpaint(BandTask):
             return without_hidden(image, hole[0, 0].numpy()), inputs
         return make_finite(image, hole), inputs
 
+    def restore_large(self, image: Any, inputs: Mapping[str, Any], options: RunOptions) -> Restoration | None:
+        """See `Task.restore_large`; a small hole is restored in its neighbourhood, in memory."""
+        return self._restore_nearby(image, inputs, options) or super().restore_large(image, inputs, options)
+
+    def _restore_nearby(self, image: Any, inputs: Mapping[str, Any], options: RunOptions) -> Restoration | None:
+        """Restores one picture from its hole's neighbourhood; None if that is hardly less work than the whole."""
+        model, hole, size = options.model, inputs["mask"], size_of(image)
+        alone = is_one(image) and model.at_once(*size) == 1  # batched pictures are restored whole, with the same bits
+        if not (alone and model.network.exact_tiles and hole.any()):
+            return None
+        # in files, larger fills differ slightly
+        most = large_fill.WHOLE if self.is_large(size) else size[0] * size[1] // 2
+        if neighbourhood.rectangle(hole).pixels > most:
+            return None
+        array, from_array = as_array(image)
+        posed, scheme = self._pose_array(array, inputs, options)
+        near = neighbourhood.find(hole, scheme, model.network)
+        if near is None:
+            return None
+        assert isinstance(posed, _Filling)
+        rows, columns = near.window.rows, near.window.columns
+        x, y = (MemoryImage(posed.image.read(rows, columns)) for _ in range(2))
+        unknown = hole[:, :, rows, columns]
+        fill_hole(x, unknown)
+        noise = neighbourhood.window_noise(Noise([options.seed]), size, near.window)
+        found = neighbourhood.run(
+            scheme, model, near, x.pixels, posed.operator(rows, columns), y.pixels, noise, options.progress
+        )
+        restored = array.copy()
+        filled = to_tensor(array[:1, :1])[1](found)
+        np.copyto(restored[rows, columns], filled, where=shaped_like(unknown, filled))
+        return Restoration(from_array(restored), scheme, scheme.nfe, posed.case, model.name)
+
     def finish(self, restored: Any, image: AnyImage, *, mask: Any = None, **inputs: Any) -> Any:
         """Copies the known pixels from the input, as floats converted to [-1, 1] and back have rounding errors."""
         hole = as_hole(mask, size_of(image))
@@ -104,8 +140,8 @@ class _Filling(BandProblem):
         self._hole = hole
         self._mask = (Mask if case == "thin" else SeamlessMask)(~hole, (lows.amin(0), highs.amax(0)))
 
-    def operator(self, rows: slice) -> Mask:
-        return self._mask.crop(rows)
+    def operator(self, rows: slice, columns: slice = slice(None)) -> Mask:
+        return self._mask.crop(rows, columns)
 
     def estimate(self, rows: slice) -> Tensor:
         return self.image.read(rows).clone()  # `complete` fills it in place
@@ -114,12 +150,12 @@ class _Filling(BandProblem):
         fill_hole(x, self._hole)
 
     def known(self, rows: slice, columns: slice) -> Tensor:
-        return self._mask.crop(rows, columns).known
+        return self.operator(rows, columns).known
 
     def fit_tile(self, x: Tensor, rows: slice, columns: slice) -> Tensor | None:
         if isinstance(self._mask, SeamlessMask):
             return None
-        return self._mask.crop(rows, columns).fit(x, self.image.read(rows, columns).to(x.device))
+        return self.operator(rows, columns).fit(x, self.image.read(rows, columns).to(x.device))
 
     def fit(self, x: DiskImage, fitted: DiskImage) -> None:
         if isinstance(self._mask, SeamlessMask):

@@ -17,7 +17,7 @@ from bcm_restore.cli.progress import Bar
 from bcm_restore.errors import DiskFull, NothingToRestore, RestoreError
 from bcm_restore.fill import smooth_fill
 from bcm_restore.images import channels
-from bcm_restore.large import BandProblem, DiskImage, MemoryImage, fill, runner
+from bcm_restore.large import BandProblem, DiskImage, MemoryImage, fill, neighbourhood, runner
 from bcm_restore.large.fill import fill_hole
 from bcm_restore.model import BCM, Noise
 from bcm_restore.networks import Network, tiled
@@ -32,6 +32,7 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(runner, "PIECE", 16 * 1001)
     monkeypatch.setattr(fill, "WHOLE", 5000)
     monkeypatch.setattr(fill, "SIDE", 64)
+    monkeypatch.setattr(neighbourhood, "SHARE", 0.0)  # small holes, too, are restored with the whole picture
 
 
 @pytest.fixture

@@ -1,0 +1,66 @@
+"""A server in its own process, as `bcm-restore web` starts it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass
+class Server:
+    """A server that is running.
+
+    Attributes:
+        address: of the page.
+        password: of the page, or None.
+        temporary: the folder of temporary files, which it alone uses.
+        process: it.
+    """
+
+    address: str
+    password: str | None
+    temporary: Path
+    process: subprocess.Popen
+
+    def files(self) -> list[Path]:
+        """The temporary files, except those that PyTorch and others make."""
+        return sorted(path for path in self.temporary.glob("bcm-restore-web-*/**/*") if path.is_file())
+
+
+@contextmanager
+def serving(temporary: Path, *options: str) -> Iterator[Server]:
+    pytest.importorskip("gradio", reason="needs gradio: the extra web")
+    command = [sys.executable, "-m", "bcm_restore", "web", "--port", "0", "--json", "--device", "cpu", *options]
+    # its own home: nothing is to be written there
+    environment = {**os.environ, "TMPDIR": str(temporary), "HOME": str(temporary)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, cwd=temporary, text=True)
+    try:
+        lines = ""
+        while not lines.endswith("}\n"):
+            line = process.stdout.readline()
+            assert line, "the server has not started"
+            lines += line
+        found = json.loads(lines)
+        yield Server(found["address"], found["password"], temporary, process)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[Server]:
+    """For pictures of up to 1 megapixel."""
+    with serving(tmp_path_factory.mktemp("web"), "--max-pixels", "1") as found:
+        yield found
+
+
+@pytest.fixture
+def serve(tmp_path) -> Callable:
+    """Starts a server with options."""
+    return lambda *options: serving(tmp_path, *options)
