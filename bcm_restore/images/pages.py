@@ -146,7 +146,7 @@ def _tiff_pages(data: bytes) -> tuple[int, ...]:
 def _frames(data: bytes) -> Iterator[Picture]:
     """Yields the frames of an animation as displayed."""
     with pillow_silenced(), opened(BytesIO(data), sys.maxsize) as image:
-        for number in range(image.n_frames):
+        for number in range(getattr(image, "n_frames", 1)):
             image.seek(number)
             image.load()
             exif, orientation = read_exif(image)
