@@ -87,7 +87,7 @@ def test_order_of_the_options_in_the_help(cli, monkeypatch):
     [
         ("bcm-restore inp", {"inpaint"}),
         ("bcm-restore super-resolve --sca", {"--scale"}),
-        ("bcm-restore we", {"weights"}),
+        ("bcm-restore we", {"web", "weights"}),
     ],
 )
 def test_shell_completion(words, offered):
