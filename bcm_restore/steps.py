@@ -1,6 +1,7 @@
 """Chains of restorations: "jpeg, super-resolve x2 noise=5" names the tasks in order, each with its own options."""
 
 import difflib
+import math
 import re
 import shlex
 import typing
@@ -16,6 +17,8 @@ Kinds = Mapping[str, Any]  # the type of each option
 
 _OTHER_NAMES = {"quality": "input_quality", "input_quality": "quality"}  # of jpeg: the task's, and the command's
 _TRUTH = {"yes": True, "true": True, "no": False, "false": False}
+LARGEST = 16  # scale of all steps together
+CLEANING = ("jpeg", "jpeg-restore", "denoise")  # what super-resolve would do itself is left to these before it
 _EXAMPLE = 'such as "jpeg, super-resolve x2"'
 
 
@@ -64,8 +67,8 @@ def resolve(steps: Sequence[Step], kinds_of: Callable[[str], Kinds]) -> list[dic
         kinds_of: the options that a task takes; if it names none, all are passed on.
 
     Raises:
-        RestoreError: a step has no such option, a value is of another type, there are several masks, or the size of the
-            picture has changed before its mask is used.
+        RestoreError: a step has no such option, a value is of another type, there are several masks, the size of the
+            picture has changed before its mask is used, or it becomes too large.
     """
     kinds = [kinds_of(step.name) for step in steps]
     masked = [n for n, known in enumerate(kinds) if "mask" in known]
@@ -77,7 +80,14 @@ def resolve(steps: Sequence[Step], kinds_of: Callable[[str], Kinds]) -> list[dic
             raise RestoreError(
                 f"{first} comes after {last}, but its mask has the size of the picture; put {first} first"
             )
-    return [_arguments(step, known) for step, known in zip(steps, kinds, strict=True)]
+    found = [_arguments(step, known) for step, known in zip(steps, kinds, strict=True)]
+    enlarged = math.prod(own.get("scale", 4) for own, known in zip(found, kinds, strict=True) if "scale" in known)
+    if enlarged > LARGEST:
+        raise RestoreError(f"the steps enlarge a picture {enlarged} times; at most {LARGEST} times is possible")
+    for n, (own, known) in enumerate(zip(found, kinds, strict=True)):
+        if {"scale", "noise"} <= {*known} and any(step.name in CLEANING for step in steps[:n]):
+            own.setdefault("noise", 0)
+    return found
 
 
 def _split(text: str) -> list[list[str]]:

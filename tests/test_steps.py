@@ -134,3 +134,25 @@ def test_any_text_is_steps_or_an_error_of_one_line(text):
         assert len(str(error).splitlines()) == 1
     else:
         assert all(step.name and all(map(str.isidentifier, step.options)) for step in steps)
+
+
+def test_what_super_resolve_would_clean_is_left_to_a_step_before_it():
+    kinds = {"jpeg": {"quality": int}, "denoise": {"sigma": float}, "super-resolve": {"scale": int, "noise": float}}
+
+    def found(text):
+        return resolve(parse(text), kinds.__getitem__)[-1]
+
+    assert found("super-resolve x2") == {"scale": 2}
+    assert found("jpeg, super-resolve x2") == found("denoise, super-resolve x2") == {"scale": 2, "noise": 0}
+    assert found("jpeg, super-resolve x2 noise=5") == {"scale": 2, "noise": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "times"), [("super-resolve x8, super-resolve x8", 64), ("super-resolve, super-resolve x8", 32)]
+)
+def test_results_that_are_too_large_are_refused(text, times):
+    kinds = {"scale": int}
+    with pytest.raises(
+        RestoreError, match=f"^the steps enlarge a picture {times} times; at most 16 times is possible$"
+    ):
+        resolve(parse(text), lambda name: kinds)

@@ -141,8 +141,7 @@ def _quick(context: typer.Context, task: str) -> dict[str, Any]:
     """The settings of --quick, without those that were typed; NFEs for which the task has default schemes."""
     from ..tasks import get
 
-    tables = [table for cases in get(task).schemes().values() for table in cases.values()]
-    settings = {**QUICK, "nfe": [nfe for nfe in QUICK["nfe"] if any(nfe in table for table in tables)]}
+    settings = {**QUICK, "nfe": [nfe for nfe in QUICK["nfe"] if get(task).has_nfe(nfe)]}
     sources = {name: context.get_parameter_source(name) for name in settings}
     return {name: value for name, value in settings.items() if (source := sources[name]) and source.name == "DEFAULT"}
 

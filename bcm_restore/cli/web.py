@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 import secrets
 from collections.abc import Iterator
 from enum import Enum
@@ -77,7 +78,7 @@ def forms() -> Iterator[Form]:
         if info.name and info.callback and info.name not in APART:
             parameters = inspect.signature(info.callback).parameters.values()
             fields = tuple(_option(parameter) for parameter in parameters if parameter.name not in COMMON)
-            yield Form(info.name, _summary(info.callback), fields)
+            yield Form(info.name, _summary(info.callback), fields, _several_nfes(info.name))
     for point in entry_points(group="bcm_restore.tasks"):
         from .. import tasks
 
@@ -87,6 +88,12 @@ def forms() -> Iterator[Form]:
             printing.note(f"no tab for the task {point.name}: {error}")
         else:
             yield Form(task.name, f"{task.name} {task.summary}.", tuple(map(_input, task.inputs)))
+
+
+def _several_nfes(task: str) -> bool:
+    """Whether a task has default schemes of several NFEs, as its file says, without importing it."""
+    text = (package_data.folder("tasks") / f"{task}.toml").read_text(encoding="utf-8")
+    return len(set(re.findall(r"^(\d+) *=", text, re.MULTILINE))) > 1
 
 
 def _option(parameter: inspect.Parameter) -> Field:

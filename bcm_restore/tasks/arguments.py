@@ -26,7 +26,7 @@ def check_names(task: "Task", given: Mapping[str, Any]) -> None:
         TypeError: names the first unknown input and a similar name.
     """
     own, inputs = _names(task.run) - {"image"}, _names(_posing(task)) - {"image"}
-    if not inputs and "run" not in vars(type(task)):
+    if not inputs and _takes_any(_posing(task)) and "run" not in vars(type(task)):
         return
     for name in given:
         if name not in own | inputs:
@@ -60,6 +60,11 @@ def _names(function: Callable[..., Any]) -> set[str]:
     """The names of a function's parameters."""
     parameters = inspect.signature(function).parameters.values()
     return {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
+
+
+def _takes_any(function: Callable[..., Any]) -> bool:
+    """Whether a function takes keyword arguments of any name."""
+    return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(function).parameters.values())
 
 
 def whole(name: str, value: Any) -> int:

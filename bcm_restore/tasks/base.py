@@ -342,6 +342,10 @@ class Task(ABC):
             alike = weights.DEFAULT if model.level_maps else weights.SMALL
         return tables.get(model.name) or tables.get(alike) or {}
 
+    def has_nfe(self, nfe: int) -> bool:
+        """Whether there are default schemes with that number of network evaluations."""
+        return any(nfe in table for cases in self.schemes().values() for table in cases.values())
+
     def schemes(self) -> dict[str, dict[str, dict[int, Scheme]]]:
         """The default schemes: model, then case, then NFE."""
         return _read_schemes(self.schemes_file())

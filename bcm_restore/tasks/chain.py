@@ -14,7 +14,7 @@ from ..model import BCM, Label
 from ..schemes import Progress
 from .arguments import COEFFICIENTS, kinds, takes_coefficients
 from .arrays import as_array, check_kind
-from .base import DEFAULT_NFE, Restoration, Task, loaded
+from .base import Restoration, Task, loaded
 from .interpolate import Interpolate
 from .paths import open_file, read_for
 from .registry import get
@@ -50,7 +50,7 @@ class Chain:
         self,
         image: Any,
         *,
-        nfe: int = DEFAULT_NFE,
+        nfe: int | None = None,
         model: BCM | str | Path | None = None,
         label: Label | None = None,
         seed: int = 0,
@@ -61,7 +61,8 @@ class Chain:
 
         Args:
             image: one picture or several; see `Task.run`.
-            nfe: network evaluations of each step that has no `nfe` of its own.
+            nfe: network evaluations of each step that has no `nfe` of its own; None, or for tasks without default
+                schemes of that NFE: the task's default.
             model, label, seed: of all steps; see `Task.run`.
             progress: called during each step; see `Task.run`.
             coefficients: of the JPEG file, for a step "jpeg" or "super-resolve" that no other has come before; see
@@ -86,7 +87,7 @@ class Chain:
         for step, task, own in zip(self._steps, self._tasks, self._inputs, strict=True):
             given, inputs = start.given(task, own) if pixels is None else (pixels, own)
             try:
-                found = task.run(deepened(given), nfe=nfe if step.nfe is None else step.nfe, **run_kwargs, **inputs)
+                found = task.run(deepened(given), nfe=step_nfe(step, task, nfe), **run_kwargs, **inputs)
             except NothingToRestore as reason:
                 nothing.append(reason)
                 made.append((task.name, SKIPPED))
@@ -152,6 +153,13 @@ def step_task(name: str) -> Task:
     if isinstance(task, Interpolate):
         raise RestoreError(f"{name} takes two pictures and cannot be a step; leave it out")
     return task
+
+
+def step_nfe(step: texts.Step, task: Task, nfe: int | None) -> int | None:
+    """The network evaluations of a step: its own, or the chain's if the task has default schemes for them."""
+    if step.nfe is not None or nfe is None:
+        return step.nfe
+    return nfe if task.has_nfe(nfe) else None
 
 
 def deepened(pixels: np.ndarray) -> np.ndarray:

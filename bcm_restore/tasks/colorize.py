@@ -23,7 +23,7 @@ class Colorize(BandTask):
     name = "colorize"
     summary = "tints a grey picture with faint colours; its luma stays the same"
 
-    def pose(self, image: BandImage, **inputs: Any) -> BandProblem:
+    def pose(self, image: BandImage) -> BandProblem:  # type: ignore[override]
         """Poses the problem of colouring a picture; of a colour picture only the luma is used."""
         return _Colouring(image)
 

@@ -105,9 +105,15 @@ def _remark(noise: PhotoNoise, given: bool) -> str:
     kind = (
         "given noise" if given else "noise of the luma" if noise.shared else "coarse noise" if noise.coarse else "noise"
     )
-    steps = list(dict.fromkeys(f"{sigma * HALF_RANGE:.2g}" for sigma in noise.sigmas))
+    steps = list(dict.fromkeys(eight_bit_steps(sigma) for sigma in noise.sigmas))
     channels = " in red, green and blue" if len(steps) > 1 else ""
     return f"{kind} of standard deviation {', '.join(steps)} of 255{channels}"
+
+
+def eight_bit_steps(sigma: float) -> str:
+    """A standard deviation for images in [-1, 1], as a text in 8-bit steps: two digits, or three from 100 on."""
+    steps = sigma * HALF_RANGE
+    return f"{steps:.2g}" if steps < 99.5 else f"{steps:.0f}"
 
 
 def check(sigma: Any, grain: Any) -> None:

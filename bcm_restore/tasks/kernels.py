@@ -15,6 +15,7 @@ from ..operators import kernels
 
 AUTO = "auto"
 MOST = 255  # pixels: the longest side
+PHOTO = 31  # pixels a side: larger pictures that are not black at the edges are taken for photographs
 FORMS = "gaussian:2, motion:15:30, disk:4, the file of a kernel's picture, or auto"
 
 
@@ -26,7 +27,8 @@ def as_kernel(kernel: Any) -> Tensor:
             lightness is the kernel; or such a picture: a PIL image, an array or a tensor (h, w).
 
     Raises:
-        RestoreError: it is none of these, has a wrong shape, negative values or no positive one, or is too large.
+        RestoreError: it is none of these, has a wrong shape, negative values or no positive one, is too large, or is
+            the file of a photograph.
     """
     if isinstance(kernel, str) and kernels.is_named(kernel):
         return kernels.named(kernel)
@@ -55,4 +57,10 @@ def _read(path: str | Path) -> np.ndarray:
     if not Path(path).is_file():
         raise RestoreError(f"kernel {path}: no such file; give {FORMS}")
     pixels = images.read(path).pixels.astype(np.float32)
-    return pixels.mean(2) if pixels.ndim == 3 else pixels
+    values: np.ndarray = pixels.mean(2) if pixels.ndim == 3 else pixels
+    frame = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+    if min(values.shape) > PHOTO and frame.mean() > values.max() / 10:
+        raise RestoreError(
+            f"kernel {path}: looks like a photograph; a kernel is light on black, and black at the edges"
+        )
+    return values

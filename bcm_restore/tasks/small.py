@@ -18,7 +18,7 @@ from ..operators.noise_level import CLEAN
 from .arguments import real
 from .arrays import AnyImage
 from .base import Task
-from .denoise import Denoise
+from .denoise import Denoise, eight_bit_steps
 from .jpeg import Jpeg
 
 JPEG_NFE = 2  # with 4 the enlarged picture gains 0.05 dB more
@@ -74,7 +74,7 @@ def find_flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | N
     if not level.sigma:
         return None
     found = "noise" if noise is None else "given noise"
-    remark = f"{found} of standard deviation {level.per_channel * HALF_RANGE:.2g} of 255, removed first"
+    remark = f"{found} of standard deviation {eight_bit_steps(level.per_channel)} of 255, removed first"
     return Flaw(Denoise(), {"noise": level}, remark, level)
 
 

@@ -105,9 +105,10 @@ class Quality:
         return [self.preset, self.model, self.scheme, self.seed]
 
 
-def preset() -> gr.Radio:
+def preset(visible: bool = True) -> gr.Radio:
     """The choice of the number of evaluations."""
-    return gr.Radio(list(work.PRESETS), value="Balanced", label="Quality", info="1, 4 or 8 network evaluations")
+    info = "1, 4 or 8 network evaluations"
+    return gr.Radio(list(work.PRESETS), value="Balanced", label="Quality", info=info, visible=visible)
 
 
 def quality(options: Options, radio: gr.Radio) -> Quality:
@@ -163,8 +164,23 @@ def given(page: Page, session: Session, fields: Iterable[Field], values: Iterabl
             if field.required:
                 raise RestoreError(f"{field.name.replace('_', ' ')} is missing: {field.help}")
             continue
+        if field.name == "kernel":
+            check_kernel(value)
         found[field.name] = number(field, value) if field.kind in (int, float) else value
     return found
+
+
+def check_kernel(text: str) -> None:
+    """Refuses the name of a file, which would be one of the server's.
+
+    Raises:
+        RestoreError: it is not the name of a kernel.
+    """
+    from ..operators.kernels import is_named
+    from ..tasks.kernels import AUTO
+
+    if text != AUTO and not is_named(text):
+        raise RestoreError(f"kernel {text}: give gaussian:SIGMA, motion:LENGTH:ANGLE, disk:RADIUS or auto")
 
 
 def number(field: Field, value: Any) -> float:

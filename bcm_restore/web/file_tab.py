@@ -19,7 +19,7 @@ def build(page: Page, form: Form) -> None:
     gr.Markdown(form.summary)
     files = file_input("Pictures", file_count="multiple", height=180, elem_id=f"{form.task}-files")
     with gr.Row(equal_height=True):
-        radio = preset()
+        radio = preset(visible=form.presets)
         with gr.Column(min_width=220):
             start = gr.Button("Restore", variant="primary", elem_id=f"{form.task}-restore")
             cancel = gr.Button("Cancel")

@@ -37,11 +37,13 @@ class Form:
         task: its name.
         summary: what it does, one sentence.
         fields: its further inputs.
+        presets: whether it has default schemes of several NFEs to choose from.
     """
 
     task: str
     summary: str
     fields: tuple[Field, ...]
+    presets: bool = True
 
     @property
     def title(self) -> str:

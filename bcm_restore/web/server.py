@@ -58,7 +58,7 @@ class Guard:
         app: the application.
         root: the folder.
         hosts: names under which the server may be addressed; None: any. Against pages of other sites whose name is
-            made to point to this computer.
+            made to point to this computer; requests that other sites' pages send here are refused in any case.
     """
 
     def __init__(self, app: App, root: Path, hosts: Sequence[str] | None) -> None:
@@ -83,6 +83,9 @@ class Guard:
         headers = dict(scope["headers"])
         name = urllib.parse.urlsplit("//" + headers.get(b"host", b"").decode("latin-1")).hostname
         if self._hosts is not None and name not in self._hosts:
+            return False
+        origin = urllib.parse.urlsplit(headers.get(b"origin", b"").decode("latin-1"))
+        if origin.netloc and origin.hostname != name:
             return False
         path: str = scope["path"]
         if path in EXACT or path.startswith(BELOW):
@@ -124,6 +127,7 @@ def serve(address: Address, options: Options, forms: Sequence[Form], announce: C
 
             blocks = page.build(Page(storage, options), forms)
             blocks.queue(max_size=64)
+            blocks.has_launched = True  # else gradio takes any path on the server for an upload
             app = gradio.mount_gradio_app(
                 _bare(),
                 blocks,

@@ -84,8 +84,12 @@ def restored(task: str, files: Sequence[Path], output: Path, reporter: Reporter,
         Cancelled: the user has cancelled it.
         RestoreError: an option does not fit.
     """
+    from ..tasks import get
+
     with ALONE:
         reporter.waiting()
+        if options.get("scheme") or not get(task).has_nfe(options["nfe"]):
+            options["nfe"] = None
         return list(restore(task, list(files), output=output, observer=reporter, **options))
 
 

@@ -129,3 +129,15 @@ def test_nothing_and_errors(face):
     ):
         with pytest.raises(RestoreError, match=message):
             tasks.chain(steps)
+
+
+def test_a_step_without_schemes_of_the_chains_nfe_has_its_own(quick_noisy):
+    found = tasks.chain("denoise, super-resolve x2").run(quick_noisy, nfe=2, model="bcm-photo-small")
+    assert found.nfe == 1 + 2
+    assert tasks.chain("denoise").run(quick_noisy, model="bcm-photo-small").nfe == 1
+
+
+@pytest.fixture
+def quick_noisy(portrait):
+    noise = np.random.default_rng(0).normal(0, 15, portrait.shape)
+    return (portrait + noise).round().clip(0, 255).astype(np.uint8)

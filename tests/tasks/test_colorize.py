@@ -153,3 +153,8 @@ def test_a_folder_of_grey_and_colour_files_of_one_size(cli, save, grey, face, tm
         "c": (face.shape, "uint16"),
     }
     assert abs(luma(results["c"]) - grey * 257.0).max() <= 0.7
+
+
+def test_unknown_arguments_are_refused():
+    with pytest.raises(TypeError, match="colorize got an unexpected keyword argument 'sgima'"):
+        tasks.get("colorize").restore(np.zeros((8, 8), np.uint8), sgima=3)

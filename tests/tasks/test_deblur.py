@@ -216,3 +216,10 @@ def test_camera_shakes_are_paths(seed):
     used = np.argwhere(kernel > 0)
     assert max(np.ptp(used, axis=0)) >= kernel.shape[0] - 5  # it fills the square
     np.testing.assert_array_equal(kernel, shake(np.random.default_rng(seed)))
+
+
+def test_a_photograph_is_not_taken_for_a_kernel(save, clean):
+    small = save("photo.png", clean[:64, :64])
+    with pytest.raises(RestoreError, match=r"photo\.png: looks like a photograph; a kernel is light on black"):
+        as_kernel(small)
+    assert as_kernel(save("box.png", np.full((5, 5), 9, np.uint8))).shape == (5, 5)

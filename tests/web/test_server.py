@@ -124,6 +124,42 @@ def test_no_other_path_is_an_input(client, path):
     assert "root:" not in status
 
 
+def test_a_picture_of_the_server_is_no_upload(server, save, portrait):
+    """Requests as a browser sends them: the client would upload the file."""
+    photo = save("own/photo.jpg", portrait, quality=10)
+    config = httpx.get(f"{server.address}/config").json()
+    [event] = [one["id"] for one in config["dependencies"] if one["api_name"] == "jpeg"]
+    given = {"path": str(photo), "meta": {"_type": "gradio.FileData"}}
+    data = [[given], *DEFAULTS.values(), "png", ""]
+    body = {"fn_index": event, "session_hash": "thief", "data": data}
+    assert httpx.post(f"{server.address}/gradio_api/queue/join", json=body).status_code == 200
+    with httpx.stream("GET", f"{server.address}/gradio_api/queue/data?session_hash=thief", timeout=60) as answer:
+        lines = [line for line in answer.iter_lines() if '"process_completed"' in line]
+    assert '"success":false' in lines[0] and "restored" not in lines[0]
+    assert not [path for path in server.files() if "photo" in path.name]
+
+
+def test_other_sites_are_refused(server):
+    for origin, status in (("http://evil.example", 404), (server.address, 200)):
+        files = {"files": ("a.png", b"a")}
+        answer = httpx.post(f"{server.address}/gradio_api/upload", files=files, headers={"Origin": origin})
+        assert answer.status_code == status, origin
+
+
+def test_noise_is_removed_whatever_the_preset(client, save, portrait):
+    noisy = (portrait + np.random.default_rng(0).normal(0, 15, portrait.shape)).round().clip(0, 255).astype(np.uint8)
+    chosen = {**DEFAULTS, "preset": "Balanced"}
+    files = [gradio_client.handle_file(str(save("noisy.png", noisy)))]
+    status = client.predict(files, *chosen.values(), "png", "", 0.0, api_name="/denoise")[0]
+    assert "noisy.png: restored, 128x128, NFE 1" in status
+
+
+def test_a_kernel_is_no_file_of_the_server(client, save, portrait):
+    files = [gradio_client.handle_file(str(save("photo.png", portrait)))]
+    status = client.predict(files, *DEFAULTS.values(), "png", "/etc/passwd", "", api_name="/deblur")[0]
+    assert "kernel /etc/passwd: give gaussian:SIGMA, motion:LENGTH:ANGLE, disk:RADIUS or auto" in status
+
+
 @pytest.mark.parametrize("name", ["../../evil.png", "/etc/evil.png", "..", "a/../../b.png", "x" * 300 + ".png"])
 def test_names_of_uploads_stay_inside(server, name):
     answer = httpx.post(f"{server.address}/gradio_api/upload", files={"files": (name, b"evil")})

@@ -45,7 +45,7 @@ class ChainRecipe(Recipe):
         Raises:
             RestoreError: a step is not valid, or the settings have a scheme.
         """
-        from ...tasks.chain import step_task
+        from ...tasks.chain import step_nfe, step_task
         from .registry import kinds, recipe
 
         if steps is None:
@@ -53,10 +53,13 @@ class ChainRecipe(Recipe):
         if settings.scheme is not None:
             raise RestoreError("a scheme belongs to one task, not to a chain; give a step its own nfe=N instead")
         parsed = texts.parse(steps)
-        names = [step_task(step.name).name for step in parsed]
+        tasks = [step_task(step.name) for step in parsed]
         inputs = texts.resolve(parsed, kinds)
-        own = [settings if step.nfe is None else dataclasses.replace(settings, nfe=step.nfe) for step in parsed]
-        recipes = [recipe(*each) for each in zip(names, own, inputs, strict=True)]
+        nfes = [step_nfe(step, task, settings.nfe) for step, task in zip(parsed, tasks, strict=True)]
+        recipes = [
+            recipe(task.name, dataclasses.replace(settings, nfe=nfe), own)
+            for task, nfe, own in zip(tasks, nfes, inputs, strict=True)
+        ]
         return cls(settings=settings, steps=cast("list[TaskRecipe]", recipes))
 
     def on(self, device: str) -> "Self":
