@@ -1,12 +1,14 @@
 """How a task restores files: the inputs that it reads besides the pixels, and its results."""
 
+import contextlib
 import dataclasses
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from ...errors import NothingToRestore
 from .. import engine
 from ..engine import Engine
 from ..masks import MaskFile
@@ -166,9 +168,11 @@ class TaskRecipe(Recipe):
 
     Attributes:
         task: its name.
+        nothing: the message for a picture in which the task finds nothing to restore, with the way out.
         scale: scale factor of the results.
     """
 
+    nothing: ClassVar[str] = ""
     task: str
     scale: int = 1
 
@@ -225,11 +229,22 @@ class TaskRecipe(Recipe):
         from ...tasks.transparency import fill_hidden
 
         pictures = [fill_hidden(one.picture.pixels, one.picture.alpha, one.inputs.get("mask")) for one in several]
-        made = self.run([(pixels, one.inputs) for pixels, one in zip(pictures, several, strict=True)], observer)
+        with self.named(several[0].source):
+            made = self.run([(pixels, one.inputs) for pixels, one in zip(pictures, several, strict=True)], observer)
         return [
             dataclasses.replace(self.result(one.picture, restoration), remark=one.found)
             for one, restoration in zip(several, made, strict=True)
         ]
+
+    @contextlib.contextmanager
+    def named(self, source: Path) -> Iterator[None]:
+        """Names the file in which nothing was found to restore, and says `nothing`."""
+        try:
+            yield
+        except NothingToRestore:
+            if not self.nothing:
+                raise
+            raise NothingToRestore(f"{source}: {self.nothing}") from None
 
     def run(self, given: Sequence[tuple[Any, dict[str, Any]]], observer: Observer) -> "list[Restoration]":
         """Restores images of one size, each with its inputs."""

@@ -2,16 +2,13 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...errors import NothingToRestore
 from ..masks import MaskFile
-from ..observer import Observer
 from ..planning import Naming
 from ..settings import Settings
-from .base import Loaded, Result, TaskRecipe
+from .base import Loaded, TaskRecipe
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,6 +26,7 @@ class DeblurRecipe(TaskRecipe):
         file: of the kernel, if it is a picture.
     """
 
+    nothing: ClassVar[str] = "no blur found; --kernel gaussian:1 sharpens it anyway"
     task: str = "deblur"
     kernel: Any
     noise: float | None
@@ -81,15 +79,6 @@ class DeblurRecipe(TaskRecipe):
     def load(self, source: Path, picture: "Picture", mask: MaskFile | None, original: "Picture") -> Loaded:
         """See `TaskRecipe`."""
         return Loaded(source, picture, {"kernel": self.kernel, "noise": self.noise})
-
-    def restore(self, several: Sequence[Loaded], observer: Observer) -> list[Result]:
-        """See `Recipe`."""
-        try:
-            return super().restore(several, observer)
-        except NothingToRestore:
-            raise NothingToRestore(
-                f"{several[0].source}: no blur found; --kernel gaussian:1 sharpens it anyway"
-            ) from None
 
 
 def _file(kernel: Any) -> Path | None:

@@ -3,14 +3,12 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...errors import NothingToRestore
 from ..masks import MaskFile
-from ..observer import Observer
 from ..planning import Naming
 from ..settings import Settings
-from .base import Loaded, Result, TaskRecipe
+from .base import Loaded, TaskRecipe
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -27,6 +25,7 @@ class DenoiseRecipe(TaskRecipe):
         grain: the share of the noise to keep.
     """
 
+    nothing: ClassVar[str] = "no noise found; --sigma S denoises it anyway"
     task: str = "denoise"
     sigma: float | Sequence[float] | None
     grain: float
@@ -55,10 +54,3 @@ class DenoiseRecipe(TaskRecipe):
     def load(self, source: Path, picture: "Picture", mask: MaskFile | None, original: "Picture") -> Loaded:
         """See `TaskRecipe`."""
         return Loaded(source, picture, {"sigma": self.sigma, "grain": self.grain})
-
-    def restore(self, several: Sequence[Loaded], observer: Observer) -> list[Result]:
-        """See `Recipe`."""
-        try:
-            return super().restore(several, observer)
-        except NothingToRestore:
-            raise NothingToRestore(f"{several[0].source}: no noise found; --sigma S denoises it anyway") from None

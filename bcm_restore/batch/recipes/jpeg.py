@@ -3,9 +3,8 @@
 import dataclasses
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ...errors import NothingToRestore
 from ..masks import MaskFile
 from ..observer import Observer
 from ..planning import Naming
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 class JpegRecipe(TaskRecipe):
     """Removes the artefacts of JPEG compression."""
 
+    nothing: ClassVar[str] = "no trace of JPEG compression found; --input-quality N restores it anyway"
     task: str = "jpeg"
     quality: int | None
 
@@ -75,14 +75,10 @@ class JpegRecipe(TaskRecipe):
 
     def restore(self, several: Sequence[Loaded], observer: Observer) -> list[Result]:
         """See `Recipe`."""
-        try:
+        with self.named(several[0].source):
             if "inks" in several[0].inputs:
                 return [self._in_inks(several[0], observer)]
-            return super().restore(several, observer)
-        except NothingToRestore:
-            raise NothingToRestore(
-                f"{several[0].source}: no trace of JPEG compression found; --input-quality N restores it anyway"
-            ) from None
+        return super().restore(several, observer)
 
     def _in_inks(self, loaded: Loaded, observer: Observer) -> Result:
         """Restores cyan, magenta and yellow as one image, and black as another, if there is any."""
