@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 Denoise = Callable[[Tensor, float], Tensor]  # D(x, t)
@@ -70,8 +71,13 @@ def integrals(nodes: Sequence[float], start: float, stop: float) -> list[float]:
 SOLVERS: dict[str, Solver] = {"dpm-solver++": dpm_solver, "deis": deis}
 
 
-def karras_levels(nfe: int, first: float, last: float = 0.002, rho: float = 7.0) -> list[float]:
-    """`nfe` levels from `first` to `last` (EDM, eq. 5), then 0."""
-    ends = first ** (1 / rho), last ** (1 / rho)
-    ladder = np.linspace(*ends, nfe) ** rho if nfe > 1 else np.array([first])
-    return [*map(float, ladder), 0.0]
+def karras_levels(count: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
+    """(count,) noise levels from sigma_min up to sigma_max, in float64 (EDM, eq. 5)."""
+    ends = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    return torch.linspace(*ends, count, dtype=torch.float64) ** rho
+
+
+def ladder(nfe: int, first: float, last: float = 0.002) -> list[float]:
+    """`nfe` levels of `karras_levels` from `first` down to `last`, then 0."""
+    levels = karras_levels(nfe, last, first).flip(0).tolist() if nfe > 1 else [first]
+    return [*levels, 0.0]

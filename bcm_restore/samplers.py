@@ -122,7 +122,7 @@ def integrate(
     height, width = size or (model.network.size or SIZE,) * 2
     labels = model.labels(label)
     x = Noise(range(seed, seed + n))(torch.zeros(n, 3, height, width, device=model.device)) * model.sigma_max
-    levels = ode.karras_levels(nfe, model.sigma_max, model.sigma_min)
+    levels = ode.ladder(nfe, model.sigma_max, model.sigma_min)
     return ode.SOLVERS[solver](lambda x, t: model.mean(x, t, labels=labels), x, levels).clamp_(-1, 1)
 
 

@@ -44,7 +44,7 @@ def test_each_level_but_the_last_is_evaluated_once(nfe, solver):
         calls.append(t)
         return mean(x, t)
 
-    levels = ode.karras_levels(nfe, 80.0)
+    levels = ode.ladder(nfe, 80.0)
     end = ode.SOLVERS[solver](counted, torch.ones(1, 3, 2, 2), levels)
     assert calls == levels[:-1] and len(calls) == nfe
     assert end.isfinite().all()
@@ -68,10 +68,10 @@ def test_polynomials_are_integrated_exactly(nodes, degree):
 
 
 def test_levels_are_edms():
-    levels = ode.karras_levels(3, 80.0)
+    levels = ode.ladder(3, 80.0)
     middle = ((80 ** (1 / 7) + 0.002 ** (1 / 7)) / 2) ** 7
     assert levels == pytest.approx([80.0, middle, 0.002, 0.0])
-    assert ode.karras_levels(1, 80.0) == [80.0, 0.0]
+    assert ode.ladder(1, 80.0) == [80.0, 0.0]
 
 
 def test_generation_by_a_solver_counts_its_nfe():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..ode import karras_levels
 from .holes import random_known
 from .levels import FlowMap, Levels, lognormal, pseudo_huber, uniform
 
@@ -234,12 +235,6 @@ def discretisation(progress: float, first: int, last: int) -> int:
     """Number of noise levels: `first`, doubled after equal parts of the training up to `last`, plus one."""
     doublings = math.log2(last / first)
     return min(first * 2 ** math.floor(progress * (doublings + 1)), last) + 1
-
-
-def karras_levels(count: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
-    """(count,) noise levels from sigma_min up to sigma_max, in float64 (EDM, eq. 5)."""
-    ends = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
-    return torch.linspace(*ends, count, dtype=torch.float64) ** rho
 
 
 def interval_probabilities(levels: Tensor, mean: float, deviation: float) -> Tensor:
