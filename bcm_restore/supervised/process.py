@@ -25,6 +25,10 @@ class Damaged:
     image: Tensor
     hole: Tensor | None = None
 
+    def to(self, device: torch.device) -> "Damaged":
+        """The same images on another device."""
+        return Damaged(self.image.to(device), None if self.hole is None else self.hole.to(device))
+
     def filled(self, other: Tensor) -> Tensor:
         """The damaged images with `other` in the hole."""
         return self.image if self.hole is None else torch.where(self.hole, other, self.image)

@@ -45,11 +45,11 @@ def validate_supervised(model: SupervisedModel, clean: Tensor, seed: int) -> dic
     scores: dict[str, list[Tensor]] = {name: [] for name in RESTORED}
     for start in range(0, len(clean), BATCH):
         part = slice(start, start + BATCH)
-        hole = None if damaged.hole is None else damaged.hole[part].to(model.device)
-        x = Damaged(damaged.image[part].to(model.device), hole)
+        hole = None if damaged.hole is None else damaged.hole[part]
+        x = Damaged(damaged.image[part], hole).to(model.device)
         for name, nfe in zip(RESTORED, NFES, strict=True):
             restored = model.restore(x, nfe, Noise(range(start, start + len(x.image)))).cpu()
-            scores[name].append(psnr(restored, clean[part], None if hole is None else hole.cpu()))
+            scores[name].append(psnr(restored, clean[part], hole))
     return {name: float(torch.cat(values).mean()) for name, values in scores.items()}
 
 

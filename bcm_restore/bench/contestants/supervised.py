@@ -43,7 +43,7 @@ class Supervised(Contestant):
         """The sample of the process, as 8-bit pixels."""
         x, back = to_tensor(sample.example.damaged)
         damaged = _damaged(case, sample, x)
-        restored = self.model.restore(_on(damaged, self.model.device), self._steps, Noise([self._seed]))
+        restored = self.model.restore(damaged.to(self.model.device), self._steps, Noise([self._seed]))
         task, example = tasks.get(case.task), sample.example
         return task.finish(back(restored), example.damaged, **example.inputs)
 
@@ -55,8 +55,3 @@ def _damaged(case: Case, sample: Sample, x: Tensor) -> Damaged:
         return Damaged(x, torch.from_numpy(example.where)[None, None])
     with torch.no_grad():
         return Damaged(tasks.get(case.task).problem(x, **example.inputs).x)
-
-
-def _on(damaged: Damaged, device: torch.device) -> Damaged:
-    hole = None if damaged.hole is None else damaged.hole.to(device)
-    return Damaged(damaged.image.to(device), hole)
