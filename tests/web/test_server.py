@@ -126,7 +126,7 @@ def test_no_other_path_is_an_input(client, path):
 
 def test_a_picture_of_the_server_is_no_upload(server, save, portrait):
     """Requests as a browser sends them: the client would upload the file."""
-    photo = save("own/photo.jpg", portrait, quality=10)
+    photo = save("own/unsent.jpg", portrait, quality=10)
     config = httpx.get(f"{server.address}/config").json()
     [event] = [one["id"] for one in config["dependencies"] if one["api_name"] == "jpeg"]
     given = {"path": str(photo), "meta": {"_type": "gradio.FileData"}}
@@ -136,7 +136,7 @@ def test_a_picture_of_the_server_is_no_upload(server, save, portrait):
     with httpx.stream("GET", f"{server.address}/gradio_api/queue/data?session_hash=thief", timeout=60) as answer:
         lines = [line for line in answer.iter_lines() if '"process_completed"' in line]
     assert '"success":false' in lines[0] and "restored" not in lines[0]
-    assert not [path for path in server.files() if "photo" in path.name]
+    assert not [path for path in server.files() if path.name == photo.name]
 
 
 def test_other_sites_are_refused(server):
