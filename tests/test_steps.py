@@ -15,7 +15,8 @@ KINDS = {
     "super-resolve": {"scale": int, "noise": float | None},
     "inpaint": {"mask": str | Path | None, "fit_mask": bool, "grow": int},
     "tint": {"palette": Path, "reason": Any},
-    "anything": {},
+    "anything": None,
+    "colorize": {},
 }
 
 
