@@ -2,9 +2,9 @@
 
     python benchmarks/web.py [--rounds 5]
 
-The first answer is the first 200 for `/`, which may say that the page is being loaded; the page is there when `/config`
-answers, which the page's own script asks for first. Each round also imports gradio and torch, in processes of their own.
-The table has the medians, and their ratios to the two imports.
+The first answer is the first 200 for `/`, which may say that the page is being loaded. The page is there when `/config`
+answers. Each round also imports gradio and torch, in processes of their own. The table has the medians, and their
+ratios to the two imports.
 """
 
 import argparse

@@ -13,8 +13,9 @@ HEADERS = [(b"content-type", b"text/html; charset=utf-8"), (b"cache-control", b"
 # /config is only answered by the page itself
 WAITING = b"""<!doctype html><html lang="en"><meta charset="utf-8"><title>bcm-restore</title>
 <meta name="viewport" content="width=device-width"><noscript><meta http-equiv="refresh" content="2"></noscript>
-<style>:root { color-scheme: light dark; font-family: system-ui, sans-serif } body { margin: 2rem auto; max-width: 1000px }
-</style><h2>bcm-restore</h2><p role="status">The page is being loaded.</p>
+<style>:root { color-scheme: light dark; font-family: system-ui, sans-serif }
+body { margin: 2rem auto; max-width: 1000px; padding: 0 1rem }</style>
+<h2>bcm-restore</h2><p role="status">The page is being loaded.</p>
 <script>fetch("config").finally(() => location.reload())</script></html>"""
 
 

@@ -163,6 +163,7 @@ def _application(storage: "Storage", address: Address, options: Options, forms: 
         ssr_mode=False,
         theme=page.theme(),
         css=page.STYLE,
+        js=page.PASTE,
         footer_links=[],
         show_error=True,
         pwa=False,
