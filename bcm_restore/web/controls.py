@@ -87,7 +87,7 @@ class Page:
             self.session(request).stop.set()
             return {status: work.as_html(["Cancelled."])}
 
-        button.click(stop, None, [status], cancels=[runs], queue=False, **HIDDEN)
+        button.click(stop, None, [status], cancels=[runs], **SHORT)
 
 
 @dataclass
