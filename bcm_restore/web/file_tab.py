@@ -18,12 +18,12 @@ def build(page: Page, form: Form) -> None:
     """Builds the tab."""
     gr.Markdown(form.summary)
     files = file_input("Pictures", file_count="multiple", height=180, elem_id=f"{form.task}-files")
+    controls = [control(field) for field in form.fields]
     with gr.Row(equal_height=True):
         radio = preset(visible=form.presets)
         with gr.Column(min_width=220):
             start = gr.Button("Restore", variant="primary", elem_id=f"{form.task}-restore")
             cancel = gr.Button("Cancel", elem_id=f"{form.task}-cancel")
-    controls = [control(field) for field in form.fields]
     with gr.Accordion("Advanced", open=False):
         options = quality(page.options, radio)
         format = gr.Dropdown(list(FORMATS), value=FORMATS[0], label="Format of the results")

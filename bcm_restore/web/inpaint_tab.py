@@ -25,7 +25,7 @@ class _Tab:
                     label="Picture",
                     height=380,
                     elem_id="opener",
-                    placeholder="Drop a picture here, click to open one, or paste it",
+                    placeholder="Drop a picture here, click to open one, or paste it (Ctrl+V)",
                 )
             )
         with gr.Column(visible=False) as self.work:

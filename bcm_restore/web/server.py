@@ -7,6 +7,7 @@ import socket
 import urllib.parse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,8 @@ def serve(address: Address, options: Options, forms: Sequence[Form], announce: C
         with required("bcm-restore web", "gradio", WAY):
             import uvicorn
 
+            if find_spec("gradio") is None:
+                raise ModuleNotFoundError(name="gradio")
         from .storage import Storage
 
         storage = Storage()
