@@ -67,13 +67,15 @@ class _Tab:
 
     def _connect(self) -> None:
         columns = [self.opening, self.work, self.result]
-        updated = [*columns, self.opener, self.editor, self.slider, self.download, self.undo, self.status]
+        updated = [*columns, self.editor, self.slider, self.download, self.undo, self.status]
         guarded = self.page.reported(self.status)
         self.opener.upload(guarded(self.open), [self.opener], updated, **SHORT, api_name="open")
         mask = [self.mask, self.fit, self.editor]
         self.mask.upload(guarded(self.load_mask), mask, updated, **SHORT, api_name="load_mask")
         self.undo.click(guarded(self.go_back), None, updated, **SHORT)
         self.close.click(guarded(self.leave), None, updated, **SHORT)
+        # in the browser alone: once the server updates the opener, gradio replaces it, without `as_uploaded`
+        self.close.click(None, None, [self.opener], js="() => null")
         run = self.restore.click(
             guarded(self.run),
             [self.editor, *self.quality.inputs],
@@ -150,7 +152,6 @@ class _Tab:
         session.canvas = None
         return {
             self.opening: gr.update(visible=True),
-            self.opener: None,
             self.work: gr.update(visible=False),
             self.result: gr.update(visible=False),
             self.status: "",

@@ -186,6 +186,8 @@ def test_undo_and_another_picture(visit, photo, save, face):
     status(page, "inpaint", "Paint over")
     sync_api.expect(undo).to_be_disabled()
     page.get_by_role("button", name="Another picture").click()
+    page.wait_for_selector("#opener")
+    page.wait_for_timeout(2000)  # it is emptied
     open_picture(page, save("other.png", face))
 
 
