@@ -25,6 +25,8 @@ UNLIKE = 1.5  # channels differ if the noisiest has at least this many times the
 
 CORRELATED = 2.0  # white noise is halved in an image of half the size; coarse noise less, by this factor or more
 COARSE_FOUND = 3.5 / HALF_RANGE  # below, it may be texture
+LUMA_FOUND = 4.5 / HALF_RANGE  # the same, where it is measured in luma
+TINTED = 5.0  # noise of the luma is at most this many times that of the colours; texture often exceeds it
 AREA = 32  # pixels of the image of half the size: side of the areas in which coarse noise is measured
 QUIETEST = 0.05  # quantile of the areas' levels that is used: noise is everywhere, texture is not
 
@@ -41,7 +43,8 @@ class NoiseLevel(NamedTuple):
     """The noise of a picture.
 
     Attributes:
-        sigmas: its standard deviation in each channel, for images in [-1, 1]; zeros: negligible.
+        sigmas: its standard deviation in each channel, for images in [-1, 1]; zeros: negligible. If it is coarse, the
+            level of independent noise with the same luma or chroma.
         shared: whether all channels have the same noise: in grey pictures, or if chroma has been smoothed.
         coarse: whether it is correlated between neighbouring pixels, as demosaicing leaves it.
     """
@@ -79,11 +82,9 @@ def measure_noise(x: Tensor) -> NoiseLevel:
     if min(x.shape[2:]) < 3 * BLOCK:
         return CLEAN
     if not is_grey(x):
-        sigma, half = _settled(x, _independent), F.avg_pool2d(x, 2)
-        if 2 * (halved := _settled(half, _independent)) >= max(COARSE_FOUND, CORRELATED * sigma):
-            coarse = 2 * min(halved, _in_quiet_areas(half, 1 - max(halved, CLIPPED)))
-            if coarse >= max(COARSE_FOUND, CORRELATED * sigma):
-                return NoiseLevel((coarse,) * 3, coarse=True)
+        sigma = _settled(x, _independent)
+        if coarse := _coarse(x, CORRELATED * sigma):
+            return NoiseLevel((coarse,) * 3, coarse=True)
         if sigma >= FOUND:
             return NoiseLevel(_in_channels(x, sigma))
     sigma = _settled(x.mean(1, keepdim=True), _shared)
@@ -106,6 +107,23 @@ def _settled(x: Tensor, measure: Callable[[Tensor, float], float]) -> float:
     for _ in range(ROUNDS):
         sigma = measure(x, 1 - max(sigma, CLIPPED))
     return sigma
+
+
+def _coarse(x: Tensor, least: float) -> float:
+    """The level of coarse noise; 0: none, or less than `least`.
+
+    It is white in the image of half the size. A JPEG keeps it in luma alone, where independent noise of level s has the
+    level s / sqrt(3).
+    """
+    half = F.avg_pool2d(x, 2)
+    colour = 2 * (measured := _settled(half, _independent))
+    if colour >= max(COARSE_FOUND, least):
+        colour = min(colour, 2 * _in_quiet_areas(half, 1 - max(measured, CLIPPED)))
+    luma = 2 * SHARED * _settled(half.mean(1, keepdim=True), _shared)
+    luma = luma if LUMA_FOUND <= luma <= TINTED * colour else 0.0
+    level = max(colour if colour >= COARSE_FOUND else 0.0, luma)
+    white = SHARED * _settled(x.mean(1, keepdim=True), _shared)
+    return level if level >= max(least, CORRELATED * white) else 0.0
 
 
 def _in_channels(x: Tensor, least: float) -> tuple[float, float, float]:

@@ -67,6 +67,21 @@ def test_noise_of_a_sensor_is_coarse(name):
     assert levels == pytest.approx(np.full(3, true), rel=0.4)
 
 
+@pytest.mark.parametrize("name", ["astronaut", "rocket"])  # with smooth areas
+def test_noise_of_a_sensor_is_found_in_a_jpeg_by_its_luma(name):
+    noisy, clean = (jpeg(picture, 95) for picture in sensor_noise(PHOTOS[name], 0.01, 0.01, np.random.default_rng(0)))
+    assert measured(clean)[0] == NoiseLevel()
+    found, levels = measured(noisy)
+    assert found.coarse
+    luma = np.std(noisy.mean(2) - clean.mean(2))
+    assert levels == pytest.approx(np.full(3, 3**0.5 * luma), rel=0.3)
+
+
+def jpeg(picture, quality):
+    data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+
+
 def coarse_noise(sigma, seed):
     """Colours (256, 256, 3) that are correlated between neighbours."""
     small = np.random.default_rng(seed).normal(0, sigma, (130, 130, 3))
