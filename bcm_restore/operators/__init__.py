@@ -10,8 +10,7 @@ from .linear import Linear
 from .luma import Luma
 from .mask import Mask
 from .noise import LumaNoisy, Noisy, Relaxed, White
-from .noise_level import NoiseLevel, estimate_noise, known_noise
-from .photo_noise import PhotoNoise, measure_noise
+from .noise_level import NoiseLevel, given_noise, measure_noise
 from .points import Points
 from .resize import Resize
 from .unit_range import UnitRange
@@ -28,16 +27,14 @@ __all__ = [
     "NoiseLevel",
     "Noisy",
     "Operator",
-    "PhotoNoise",
     "Points",
     "Relaxed",
     "Resize",
     "UnitRange",
     "White",
     "as_operator",
-    "estimate_noise",
     "estimate_quality",
-    "known_noise",
+    "given_noise",
     "measure_noise",
     "standard_tables",
 ]

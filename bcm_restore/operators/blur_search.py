@@ -13,8 +13,9 @@ from torch import Tensor
 from .blur import ROUNDING
 from .dct import HALF_RANGE
 from .kernels import named
-from .noise_level import BLACK_OR_WHITE, MEDIAN
+from .noise_level import MEDIAN
 
+BLACK_OR_WHITE = 1 - 1 / HALF_RANGE  # noise is clipped there
 SIDE = 256  # pixels: side of the tiles whose spectra are averaged
 LEAST = 192  # pixels: the smallest side of a picture that is searched: in smaller ones a few edges look like a motion
 LONGEST = 1 / 8  # of a tile's side: wider kernels are not searched, as a few long edges look like a long motion

@@ -1,6 +1,5 @@
 """Denoising: the posterior mean of a noisy picture, in one evaluation."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,11 +8,9 @@ from torch import Tensor
 
 from ..errors import NothingToRestore, RestoreError
 from ..large import BandImage, BandProblem
-from ..operators import LumaNoisy, NoiseLevel, Operator, White
+from ..operators import LumaNoisy, NoiseLevel, Operator, White, given_noise, measure_noise
 from ..operators.dct import HALF_RANGE
 from ..operators.noise import chroma
-from ..operators.noise_level import SHARED
-from ..operators.photo_noise import PhotoNoise, is_grey, measure_noise
 from ..task_inputs import Input
 from .arguments import real
 from .arrays import as_array
@@ -67,15 +64,13 @@ class Denoise(BandTask):
         if noise is not None:
             return _posed(image, noise, float(grain), "")
         sample = image.read(image.middle(SAMPLE))
-        found = measure_noise(sample)
-        if sigma is not None:
-            found = PhotoNoise(_deviations(sigma), found.shared or is_grey(sample))
+        found = measure_noise(sample) if sigma is None else given_noise(sample, _deviations(sigma))
         if not any(found.sigmas):
             raise NothingToRestore("no noise found in the pixels; give sigma to denoise it anyway")
         remark = _remark(found, given=sigma is not None)
         if found.coarse:
             return _CoarseNoise(image, COARSE * found.sigmas[0], float(grain), remark)
-        return _posed(image, _level(found), float(grain), remark)
+        return _posed(image, found, float(grain), remark)
 
     def united(self, x: Tensor, problem: Problem) -> Tensor:
         """See `Task.united`: unfolds the image."""
@@ -94,13 +89,7 @@ def _posed(image: BandImage, noise: NoiseLevel, grain: float, remark: str) -> Ba
     return (_SharedNoise if noise.shared else _IndependentNoise)(image, noise.sigma, grain, remark)
 
 
-def _level(noise: PhotoNoise) -> NoiseLevel:
-    """The level to evaluate at: the root mean square over the channels."""
-    level = math.sqrt(sum(sigma**2 for sigma in noise.sigmas) / 3)
-    return NoiseLevel(SHARED * level, True) if noise.shared else NoiseLevel(level)
-
-
-def _remark(noise: PhotoNoise, given: bool) -> str:
+def _remark(noise: NoiseLevel, given: bool) -> str:
     """What the command says about the noise."""
     kind = (
         "given noise" if given else "noise of the luma" if noise.shared else "coarse noise" if noise.coarse else "noise"

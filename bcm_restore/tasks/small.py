@@ -11,7 +11,7 @@ from torch import Tensor
 from ..errors import RestoreError
 from ..model import BCM, Label
 from ..operators import Jpeg as JpegOperator
-from ..operators import NoiseLevel, estimate_noise, known_noise
+from ..operators import NoiseLevel, given_noise, measure_noise
 from ..operators.dct import HALF_RANGE
 from ..operators.jpeg_earlier import find_first
 from ..operators.noise_level import CLEAN
@@ -70,8 +70,8 @@ def find_flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | N
     if noise is None and (history := find_first(image.cpu())):
         remark = f"a JPEG once ({history}), restored as such first"
         return Flaw(Jpeg(), {"quality": history.quality}, remark, nfe=JPEG_NFE)
-    level = estimate_noise(image) if noise is None else known_noise(image, noise / HALF_RANGE)
-    if not level.sigma:
+    level = measure_noise(image) if noise is None else given_noise(image, (noise / HALF_RANGE,) * 3)
+    if not level.sigma or level.coarse:  # scaling down makes coarse noise white
         return None
     found = "noise" if noise is None else "given noise"
     remark = f"{found} of standard deviation {eight_bit_steps(level.per_channel)} of 255, removed first"

@@ -1,11 +1,12 @@
 """Noise: the operators that keep it out of `fit`, and how it is measured."""
 
+import cv2
 import numpy as np
 import pytest
 import skimage.data
 import torch
 
-from bcm_restore.operators import LumaNoisy, Noisy, White, measure_noise
+from bcm_restore.operators import LumaNoisy, NoiseLevel, Noisy, White, measure_noise
 from bcm_restore.operators.dct import HALF_RANGE
 from bcm_restore.simulation.noise import sensor_noise, white_noise
 from bcm_restore.tasks.arrays import to_tensor
@@ -64,6 +65,51 @@ def test_noise_of_a_sensor_is_coarse(name):
     assert found.coarse
     true = np.sqrt(np.mean((noisy.astype(float) - clean) ** 2))
     assert levels == pytest.approx(np.full(3, true), rel=0.4)
+
+
+@pytest.mark.parametrize("name", ["astronaut", "rocket"])  # with smooth areas
+def test_noise_of_a_sensor_is_found_in_a_jpeg_by_its_luma(name):
+    noisy, clean = (jpeg(picture, 95) for picture in sensor_noise(PHOTOS[name], 0.01, 0.01, np.random.default_rng(0)))
+    assert measured(clean)[0] == NoiseLevel()
+    found, levels = measured(noisy)
+    assert found.coarse
+    luma = np.std(noisy.mean(2) - clean.mean(2))
+    assert levels == pytest.approx(np.full(3, 3**0.5 * luma), rel=0.3)
+
+
+def jpeg(picture, quality):
+    data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+
+
+def coarse_noise(sigma, seed):
+    """Colours (256, 256, 3) that are correlated between neighbours."""
+    small = np.random.default_rng(seed).normal(0, sigma, (130, 130, 3))
+    return np.asarray(cv2.resize(small, (260, 260), interpolation=cv2.INTER_LINEAR))[2:-2, 2:-2]
+
+
+def test_coarse_texture_in_a_part_of_a_picture_is_not_noise():
+    ramp, texture = np.linspace(60, 180, 256)[:, None, None], coarse_noise(20, 0)
+    assert measured((ramp + texture).round().astype(np.uint8))[0].coarse
+    texture[:, 128:] = 0
+    assert measured((ramp + texture).round().astype(np.uint8))[0] == NoiseLevel()
+
+
+def test_coarse_noise_is_measured_where_there_is_no_texture():
+    ramp, noise, texture = np.linspace(60, 180, 256)[:, None, None], coarse_noise(10, 0), coarse_noise(25, 1)
+    alone, level = measured((ramp + noise).round().astype(np.uint8))
+    texture[:, 128:] = 0
+    beside, found = measured((ramp + noise + texture).round().astype(np.uint8))
+    assert alone.coarse
+    assert beside.coarse
+    assert found == pytest.approx(level, rel=0.1)
+
+
+def test_the_level_for_networks_is_that_of_independent_noise():
+    found = NoiseLevel((0.1, 0.2, 0.2))
+    assert found.per_channel == pytest.approx(3**0.5 / 10)
+    assert found.sigma == found.per_channel
+    assert NoiseLevel((0.1,) * 3, shared=True).sigma == pytest.approx(0.1 * 3**0.5)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (23, 40), (24, 24)])

@@ -17,7 +17,7 @@ from PIL import Image
 from bcm_restore import images, load_model, spans, tasks
 from bcm_restore.errors import RestoreError
 from bcm_restore.metrics import psnr
-from bcm_restore.operators import Chain, Jpeg, NoiseLevel, Noisy, Points, Resize, estimate_noise, known_noise
+from bcm_restore.operators import Chain, Jpeg, NoiseLevel, Noisy, Points, Resize, given_noise, measure_noise
 from bcm_restore.operators.dct import HALF_RANGE
 from bcm_restore.operators.points import downscaling_kernel
 from bcm_restore.tasks.arrays import to_tensor
@@ -111,9 +111,9 @@ def test_the_mean_of_points_is_in_the_middle_of_cells(scale):
 @pytest.mark.parametrize("photo", PHOTOS)
 def test_noise_is_estimated(photo, scale):
     for kernel in ("bicubic", "lanczos"):
-        assert estimate_noise(to_tensor(shrunk(photo, scale, kernel))[0]).sigma == 0
+        assert measure_noise(to_tensor(shrunk(photo, scale, kernel))[0]).sigma == 0
     for sigma in (4, 10, 25):
-        found = estimate_noise(to_tensor(noisy(shrunk(photo, scale), sigma))[0]).sigma * HALF_RANGE
+        found = measure_noise(to_tensor(noisy(shrunk(photo, scale), sigma))[0]).sigma * HALF_RANGE
         assert found == pytest.approx(sigma, rel=0.25)
 
 
@@ -122,10 +122,10 @@ def test_noise_is_estimated(photo, scale):
 def test_noise_that_the_channels_share_is_estimated(photo, colour):
     clean = shrunk(photo, 2)
     clean = clean if colour else np.repeat(clean.mean(2, keepdims=True).round(), 3, 2)
-    assert estimate_noise(to_tensor(clean.astype(np.uint8))[0]).sigma == 0
+    assert measure_noise(to_tensor(clean.astype(np.uint8))[0]).sigma == 0
     for sigma in (5, 10, 25):
         n = np.random.default_rng(0).standard_normal((*clean.shape[:2], 1))
-        found = estimate_noise(to_tensor((clean + sigma * n).round().clip(0, 255).astype(np.uint8))[0])
+        found = measure_noise(to_tensor((clean + sigma * n).round().clip(0, 255).astype(np.uint8))[0])
         assert found.shared
         assert found.per_channel * HALF_RANGE == pytest.approx(sigma, rel=0.3)
         assert found.sigma == pytest.approx(3**0.5 * found.per_channel)
@@ -135,14 +135,14 @@ def test_noise_that_the_channels_share_is_estimated(photo, colour):
 def test_given_noise_is_shared_if_the_picture_shows_it(fringe, shared):
     n = np.random.default_rng(0).standard_normal((128, 128, 1 if shared else 3))
     image = to_tensor((fringe + 10 * n).round().clip(0, 255).astype(np.uint8))[0]
-    assert known_noise(image, 10 / HALF_RANGE) == NoiseLevel((3**0.5 if shared else 1) * 10 / HALF_RANGE, shared)
+    assert given_noise(image, (10 / HALF_RANGE,) * 3) == NoiseLevel((10 / HALF_RANGE,) * 3, shared)
 
 
 def test_shared_noise_is_completed_to_independent_noise():
     """The estimate has the same noise in all directions of colour; `fit` restores the chroma."""
     grey = torch.zeros(1, 3, 256, 256)
     y = grey + 0.1 * torch.randn(1, 1, 256, 256, generator=torch.Generator().manual_seed(0))
-    problem = tasks.get("denoise").problem(y, noise=NoiseLevel(0.1 * 3**0.5, True))
+    problem = tasks.get("denoise").problem(y, noise=NoiseLevel((0.1,) * 3, shared=True))
     pixels = problem.x[0].flatten(1)
     torch.testing.assert_close(pixels @ pixels.T / pixels.shape[1], 0.03 * torch.eye(3), rtol=0, atol=5e-4)
     assert problem.t0 == pytest.approx(0.1 * 3**0.5)
@@ -164,7 +164,7 @@ def test_unfiltered_pictures_are_recognised():
 def test_noise_is_not_taken_for_a_missing_filter():
     for photo in PHOTOS:
         small = to_tensor(noisy(shrunk(photo, 4), 10))[0]
-        assert downscaling_kernel(small, estimate_noise(small).sigma) != "nearest"
+        assert downscaling_kernel(small, measure_noise(small).sigma) != "nearest"
 
 
 @settings(deadline=None, max_examples=30)
@@ -172,7 +172,7 @@ def test_noise_is_not_taken_for_a_missing_filter():
 def test_estimates_for_tiny_flat_and_random_pictures_are_finite(height, width, flat, seed):
     x = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     x = x.mean((2, 3), keepdim=True).expand_as(x) if flat else x
-    sigma = estimate_noise(x).sigma
+    sigma = measure_noise(x).sigma
     assert np.isfinite(sigma)
     assert sigma == 0 or not flat
     assert downscaling_kernel(x, sigma) in KERNELS
