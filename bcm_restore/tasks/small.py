@@ -69,7 +69,7 @@ def find_flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | N
         return None
     if noise is None and (history := find_first(image.cpu())):
         remark = f"a JPEG once ({history}), restored as such first"
-        return Flaw(Jpeg(), {"quality": history.quality}, remark, nfe=JPEG_NFE)
+        return Flaw(Jpeg(), {"input_quality": history.quality}, remark, nfe=JPEG_NFE)
     level = estimate_noise(image) if noise is None else known_noise(image, noise / HALF_RANGE)
     if not level.sigma:
         return None
