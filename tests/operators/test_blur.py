@@ -105,7 +105,7 @@ def test_fit_explains_the_measurement_and_keeps_what_explains_it():
     torch.testing.assert_close(operator.fit(truth, y), truth, atol=1e-4, rtol=0)
     rough = truth + 0.1 * random_image(1, 3, 32, 40)
     before, after = ((operator.A(x) - y).square().mean() for x in (rough, operator.fit(rough, y)))
-    assert after < 1.2 * blur.ROUNDING**2 + before / 10
+    assert after < 1.2 * blur.LEAST**2 + before / 10
 
 
 def test_images_of_a_batch_are_independent():
