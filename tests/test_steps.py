@@ -138,7 +138,8 @@ def test_any_text_is_steps_or_an_error_of_one_line(text):
 
 
 def test_what_super_resolve_would_clean_is_left_to_a_step_before_it():
-    kinds = {"jpeg": {"input_quality": int}, "denoise": {"sigma": float}, "super-resolve": {"scale": int, "noise": float}}
+    jpeg, denoise = {"input_quality": int}, {"sigma": float}
+    kinds = {"jpeg": jpeg, "denoise": denoise, "super-resolve": {"scale": int, "noise": float}}
 
     def found(text):
         return resolve(parse(text), kinds.__getitem__)[-1]
