@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from helpers.toys import Around, ExactF
 
 from bcm_restore import tasks
 from bcm_restore.bench.base import Case, Sample
+from bcm_restore.bench.cases import cases
 from bcm_restore.bench.contestants import solvers as module
 from bcm_restore.bench.contestants.solvers import SOLVERS, PosteriorMean, physics_of, solvers, spread
 from bcm_restore.errors import RestoreError
@@ -122,6 +124,14 @@ def test_known_pixels_are_kept_and_unknown_ones_ignored(model, portrait, name):
     assert (restored[hole] != example.damaged[hole]).any()
     example.damaged[hole] = 255
     np.testing.assert_array_equal(solver.restore(case, sample), restored)
+
+
+def test_a_small_jpeg_is_enlarged_as_it_is(exact, face):
+    [case] = cases("super-resolve", ["x4-jpeg-60"])
+    small = case.degrade(face, np.random.default_rng(0))
+    plain = replace(small, inputs={"scale": 4, "kernel": "bicubic", "noise": 0}, data=None)
+    of_jpeg, of_pixels = (contestant("ddnm", 1, exact).restore(case, Sample("face", one)) for one in (small, plain))
+    np.testing.assert_array_equal(of_jpeg, of_pixels)
 
 
 @pytest.mark.parametrize("name", EACH)
