@@ -15,7 +15,6 @@ from .errors import RestoreError
 Steps = str | Sequence[str | tuple[str, Mapping[str, Any]]]
 Kinds = Mapping[str, Any]  # the type of each option
 
-_OTHER_NAMES = {"quality": "input_quality", "input_quality": "quality"}  # of jpeg: the task's, and the command's
 _TRUTH = {"yes": True, "true": True, "no": False, "false": False}
 LARGEST = 16  # scale of all steps together
 CLEANING = ("jpeg", "jpeg-restore", "denoise")  # what super-resolve would do itself is left to these before it
@@ -157,13 +156,10 @@ def _with_nfe(name: str, options: dict[str, Any]) -> Step:
 def _arguments(step: Step, known: Kinds | None) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     kinds = known or {}
-    for given, value in step.options.items():
-        name = given if given in kinds else _OTHER_NAMES.get(given, given)
+    for name, value in step.options.items():
         if known is not None and name not in known:
             comma = "; put a comma before it if it is a task" if value is True else ""
-            raise RestoreError(f"step '{step.name}': {_unknown(given, known)}{comma}")
-        if name in arguments:
-            raise RestoreError(f"step '{step.name}': {given} is given twice; leave one")
+            raise RestoreError(f"step '{step.name}': {_unknown(name, known)}{comma}")
         arguments[name] = _converted(step.name, name, value, kinds.get(name, Any))
     return arguments
 

@@ -1,6 +1,6 @@
 """PSNR of deblurring with known kernels, and how often `auto` finds the blur: the tables of benchmarks/deblurring.md.
 
-    python benchmarks/deblurring.py [--size 256] [--case NAME ...] [--nfe 1 2 4 8] [--model NAME] -- FOLDER ...
+    python benchmarks/deblurring.py [--size 256] [--case NAME ...] [--nfe 1 2 4 8] [--model NAME [--only]] -- FOLDER ...
     python benchmarks/deblurring.py --auto [--size 256] [--noise 0] [--quality Q] FOLDER ...
 
 Centre crops, of which 13 pixels at each side are lost to the blur; blurs and noise are seeded by the picture's index.
@@ -40,17 +40,20 @@ def crops(folders: list[Path], size: int) -> Iterator[np.ndarray]:
                 yield np.asarray(picture.crop((left, top, left + width, top + height)))
 
 
-def known(clean: list[np.ndarray], cases: list[str], nfes: list[int], model: str | None) -> None:
+METHODS = {"blurred": lambda example: example.damaged, "Wiener": wiener, "Richardson-Lucy": lucy}
+
+
+def known(clean: list[np.ndarray], cases: list[str], nfes: list[int], model: str | None, only: bool) -> None:
     """The table of results with known kernels."""
-    task = tasks.get("deblur")
-    names = ("blurred", "Wiener", "Richardson-Lucy", "pseudo-inverse", *(f"NFE {nfe}" for nfe in nfes))
+    task, methods = tasks.get("deblur"), {} if only else {**METHODS, "pseudo-inverse": inverse}
+    names = (*methods, *(f"NFE {nfe}" for nfe in nfes))
     print(f"| case | {' | '.join(names)} |\n| --- {'| --- ' * len(names)}|")
     for name in cases:
         degrade = VARIANTS["deblur"][name]
         scores: dict[str, list[float]] = defaultdict(list)
         for number, picture in enumerate(clean):
             example = degrade(picture, np.random.default_rng(number))
-            results = [example.damaged, wiener(example), lucy(example), inverse(example)]
+            results = [method(example) for method in methods.values()]
             results += [task.restore(example.damaged, model=model, nfe=nfe, **example.inputs) for nfe in nfes]
             for method, result in zip(names, results, strict=True):
                 scores[method].append(psnr(result, example.clean))
@@ -110,6 +113,7 @@ def main() -> None:
     parser.add_argument("--case", nargs="+", default=cases, choices=cases)
     parser.add_argument("--nfe", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--model", default=None)
+    parser.add_argument("--only", action="store_true", help="only the model, without other methods")
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--auto", action="store_true")
     parser.add_argument("--noise", type=int, default=0)
@@ -119,7 +123,7 @@ def main() -> None:
     if options.auto:
         search(clean, options.noise, options.quality)
     else:
-        known(clean, options.case, options.nfe, options.model)
+        known(clean, options.case, options.nfe, options.model, options.only)
 
 
 if __name__ == "__main__":

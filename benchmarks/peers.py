@@ -55,7 +55,7 @@ def task(name: str, task: str, nfe: int) -> Work:
     elif task == "super-resolve":
         pixels, inputs = photo(SIDE // 4), {"scale": 4, "kernel": "bicubic", "noise": 0}
     elif task == "jpeg":
-        inputs["quality"] = 20
+        inputs["input_quality"] = 20
     elif task == "denoise":
         inputs["sigma"] = 25
     return lambda: tasks.get(task).restore(pixels, nfe=nfe, model=model, **inputs)

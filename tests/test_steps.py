@@ -57,7 +57,8 @@ def test_steps(text, steps):
         ("jpeg nfe=two", "step 'jpeg': nfe=two is not a whole number"),
         ("jpeg nfe", "step 'jpeg': nfe needs a value"),
         ("super-resolve x2 scale=4", "step 'super-resolve': scale is given twice"),
-        ("jpeg quality=3 input-quality=4", "step 'jpeg': input_quality is given twice"),
+        ("jpeg input-quality=3 input_quality=4", "step 'jpeg': input_quality is given twice"),
+        ("jpeg quality=3", "step 'jpeg': there is no option 'quality'; did you mean 'input_quality'?"),
         ("super-resolve x2 nois=5", "step 'super-resolve': there is no option 'nois'; did you mean 'noise'?"),
         ("jpeg x2", "step 'jpeg': there is no option 'scale'; it takes input_quality, nfe"),
         ("colorize x2", "step 'colorize': there is no option 'scale'; it takes nfe"),
@@ -80,7 +81,7 @@ def test_malformed_steps_are_refused_in_one_line(text, message):
 
 def test_values_get_the_types_of_the_options():
     found = resolved(
-        "inpaint mask=12 fit_mask=no grow=3, jpeg quality=30, super-resolve x2 noise=5, tint palette=p.txt"
+        "inpaint mask=12 fit_mask=no grow=3, jpeg input_quality=30, super-resolve x2 noise=5, tint palette=p.txt"
     )
     assert found == [
         {"mask": "12", "fit_mask": False, "grow": 3},
@@ -139,7 +140,8 @@ def test_any_text_is_steps_or_an_error_of_one_line(text):
 
 
 def test_what_super_resolve_would_clean_is_left_to_a_step_before_it():
-    kinds = {"jpeg": {"quality": int}, "denoise": {"sigma": float}, "super-resolve": {"scale": int, "noise": float}}
+    jpeg, denoise = {"input_quality": int}, {"sigma": float}
+    kinds = {"jpeg": jpeg, "denoise": denoise, "super-resolve": {"scale": int, "noise": float}}
 
     def found(text):
         return resolve(parse(text), kinds.__getitem__)[-1]

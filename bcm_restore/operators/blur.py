@@ -14,6 +14,7 @@ from .dct import HALF_RANGE
 from .kernels import normalised
 
 ROUNDING = 12**-0.5 / HALF_RANGE  # standard deviation of the rounding to 8 bits
+LEAST = 0.4 / HALF_RANGE  # noise that is always expected: with less, `fit` after `fit` amplifies the rounding
 ERROR = 0.2  # standard deviation of the error that `fit` expects in x
 GRADIENT = 0.1  # standard deviation of the differences between neighbouring pixels that `pinv` expects
 SIDE = 256  # pixels: of the image for which errors are predicted
@@ -44,12 +45,12 @@ class Blur(Operator):
     Args:
         kernel: (h, w), not negative; it is normalised. Its centre is h // 2, w // 2.
         size: (H, W) of the image.
-        sigma: standard deviation of the noise in y, for images in [-1, 1]; at least that of 8-bit rounding.
+        sigma: standard deviation of the noise in y, for images in [-1, 1]; at least LEAST is expected.
         error: that of the error of the x given to `fit`.
     """
 
     def __init__(self, kernel: Tensor, size: tuple[int, int], sigma: float = 0.0, error: float = ERROR) -> None:
-        self.kernel, self.size, self.sigma, self.error = normalised(kernel), size, max(sigma, ROUNDING), error
+        self.kernel, self.size, self.sigma, self.error = normalised(kernel), size, max(sigma, LEAST), error
         height, width = self.kernel.shape
         self._canvas = _smooth(size[0] + height - 1), _smooth(size[1] + width - 1)
         self._top, self._left = height // 2, width // 2

@@ -30,6 +30,8 @@ SURE = 0.5  # log-likelihood by which a blur must explain a cell better than no 
 
 GAUSSIANS = (0.7, 0.85, 1.0, 1.15, 1.3, 1.45, 1.6, 1.8, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0)
 DISKS = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0)
+FINER = (0.93, 0.965, 1.0, 1.035, 1.07)  # of a Gaussian's sigma, between candidates
+SOFT = 1.04  # factor by which the sigma found is too large, as sharp pictures are themselves a little soft
 LENGTHS, ANGLES = (5, 7, 9, 11, 13, 15, 18, 21, 25, 30), range(0, 180, 15)
 CANDIDATES = (
     *(f"gaussian:{sigma:g}" for sigma in GAUSSIANS),
@@ -60,16 +62,24 @@ def find_blur(y: Tensor, sigma: float) -> str | None:
     best = max((text for text in CANDIDATES if max(named(text).shape) <= longest), key=score)
     if score(best) < _likelihood(power, noise, cells, torch.ones_like(power)) + SURE:
         return None
-    return max(_near(best), key=score)
+    return _sharpened(max(_near(best), key=score))
 
 
 def _near(text: str) -> list[str]:
-    """A candidate and, for a motion, those between it and its neighbours."""
+    """A candidate and, for a Gaussian or a motion, those between it and its neighbours."""
     shape, *numbers = text.split(":")
-    if shape != "motion":
+    if shape == "disk":
         return [text]
+    if shape == "gaussian":
+        return [f"gaussian:{float(numbers[0]) * factor:.3g}" for factor in FINER]
     length, angle = map(int, numbers)
     return [f"motion:{length + more}:{(angle + turn) % 180}" for more in (-1, 0, 1) for turn in (-10, -5, 0, 5, 10)]
+
+
+def _sharpened(text: str) -> str:
+    """The blur without the picture's own softness, if it is a Gaussian."""
+    shape, size, *_ = text.split(":")
+    return f"gaussian:{float(size) / SOFT:.2g}" if shape == "gaussian" else text
 
 
 def noise_of_blurred(y: Tensor) -> float:

@@ -44,8 +44,8 @@ class Deblur(BandTask):
             image: the blurred picture; not a batch.
             kernel: "gaussian:2", "motion:15:30" (length and angle), "disk:4", the path of a kernel's picture, an array
                 or a tensor (h, w), or "auto": a Gaussian, a disk or a motion found in the picture.
-            noise: standard deviation of the picture's noise, in 8-bit steps; None: estimated. At least that of rounding
-                is expected.
+            noise: standard deviation of the picture's noise, in 8-bit steps; None: estimated. At least 0.4, a
+                little more than that of rounding, is expected.
             coefficients: of the picture, if it is a JPEG: their rounding counts as noise.
 
         Raises:

@@ -40,7 +40,7 @@ class Jpeg(BandTask):
     batches = False  # pictures differ in quality
 
     def pose(
-        self, image: BandImage, *, coefficients: Any = None, quality: int | None = None, **inputs: Any
+        self, image: BandImage, *, coefficients: Any = None, input_quality: int | None = None, **inputs: Any
     ) -> BandProblem:
         """Poses the problem of restoring a decoded JPEG.
 
@@ -51,13 +51,13 @@ class Jpeg(BandTask):
             image: the decoded picture, as stored in the file (orientation not applied); not a batch.
             coefficients: the file's, from `bcm_restore.images.jpeg_coefficients`, if available: they give the best
                 results.
-            quality: the quality (1 to 100) of an earlier compression, before the picture was saved to this file;
+            input_quality: the quality (1 to 100) of an earlier compression, before the picture was saved to this file;
                 None: estimated.
 
         Raises:
             NothingToRestore: there are no coefficients, and the pixels show no trace of JPEG compression.
         """
-        quality = None if quality is None else whole("quality", quality)
+        quality = None if input_quality is None else whole("input_quality", input_quality)
         coefficients = _usable(coefficients, quality)
         rows = image.middle(SAMPLE, 96)  # whole blocks, whatever the chroma
         pixels = image.read(rows).cpu()  # a search through many small blocks
@@ -82,7 +82,8 @@ class Jpeg(BandTask):
         inputs = with_coefficients(image, inputs)
         known, inputs = super().prepare(image, inputs)
         if isinstance(image, Image.Image) and known is not image and not inputs.get("coefficients"):
-            inputs = {**inputs, "quality": inputs.get("quality") or quality_of(np.asarray(image.convert("RGB")))}
+            quality = inputs.get("input_quality") or quality_of(np.asarray(image.convert("RGB")))
+            inputs = {**inputs, "input_quality": quality}
         return known, inputs
 
 
@@ -216,4 +217,4 @@ def _colour(coefficients: Any) -> str:
 
 
 def _no_trace() -> NothingToRestore:
-    return NothingToRestore("no trace of JPEG compression in the pixels; give the quality to restore it anyway")
+    return NothingToRestore("no trace of JPEG compression in the pixels; give input_quality to restore it anyway")

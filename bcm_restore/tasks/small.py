@@ -69,7 +69,7 @@ def find_flaw(image: Tensor, noise: float | None, coefficients: Any) -> Flaw | N
         return None
     if noise is None and (history := find_first(image.cpu())):
         remark = f"a JPEG once ({history}), restored as such first"
-        return Flaw(Jpeg(), {"quality": history.quality}, remark, nfe=JPEG_NFE)
+        return Flaw(Jpeg(), {"input_quality": history.quality}, remark, nfe=JPEG_NFE)
     level = measure_noise(image) if noise is None else given_noise(image, (noise / HALF_RANGE,) * 3)
     if not level.sigma or level.coarse:  # scaling down makes coarse noise white
         return None

@@ -58,7 +58,7 @@ def cases(save, face, hole):
         "jpeg": (save("turned.jpg", face, quality=20, exif=exif), "jpeg", {}, "jpeg"),
         "grey": (save("grey.jpg", face[..., 0], quality=20), "jpeg", {}, "jpeg-restore"),
         "cmyk": (save("cmyk.jpg", Image.fromarray(face).convert("CMYK"), quality=20), "jpeg", {}, "jpeg"),
-        "once": (soft, "jpeg", {"input_quality": 40}, "jpeg quality=40"),
+        "once": (soft, "jpeg", {"input_quality": 40}, "jpeg input-quality=40"),
         "mask": (clear, "inpaint", {"mask": marks, "grow": 1}, f"inpaint mask='{marks}' grow=1"),
         "alpha": (clear, "inpaint", {"mask": "alpha"}, "inpaint mask=alpha"),
         "deep": (deep, "super-resolve", {"scale": 2}, "super-resolve x2"),
@@ -205,13 +205,13 @@ def test_outputs_of_jpeg_restore_are_not_the_chains_own(save, face, tmp_path):
 def test_pages(save, face, tmp_path):
     pages = [Image.fromarray(np.roll(face, n, 0)) for n in range(2)]
     path = save("pages.tif", pages[0], save_all=True, append_images=pages[1:])
-    found = restored(path, "jpeg quality=50, super-resolve x2 noise=0", tmp_path / "out.tiff", nfe=1)
+    found = restored(path, "jpeg input-quality=50, super-resolve x2 noise=0", tmp_path / "out.tiff", nfe=1)
     assert (found.pages, found.size, found.nfe) == (2, (80, 96), 2)
     with Image.open(tmp_path / "out.tiff") as out:
         for n, page in enumerate(pages):
             out.seek(n)
             own = save(f"page{n}.png", page)
-            restored(own, "jpeg quality=50, super-resolve x2 noise=0", tmp_path / f"{n}.out.png", nfe=1)
+            restored(own, "jpeg input-quality=50, super-resolve x2 noise=0", tmp_path / f"{n}.out.png", nfe=1)
             assert (np.asarray(out) == pixels(tmp_path / f"{n}.out.png")).all()
 
 

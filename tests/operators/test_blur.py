@@ -105,7 +105,7 @@ def test_fit_explains_the_measurement_and_keeps_what_explains_it():
     torch.testing.assert_close(operator.fit(truth, y), truth, atol=1e-4, rtol=0)
     rough = truth + 0.1 * random_image(1, 3, 32, 40)
     before, after = ((operator.A(x) - y).square().mean() for x in (rough, operator.fit(rough, y)))
-    assert after < 1.2 * blur.ROUNDING**2 + before / 10
+    assert after < 1.2 * blur.LEAST**2 + before / 10
 
 
 def test_images_of_a_batch_are_independent():
@@ -138,10 +138,33 @@ def test_kernels_are_odd_symmetric_and_sum_to_one(text):
     torch.testing.assert_close(kernel, kernel.flip(0, 1), atol=1e-6, rtol=0)
 
 
-def test_gaussians_have_their_variance():
-    kernel = kernels.gaussian(2.0).double().numpy()
-    rows = np.arange(len(kernel)) - len(kernel) // 2
-    assert (kernel.sum(1) * rows**2).sum() == pytest.approx(4, rel=0.05)  # the tail is cut
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 1.63, 6.0])
+def test_gaussians_are_kornias(sigma):
+    filters = pytest.importorskip("kornia.filters")
+    kernel = kernels.gaussian(sigma)
+    expected = filters.get_gaussian_kernel2d(tuple(kernel.shape), (sigma, sigma))[0]
+    torch.testing.assert_close(kernel, expected, atol=1e-6, rtol=0)
+
+
+def length_and_angle(kernel):
+    """Those of the line with the second moments of a kernel."""
+    rows, columns = (np.arange(side) - side // 2 for side in kernel.shape)
+    down, right = (kernel.double().numpy() * axis for axis in (rows[:, None], columns))
+    xx, yy, xy = (right * columns).sum(), (down * rows[:, None]).sum(), -(down * columns).sum()
+    variance = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy)
+    return np.sqrt(12 * variance), np.degrees(np.arctan2(2 * xy, xx - yy) / 2) % 180
+
+
+@pytest.mark.parametrize(("length", "angle"), [(9, 45), (15, 30), (15, 70), (21, 100)])
+def test_motions_are_kornias_by_bilinear_interpolation(length, angle):
+    filters = pytest.importorskip("kornia.filters")
+    expected = length_and_angle(filters.get_motion_kernel2d(length, float(angle), mode="bilinear")[0])
+    assert length_and_angle(kernels.motion(length, angle)) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(("length", "angle"), [(8, 10), (14.5, 77), (21, 101.5), (18, 30)])
+def test_motions_have_any_length_and_angle(length, angle):
+    assert length_and_angle(kernels.motion(length, angle)) == pytest.approx((length, angle), rel=0.02)
 
 
 def test_disks_are_flat_inside():

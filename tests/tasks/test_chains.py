@@ -29,7 +29,7 @@ def test_the_same_as_on_a_file(save, face, hole, mode):
     if mode == "RGBA":
         image.putalpha(Image.fromarray(255 - hole // 2))
     path, marks = save("photo.png", image), save("marks.png", hole)
-    steps = f"jpeg quality=30, inpaint mask={marks} nfe=2, super-resolve x2 noise=4"
+    steps = f"jpeg input_quality=30, inpaint mask={marks} nfe=2, super-resolve x2 noise=4"
     made, wanted = on_file(path, steps)
     found = tasks.chain(steps).run(image, nfe=1)
     assert (found.image.mode, found.image.size) == (mode, (80, 96))
@@ -49,7 +49,7 @@ def test_coefficients_of_the_file(old):
     assert (np.asarray(tasks.chain(steps).restore(held, nfe=1)) == wanted).all()
 
 
-@pytest.mark.parametrize("steps", ["jpeg, inpaint mask={}, super-resolve x2", "inpaint mask={}, jpeg quality=20"])
+@pytest.mark.parametrize("steps", ["jpeg, inpaint mask={}, super-resolve x2", "inpaint mask={}, jpeg input_quality=20"])
 def test_the_path_of_a_file_that_is_turned(save, face, hole, steps):
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "holiday"
@@ -71,7 +71,7 @@ def test_a_mask_in_memory(face, hole):
 
 @pytest.mark.parametrize("kind", ["uint16", "float32", "torch", "torch uint8", "grey"])
 def test_the_type_is_kept(face, kind):
-    chain = tasks.chain("jpeg quality=30, super-resolve x2 noise=0")
+    chain = tasks.chain("jpeg input_quality=30, super-resolve x2 noise=0")
     wanted = chain.restore(face, nfe=1)
     planes = torch.from_numpy(face).movedim(2, 0)
     given = {

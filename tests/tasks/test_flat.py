@@ -62,7 +62,7 @@ def test_flat_areas_of_a_picture_stay_flat_too(model):
     buffer = io.BytesIO()
     Image.fromarray(np.kron(picture, np.ones((4, 4, 1), np.uint8))).save(buffer, "JPEG", quality=20, subsampling=0)
     decoded = np.asarray(Image.open(buffer))
-    restored = tasks.get("jpeg").restore(decoded, quality=20, model=model)
+    restored = tasks.get("jpeg").restore(decoded, input_quality=20, model=model)
     assert off(restored[:, : 4 * 22], decoded[0, 0]) <= 1
 
 

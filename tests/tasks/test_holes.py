@@ -138,7 +138,7 @@ def hiding(picture, colour, hole=HOLE):
     return Image.fromarray(np.dstack([pixels, alpha_of(hole)]))
 
 
-@pytest.mark.parametrize(("name", "inputs"), [("super-resolve", {"scale": 2}), ("jpeg", {"quality": 30})])
+@pytest.mark.parametrize(("name", "inputs"), [("super-resolve", {"scale": 2}), ("jpeg", {"input_quality": 30})])
 def test_hidden_colours_are_ignored(picture, name, inputs, model):
     black, green = (
         tasks.get(name).restore(hiding(picture, colour), nfe=1, model=model, **inputs)

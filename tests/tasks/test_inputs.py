@@ -266,7 +266,7 @@ def test_each_of_several_jpegs_has_its_own_quality(quick, portrait, tmp_path):
         ("inpaint", {"device": "cuda"}, r"it belongs to the model: give model=load_model\(device=\.\.\.\)"),
         ("super-resolve", {"scales": 4}, "did you mean 'scale'"),
         ("super-resolve", {"mask": None}, "it takes coefficients, kernel, label"),
-        ("jpeg", {"qualty": 4}, "did you mean 'quality'"),
+        ("jpeg", {"quality": 4}, "did you mean 'input_quality'"),
         ("interpolate", {"frame": 4}, "did you mean 'frames'"),
     ],
 )
@@ -372,8 +372,8 @@ def test_tensors_without_dense_values_are_refused(image, kind):
 @pytest.mark.parametrize(
     ("name", "inputs", "message"),
     [
-        ("jpeg", {"quality": "a"}, "quality='a' is a str, not a whole number; give an int"),
-        ("jpeg", {"quality": 50.5}, "quality=50.5 is a float, not a whole number; give quality=50"),
+        ("jpeg", {"input_quality": "a"}, "input_quality='a' is a str, not a whole number; give an int"),
+        ("jpeg", {"input_quality": 50.5}, "input_quality=50.5 is a float, not a whole number; give input_quality=50"),
         ("super-resolve", {"noise": "a"}, "noise='a' is a str, not a number; give a float"),
     ],
 )

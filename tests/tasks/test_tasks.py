@@ -215,7 +215,7 @@ def test_jpeg_refuses_pixels_without_traces_of_compression(portrait, model):
     clean = np.asarray(Image.fromarray(data.coffee()).resize((160, 120), Image.Resampling.LANCZOS))
     with pytest.raises(RestoreError, match="no trace of JPEG compression"):
         tasks.get("jpeg").restore(clean, model=model)
-    assert tasks.get("jpeg").restore(clean, quality=50, model=model, nfe=1).shape == clean.shape
+    assert tasks.get("jpeg").restore(clean, input_quality=50, model=model, nfe=1).shape == clean.shape
 
 
 @pytest.mark.parametrize("corner", [0, 3])
@@ -230,7 +230,7 @@ def test_jpegs_saved_twice_are_restored_from_the_first_compression(portrait, tmp
 def test_the_quality_given_is_honoured_in_files(portrait, tmp_path, model):
     decoded, coefficients = compressed(portrait, tmp_path, 90)
     plain, given = (
-        tasks.get("jpeg").run(decoded, coefficients=coefficients, quality=quality, nfe=1, model=model)
+        tasks.get("jpeg").run(decoded, coefficients=coefficients, input_quality=quality, nfe=1, model=model)
         for quality in (None, 20)
     )
     assert plain.remark == "" and given.remark == "was quality 20 before it was 90"
@@ -241,7 +241,7 @@ def test_rgb_jpegs_are_restored_from_their_own_coefficients(portrait, tmp_path, 
     decoded, coefficients = compressed(portrait, tmp_path, 10, keep_rgb=True)
     result = tasks.get("jpeg").run(decoded, coefficients=coefficients, nfe=1, model=model)
     assert psnr(result.image, portrait) - psnr(decoded, portrait) > 0.4
-    assert tasks.get("jpeg").run(decoded, coefficients=coefficients, quality=10, nfe=1, model=model).remark
+    assert tasks.get("jpeg").run(decoded, coefficients=coefficients, input_quality=10, nfe=1, model=model).remark
 
 
 def test_grey_jpegs_stay_grey(portrait, tmp_path, model):
@@ -427,7 +427,7 @@ def test_one_pixel_pictures(model):
     assert tasks.get("super-resolve").restore(pixel, scale=2, model=model).shape == (2, 2, 3)
     buffer = io.BytesIO()
     Image.fromarray(pixel).save(buffer, "JPEG", quality=30)
-    assert tasks.get("jpeg").restore(pixel, quality=30, model=model).shape == (1, 1, 3)
+    assert tasks.get("jpeg").restore(pixel, input_quality=30, model=model).shape == (1, 1, 3)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])

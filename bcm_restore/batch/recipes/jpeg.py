@@ -23,12 +23,12 @@ class JpegRecipe(TaskRecipe):
 
     nothing: ClassVar[str] = "no trace of JPEG compression found; --input-quality N restores it anyway"
     task: str = "jpeg"
-    quality: int | None
+    input_quality: int | None = None
 
     @classmethod
     def create(cls, settings: Settings, *, input_quality: int | None = None) -> "Self":
         """The recipe for the quality of an earlier compression, if it is given."""
-        return cls(settings=settings, quality=input_quality)
+        return cls(settings=settings, input_quality=input_quality)
 
     @property
     def naming(self) -> Naming:
@@ -37,7 +37,7 @@ class JpegRecipe(TaskRecipe):
 
     def fingerprint(self) -> dict[str, Any]:
         """See `Recipe`; includes the quality."""
-        return super().fingerprint() | {"input_quality": self.quality}
+        return super().fingerprint() | {"input_quality": self.input_quality}
 
     def read(self, source: Path, data: bytes, mask: MaskFile | None) -> Loaded:
         """The picture as stored, like its coefficients; it is turned upright afterwards."""
@@ -48,22 +48,22 @@ class JpegRecipe(TaskRecipe):
         coefficients = images.jpeg_coefficients(source, max_pixels=most, data=data)
         if coefficients is None:
             return self.load(source, picture, mask, picture)
-        inputs: dict[str, Any] = {"coefficients": coefficients, "quality": self.quality}
+        inputs: dict[str, Any] = {"coefficients": coefficients, "input_quality": self.input_quality}
         if len(coefficients.planes) == 4:
             inputs["coefficients"] = None
-            if self.quality is None:
+            if self.input_quality is None:
                 inks = images.read_inks(source, max_pixels=most, data=data)
                 inputs = {"inks": inks, "coefficients": coefficients.inks()}
         return Loaded(source, picture, inputs)
 
     def load(self, source: Path, picture: "Picture", mask: MaskFile | None, original: "Picture") -> Loaded:
         """See `TaskRecipe`; the compression is estimated from the pixels."""
-        return Loaded(source, picture, {"quality": self._quality(picture)})
+        return Loaded(source, picture, {"input_quality": self._quality(picture)})
 
     def _quality(self, picture: "Picture") -> int | None:
         """The given quality; estimated here if hidden pixels are filled, as the filling was never compressed."""
-        if self.quality is not None or picture.alpha is None or picture.alpha.all():
-            return self.quality
+        if self.input_quality is not None or picture.alpha is None or picture.alpha.all():
+            return self.input_quality
         from ...tasks.jpeg import quality_of
 
         return quality_of(picture.pixels)
