@@ -11,8 +11,9 @@ from helpers.toys import Around, ExactF
 
 from bcm_restore import tasks
 from bcm_restore.bench.base import Case, Sample
-from bcm_restore.bench.contestants import solvers as module
-from bcm_restore.bench.contestants.solvers import SOLVERS, PosteriorMean, physics_of, solvers, spread
+from bcm_restore.bench.contestants import deepinv_solvers, own_solvers
+from bcm_restore.bench.contestants.deepinv_solvers import PosteriorMean, physics_of
+from bcm_restore.bench.contestants.solvers import SOLVERS, solvers, spread
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM, Noise
 from bcm_restore.networks import ConvUNet, TiledNetwork
@@ -214,7 +215,7 @@ def test_ddnm_on_normal_pixels(exact, eta):
             clean = x * gain(t)
             mixed = eta * columns(noise(problem.x)) + math.sqrt(1 - eta**2) * (x - clean) / t
             x = fixed + null @ clean + s * mixed
-        result = module.ddnm(problem, exact, LEVELS, 5, eta=eta)
+        result = own_solvers.ddnm(problem, exact, LEVELS, 5, eta=eta)
         torch.testing.assert_close(columns(result), x, rtol=1e-3, atol=1e-4)
 
 
@@ -228,7 +229,7 @@ def test_cm4ir_on_normal_pixels(exact, eta):
             clean = x * math.sqrt((S**2 + exact.sigma_min**2) / (S**2 + t**2))
             mixed = eta * noise(x) - math.sqrt(1 - eta**2) * (x - clean) / t
             x = problem.operator.fit(clean, problem.y) + s * mixed
-        result = module.cm4ir(problem, exact, LEVELS, 5, eta=eta)
+        result = own_solvers.cm4ir(problem, exact, LEVELS, 5, eta=eta)
         torch.testing.assert_close(result, x, rtol=0, atol=3e-3)  # about the tolerance of the smooth fill
 
 
@@ -252,7 +253,7 @@ def test_physics_is_the_operator_of_the_task():
 def test_ddrm_at_one_level_is_the_mean_of_the_estimate_with_noise(exact):
     pytest.importorskip("deepinv")
     problem, _ = inpainting()
-    result = module.ddrm(problem, exact, [0.4], 5, eta=1.0)
+    result = deepinv_solvers.ddrm(problem, exact, [0.4], 5, eta=1.0)
     (n,) = global_noise(5, problem.x)
     expected = gain(0.4) * (problem.x + 0.4 / math.sqrt(2) * n)  # deepinv's sigma is larger than its noise
     torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-4)
@@ -261,7 +262,7 @@ def test_ddrm_at_one_level_is_the_mean_of_the_estimate_with_noise(exact):
 def test_ddrm_measured_pixels_are_the_measurement_at_each_level(exact):
     pytest.importorskip("deepinv")
     problem, mask = inpainting()
-    result = module.ddrm(problem, exact, LEVELS, 5, eta=1.0)
+    result = deepinv_solvers.ddrm(problem, exact, LEVELS, 5, eta=1.0)
     n = global_noise(5, *[problem.x] * 3)[2]
     known = ~torch.from_numpy(mask)
     expected = gain(LEVELS[2]) * (problem.y + LEVELS[2] / math.sqrt(2) * n)
@@ -283,7 +284,7 @@ def test_diffpir_on_normal_pixels(exact, zeta):
             clean = (gain(t) * x).clamp(-1, 1)
             clean = torch.linalg.solve(A.T @ A + rho * torch.eye(len(x)), A.T @ y + rho * clean)
             x = clean + s * (math.sqrt(1 - zeta) * (x - clean) / t + math.sqrt(zeta) * n)
-        result = module.diffpir(problem, exact, LEVELS, 5, zeta=zeta, lambda_=lambda_, sigma=sigma)
+        result = deepinv_solvers.diffpir(problem, exact, LEVELS, 5, zeta=zeta, lambda_=lambda_, sigma=sigma)
         torch.testing.assert_close(columns(result), x, rtol=1e-3, atol=1e-4)
 
 
@@ -301,7 +302,7 @@ def test_dps_on_normal_pixels(exact, weight):
             # the posterior of x_s given x_t and x_0 = k x, and a step of (1 - r) t^2 against the gradient
             step = (1 - r) * (k * x - weight * k * A.T @ (A @ (k * x) - y)) + r * x
             x = step + (s * math.sqrt(1 - r) * columns(torch.randn(problem.x.shape, dtype=torch.float64)) if s else 0)
-        result = module.dps(problem, exact, LEVELS, 5, weight=weight)
+        result = deepinv_solvers.dps(problem, exact, LEVELS, 5, weight=weight)
         torch.testing.assert_close(columns(result), x, rtol=1e-3, atol=1e-4)
 
 
