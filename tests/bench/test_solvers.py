@@ -17,6 +17,7 @@ from bcm_restore.bench.contestants.solvers import SOLVERS, solvers, spread
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM, Noise
 from bcm_restore.networks import ConvUNet, TiledNetwork
+from bcm_restore.operators import Blur
 from bcm_restore.simulation.degradations import VARIANTS
 
 S = 0.3  # standard deviation of the normal pixels
@@ -172,12 +173,33 @@ def test_no_solver_is_far_from_the_first_estimate_on_a_photograph(model, portrai
         assert psnr(contestant(name, 4, model).restore(case, sample)) > before - 0.8
 
 
-def test_no_solver_suits_nonlinear_degradations(exact):
+def test_only_a_solver_that_fits_suits_nonlinear_degradations(exact):
     for name in SOLVERS:
         if name not in ON_DEEPINV or importlib.util.find_spec("deepinv"):
             solver = contestant(name, 1, exact)
-            assert not solver.suits(case_of("jpeg", "quality-10"))
+            assert solver.suits(case_of("jpeg", "quality-10")) == (name == "dpm-solver++")
             assert not solver.suits(Case("interpolate", "pair", VARIANTS["inpaint"]["text"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "variant"),
+    [("dpm-solver++", "jpeg", "quality-10"), ("dds", "deblur", "gaussian-1.6"), ("reddiff", "deblur", "gaussian-1.6")],
+)
+def test_levels_are_multiples_of_t0_where_measurements_are_not_exact(model, portrait, name, task, variant, monkeypatch):
+    case, solver = case_of(task, variant), contestant(name, 3, model)
+    sample = sample_of(case, portrait)
+    found = []
+    mean = model.mean
+    monkeypatch.setattr(model, "mean", lambda x, t: found.append(t) or mean(x, t))
+    restored = solver.restore(case, sample)
+    damaged = torch.from_numpy(sample.example.damaged.copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    t0 = tasks.get(task).problem(damaged, **sample.example.inputs).t0
+    assert found == pytest.approx([t0 * level for level in spread(*SOLVERS[name].levels[task], 3)])
+
+    def error(pixels):
+        return ((pixels.astype(float) - sample.example.clean) ** 2).mean()
+
+    assert error(restored) < error(sample.example.damaged)
 
 
 # --- the formulas, on normal pixels, where the posterior mean is k x with k = s^2 / (s^2 + t^2)
@@ -217,6 +239,64 @@ def test_ddnm_on_normal_pixels(exact, eta):
             x = fixed + null @ clean + s * mixed
         result = own_solvers.ddnm(problem, exact, LEVELS, 5, eta=eta)
         torch.testing.assert_close(columns(result), x, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.6])
+@pytest.mark.parametrize("gamma", [0.5, 20.0])
+def test_dds_on_normal_pixels(exact, eta, gamma):
+    for problem in problems():
+        A, _ = dense(problem.operator, problem.x.shape[2:])
+        y = measured(problem)
+        noise = Noise([5])
+        x = columns(problem.x) + LEVELS[0] * columns(noise(problem.x))
+        for t, s in zip(LEVELS, [*LEVELS[1:], 0.0], strict=True):
+            clean = x * gain(t)
+            mixed = eta * columns(noise(problem.x)) + math.sqrt(1 - eta**2) * (x - clean) / t
+            x = torch.linalg.solve(gamma * A.T @ A + torch.eye(len(x)), gamma * A.T @ y + clean) + s * mixed
+        result = own_solvers.dds(problem, exact, LEVELS, 5, eta=eta, gamma=gamma)
+        torch.testing.assert_close(columns(result), x, rtol=1e-3, atol=3e-3)  # five steps of conjugate gradients
+
+
+def test_the_proximal_point_of_a_blur_is_that_of_its_matrix():
+    """Five steps of conjugate gradients solve a small system with few eigenvalues."""
+    operator = Blur(torch.tensor([[0.2, 0.6, 0.2]]), (3, 6))
+    x, y = torch.rand(2, 1, 3, 3, 6, generator=torch.Generator().manual_seed(1))
+    A, _ = dense(operator, (3, 6))
+    expected = torch.linalg.solve(2 * A.T @ A + torch.eye(18), 2 * A.T @ columns(y) + columns(x))
+    found = columns(own_solvers.proximal(operator, x, y, 2.0))
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)
+    transposed = columns(own_solvers.adjoint(operator, y, like=x))
+    torch.testing.assert_close(transposed, A.T @ columns(y), rtol=0, atol=1e-5)
+
+
+def test_reddiff_on_normal_pixels(exact):
+    rate, weight = 0.1, 0.7
+    for problem in problems():
+        A, _ = dense(problem.operator, problem.x.shape[2:])
+        y, noise = measured(problem), Noise([5])
+        mu = columns(problem.x)
+        first, second = torch.zeros_like(mu), torch.zeros_like(mu)
+        for n, t in enumerate(LEVELS, 1):
+            eps = columns(noise(problem.x))
+            gradient = A.T @ (A @ mu - y) + weight * (mu - gain(t) * (mu + t * eps))
+            first, second = 0.9 * first + 0.1 * gradient, 0.99 * second + 0.01 * gradient**2
+            mu = mu - rate * (first / (1 - 0.9**n)) / ((second / (1 - 0.99**n)).sqrt() + 1e-8)
+        result = own_solvers.reddiff(problem, exact, LEVELS, 5, rate=rate, weight=weight)
+        torch.testing.assert_close(columns(result), mu, rtol=0, atol=2e-3)
+
+
+def test_dpm_solver_on_normal_pixels(exact):
+    for problem in problems():
+        noise = Noise([5])(problem.x)
+        x, before = problem.x + LEVELS[0] * noise, None
+        for n, (t, s) in enumerate(zip(LEVELS, [*LEVELS[1:], 0.0], strict=True)):
+            fitted = problem.operator.fit(gain(t) * x, problem.y)
+            line = fitted
+            if n == 1:  # linear in log t; the first and the last step are of first order
+                line = fitted + (fitted - before) * math.log(t / s) / (2 * math.log(LEVELS[0] / t))
+            x, before = (s / t) * x + (1 - s / t) * line, fitted
+        result = own_solvers.dpm_solver(problem, exact, LEVELS, 5)
+        torch.testing.assert_close(result, x, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])
@@ -362,7 +442,10 @@ def test_identity_has_everything_that_a_result_depends_on(exact, name):
 def test_an_unknown_solver_raises_an_error(exact):
     with pytest.raises(RestoreError) as error:
         solvers(["ddnm", "ddpm"], [1], exact, {}, 0)
-    assert str(error.value) == "solver 'ddpm' is not known; choose one of ddrm, diffpir, dps, ddnm, cm4ir"
+    assert (
+        str(error.value)
+        == "solver 'ddpm' is not known; choose one of ddrm, diffpir, dps, ddnm, cm4ir, dds, reddiff, dpm-solver++"
+    )
 
 
 def test_without_deepinv_only_our_solvers_are_available(exact, monkeypatch):
