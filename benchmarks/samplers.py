@@ -30,6 +30,7 @@ from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM, Noise
 
 NFES = (4, 8, 16)
+TOPS = (80.0, 3.0)  # levels of round trips
 STARTS = (80.0, 3.0, 0.5)  # noise levels; the first is noise alone, of the others pictures with noise
 RESTORED = {
     "inpaint": ["text", "random-boxes"],
@@ -90,68 +91,62 @@ def starts(x: Tensor) -> Iterator[tuple[float, Tensor]]:
         yield t, (x if t < STARTS[0] else 0) + t * Noise(range(len(x)))(x)
 
 
-def ode_table(model: BCM, x: Tensor) -> list[str]:
+def ode_table(model: BCM, x: Tensor) -> Iterator[str]:
     """RMS distance from the solution of 64 steps of Heun at sigma_min."""
     nfes = sorted({nfe for _, _, own in SAMPLERS.values() for nfe in own})
-    lines = []
     for n, (t, start) in enumerate(starts(x)):
         truth = heun(model, start, t, model.sigma_min)
-        lines += [f"\nFrom level {t:g}; the RMS of the solution is {rms(truth):.3f}:\n", header("sampler, NFE", nfes)]
+        yield f"\nFrom level {t:g}; the RMS of the solution is {rms(truth):.3f}:\n"
+        yield header("sampler, NFE", nfes)
         for name, (sampler, rho, own) in SAMPLERS.items():
             found = {nfe: rms(sampler(model, start, levels(nfe, t, model.sigma_min, rho[n])) - truth) for nfe in own}
-            lines.append(row(name, [f"{found[nfe]:.4f}" if nfe in found else "" for nfe in nfes]))
-    return lines
+            yield row(name, [f"{found[nfe]:.4f}" if nfe in found else "" for nfe in nfes])
 
 
-def tune_table(model: BCM, x: Tensor) -> list[str]:
-    """The same distance by rho, averaged over the sampler's NFE on a logarithmic scale."""
-    lines = [header("sampler, level", [f"rho {rho}" for rho in SPACINGS])]
+def tune_table(model: BCM, x: Tensor) -> Iterator[str]:
+    """The same distance by rho: the geometric mean over the sampler's NFE from 2 to 8."""
+    yield header("sampler, level", [f"rho {rho}" for rho in SPACINGS])
     for t, start in starts(x):
         truth = heun(model, start, t, model.sigma_min, STEPS // 2)
         for name, (sampler, _, own) in SAMPLERS.items():
             found = []
             for rho in SPACINGS:
-                off = [
-                    rms(sampler(model, start, levels(nfe, t, model.sigma_min, rho)) - truth) for nfe in own if nfe > 1
-                ]
+                nfes = [nfe for nfe in own if 2 <= nfe <= 8]
+                off = [rms(sampler(model, start, levels(nfe, t, model.sigma_min, rho)) - truth) for nfe in nfes]
                 found.append(f"{np.exp(np.mean(np.log(off))):.4f}")
-            lines.append(row(f"{name}, {t:g}", found))
-    return lines
+            yield row(f"{name}, {t:g}", found)
 
 
-def trips_table(model: BCM, x: Tensor, top: float, rho: float) -> list[str]:
-    """Round trips to the level `top`: what is kept of the pictures, and how near the noise is to the ODE's."""
-    noisy = x + START * Noise(range(len(x)))(x)
-    low = model.sigma_min
-    true_from = {t: heun(model, start, t, top) for t, start in ((low, x), (START, noisy))}
-    lines = [
-        header("round trip", ["evaluations each way", "PSNR, dB", "noise off by", "its standard deviation"]),
-        *(
-            trip(x, f"Heun from {t:g}", f"{2 * STEPS}", noise, heun(model, noise, top, low), None)
-            for t, noise in true_from.items()
-        ),
-    ]
+def trips_table(model: BCM, x: Tensor) -> Iterator[str]:
+    """Round trips: what is kept of the pictures, and how near the noise is to that of the ODE."""
+    for top in TOPS:
+        yield f"\nUp to level {top:g}:\n"
+        yield header("round trip", ["evaluations each way", "PSNR, dB", "noise off by", "its standard deviation"])
+        yield from trips(model, x, top)
+
+
+def trips(model: BCM, x: Tensor, top: float, rho: float = 7.0) -> Iterator[str]:
+    """The rows of a table, with the levels of EDM."""
+    noisy, low = x + START * Noise(range(len(x)))(x), model.sigma_min
+    truths = {}
+    for t, start in ((low, x), (START, noisy)):
+        truths[t] = noise = heun(model, start, t, top)
+        yield trip(x, f"Heun from {t:g}", f"{2 * STEPS}", noise, heun(model, noise, top, low), None)
     for nfe in (1, 2, 4):
-        up = jumps(model, noisy, levels(nfe, START, top, rho))
-        back = jumps(model, up, levels(nfe, top, low, rho))
-        lines.append(trip(x, f"flow map from {START:g}", str(nfe), up, back, true_from[START]))
-    for nfe in NFES:
-        line = levels(nfe, low, top, rho)
-        up = ode.ddim(model.mean, x, line)
-        lines.append(trip(x, f"DDIM from {low:g}", str(nfe), up, ode.ddim(model.mean, up, line[::-1]), true_from[low]))
-        line = levels(nfe, START, top, rho)
-        up = ode.ddim(model.mean, noisy, line)
-        back = ode.ddim(model.mean, up, levels(nfe, top, low, rho))
-        lines.append(trip(x, f"DDIM from {START:g}", str(nfe), up, back, true_from[START]))
-    for nfe, gamma in itertools.product(NFES, (1.0, 0.9)):
-        line = levels(nfe, low, top, rho)
-        up, before = ode.bdia(model.mean, x, line, 1 / gamma)
-        both = ode.bdia(model.mean, up, line[::-1], gamma, before)[0]
-        one = ode.bdia(model.mean, up, line[::-1], gamma)[0]
-        name = f"BDIA from {low:g}, gamma {gamma:g}"
-        lines.append(trip(x, f"{name}, both end states", f"{nfe}, {nfe - 1}", up, both, true_from[low]))
-        lines.append(trip(x, f"{name}, the noise alone", str(nfe), up, one, true_from[low]))
-    return lines
+        noise = jumps(model, noisy, levels(nfe, START, top, rho))
+        back = jumps(model, noise, levels(nfe, top, low, rho))
+        yield trip(x, f"flow map from {START:g}", str(nfe), noise, back, truths[START])
+    for nfe, (t, start) in itertools.product(NFES, ((low, x), (START, noisy))):
+        noise = ode.ddim(model.mean, start, levels(nfe, t, top, rho))
+        back = ode.ddim(model.mean, noise, levels(nfe, top, low, rho))
+        yield trip(x, f"DDIM from {t:g}", str(nfe), noise, back, truths[t])
+    for gamma, nfe in itertools.product((1.0, 0.9), NFES):
+        line, name = levels(nfe, low, top, rho), f"BDIA from {low:g}, gamma {gamma:g}"
+        noise, before = ode.bdia(model.mean, x, line, 1 / gamma)
+        both = ode.bdia(model.mean, noise, line[::-1], gamma, before)[0]
+        alone = ode.bdia(model.mean, noise, line[::-1], gamma)[0]
+        yield trip(x, f"{name}, both end states", f"{nfe}, {nfe - 1}", noise, both, truths[low])
+        yield trip(x, f"{name}, the noise alone", str(nfe), noise, alone, truths[low])
 
 
 def trip(x: Tensor, name: str, nfe: str, noise: Tensor, back: Tensor, truth: Tensor | None) -> str:
@@ -217,11 +212,8 @@ def main() -> None:
         return
     x = crops(options.folder, options.size)[: options.limit]
     print(f"\n{len(x)} crops of {options.folder.name}, {options.size}x{options.size}\n", flush=True)
-    if options.what == "trips":
-        for top in (80.0, 3.0):
-            print(f"\nUp to level {top:g}:\n\n" + "\n".join(trips_table(model, x, top, 7.0)), flush=True)
-    else:
-        print("\n".join((ode_table if options.what == "ode" else tune_table)(model, x)), flush=True)
+    for line in {"ode": ode_table, "trips": trips_table, "tune": tune_table}[options.what](model, x):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

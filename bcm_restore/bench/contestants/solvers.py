@@ -141,9 +141,19 @@ SOLVERS = {
         deepinv=False,
         diagonal=False,
     ),
-    "dds": Solver("DDS", dds, {"eta": 1.0, "gamma": 100.0}, {**LOW, "deblur": (4.0, 1.0)}, deepinv=False),
+    "dds": Solver(
+        "DDS",
+        dds,
+        {"eta": 1.0, "gamma": 100.0},
+        {"inpaint": (0.8, 0.03), "super-resolve": (0.4, 0.03), "deblur": (4.0, 1.0)},
+        deepinv=False,
+    ),
     "reddiff": Solver(
-        "RED-diff", reddiff, {"rate": 0.01, "weight": 0.25}, {**LOW, "deblur": (2.0, 0.5)}, deepinv=False
+        "RED-diff",
+        reddiff,
+        {"rate": 1.0, "weight": 0.5},
+        {"inpaint": (0.4, 0.1), "super-resolve": (0.2, 0.03), "deblur": (4.0, 1.0)},
+        deepinv=False,
     ),
     "dpm-solver++": Solver("DDNM by DPM-Solver++", dpm_solver, {}, {**LOW, "jpeg": (1.0, 0.2)}, deepinv=False),
 }
