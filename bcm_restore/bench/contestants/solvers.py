@@ -127,6 +127,10 @@ def spread(first: float, last: float, nfe: int) -> list[float]:
 # 0.5, 1 and 2. Levels below LOW gain DiffPIR, DPS and DDNM at most 0.05 dB, by keeping the first estimate. From 0.5 to
 # 0.05, where our own schemes work, all lose up to 1 dB in inpainting: a few evaluations do not average out fresh noise.
 # With zeta and eta at 1 and no noise in y, DiffPIR and DDNM are nearly the same.
+#
+# DDS, RED-diff and DPM-Solver++ were chosen by mean PSNR at NFE 4 and 16 on three or four held-out crops, with text,
+# boxes, x2, x4, JPEG qualities 10 and 40 and Gaussian blur: eta 0, 0.5, 1; gamma 10 to 300; weight 0.003 to 1; first
+# levels 0.1 to 0.8, or 1 to 8 t0. In inpainting RED-diff is 0.24 dB worse by Adam at rates of 0.002 to 0.01.
 LOW = {"inpaint": (0.1, 0.03), "super-resolve": (0.1, 0.03)}
 SOLVERS = {
     "ddrm": Solver("DDRM", ddrm, {"eta": 1.0}, {"inpaint": (0.1, 0.03), "super-resolve": (0.5, 0.03)}),
@@ -144,7 +148,7 @@ SOLVERS = {
     "dds": Solver(
         "DDS",
         dds,
-        {"eta": 1.0, "gamma": 100.0},
+        {"eta": 1.0, "gamma": 30.0},
         {"inpaint": (0.8, 0.03), "super-resolve": (0.4, 0.03), "deblur": (4.0, 1.0)},
         deepinv=False,
     ),
@@ -152,7 +156,7 @@ SOLVERS = {
         "RED-diff",
         reddiff,
         {"rate": 1.0, "weight": 0.5},
-        {"inpaint": (0.4, 0.1), "super-resolve": (0.2, 0.03), "deblur": (4.0, 1.0)},
+        {"inpaint": (0.4, 0.1), "super-resolve": (0.2, 0.03), "deblur": (2.0, 0.5)},
         deepinv=False,
     ),
     "dpm-solver++": Solver("DDNM by DPM-Solver++", dpm_solver, {}, {**LOW, "jpeg": (1.0, 0.2)}, deepinv=False),
