@@ -1,5 +1,6 @@
 """Zero-shot solvers with our network: NFE, formulas on normal pixels, noise, and errors."""
 
+import dataclasses
 import importlib.util
 import math
 import sys
@@ -267,6 +268,14 @@ def test_the_proximal_point_of_a_blur_is_that_of_its_matrix():
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)
     transposed = columns(own_solvers.adjoint(operator, y, like=x))
     torch.testing.assert_close(transposed, A.T @ columns(y), rtol=0, atol=1e-5)
+
+
+def test_noise_is_added_up_to_the_first_level(exact):
+    problem = inpainting()[0]
+    n = Noise([5])(problem.x)
+    for t0, level, amount in ((0.0, 0.5, 0.5), (0.3, 0.5, 0.4), (0.5, 0.3, 0.0)):
+        own = dataclasses.replace(problem, t0=t0)
+        torch.testing.assert_close(own_solvers.noised(own, level, Noise([5])), problem.x + amount * n)
 
 
 def test_reddiff_on_normal_pixels(exact):

@@ -69,12 +69,17 @@ def dds(problem: Problem, model: BCM, levels: Sequence[float], seed: int, *, eta
         gamma: weight of the measurements.
     """
     noise = Noise([seed] * len(problem.x))
-    x = problem.x + levels[0] * noise(problem.x)
+    x = noised(problem, levels[0], noise)
     for t, s in pairwise([*levels, 0.0]):
         clean = model.mean(x, t)
         n = eta * noise(x) + math.sqrt(1 - eta**2) * (x - clean) / t
         x = proximal(problem.operator, clean, problem.y, gamma) + s * n
     return x
+
+
+def noised(problem: Problem, level: float, noise: Noise) -> Tensor:
+    """The first estimate, which is at level t0, with noise up to another level, if that is higher."""
+    return problem.x + math.sqrt(max(level**2 - problem.t0**2, 0.0)) * noise(problem.x)
 
 
 def proximal(operator: Operator, x: Tensor, y: Tensor, gamma: float) -> Tensor:
@@ -125,7 +130,7 @@ def dpm_solver(problem: Problem, model: BCM, levels: Sequence[float], seed: int)
         problem: also of an operator that is not linear; its own `fit` is used.
         model, levels, seed: see `ddnm`.
     """
-    x = problem.x + levels[0] * Noise([seed] * len(problem.x))(problem.x)
+    x = noised(problem, levels[0], Noise([seed] * len(problem.x)))
     return ode.dpm_solver(lambda x, t: problem.operator.fit(model.mean(x, t), problem.y), x, [*levels, 0.0])
 
 
