@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from .spans import widened
+
 TENSION = 1.0
 TOLERANCE = 1e-3
 ITERATIONS = 60
@@ -24,21 +26,46 @@ def smooth_fill(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
         (H, W, 3) float32; known pixels are unchanged, the others within the range of the known ones.
     """
     filled = image.copy()
-    window = around(hole)
-    image, hole, filled_window = image[window], hole[window], filled[window]
-    known = image[~hole]
-    solution = np.clip(solve(image, hole), known.min(0), known.max(0))
-    np.copyto(filled_window, solution, where=hole[..., None])
+    for window in clusters(hole):
+        part, unknown = image[window], hole[window]
+        known = part[~unknown]
+        solution = np.clip(solve(part, unknown), known.min(0), known.max(0))
+        np.copyto(filled[window], solution, where=unknown[..., None])
     return filled
 
 
-def around(hole: np.ndarray) -> tuple[slice, slice]:
-    """The rows and columns of the hole and its margin; pixels further away do not influence the fill."""
-    spans = [np.flatnonzero(hole.any(axis)) for axis in (1, 0)]
-    starts = [max(int(span[0]) - MARGIN, 0) if len(span) else 0 for span in spans]
-    stops = [int(span[-1]) + 1 + MARGIN if len(span) else MARGIN for span in spans]
-    stops = [min(stop, side) for stop, side in zip(stops, hole.shape, strict=True)]
-    return slice(starts[0], stops[0]), slice(starts[1], stops[1])
+def clusters(hole: np.ndarray, reach: int = MARGIN) -> list[tuple[slice, slice]]:
+    """Splits a hole into parts that do not influence each other.
+
+    Args:
+        hole: (H, W) bool, True where unknown.
+        reach: in pixels, at least MARGIN; pixels further away have no influence.
+
+    Returns:
+        The rows and columns of disjoint rectangles, each a part of the hole and all pixels within `reach` of it.
+    """
+    near = cv2.dilate(hole.astype(np.uint8), np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8))
+    further = reach - MARGIN
+    found = [
+        (widened(rows, further, hole.shape[0])[0], widened(columns, further, hole.shape[1])[0])
+        for rows, columns in _components(near)
+    ]
+    while len(joined := _components(_drawn(found, hole.shape))) < len(found):
+        found = joined
+    return found
+
+
+def _components(marked: np.ndarray) -> list[tuple[slice, slice]]:
+    """The rectangles around the connected components of marked pixels, which may overlap."""
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(marked)
+    return [(slice(y, y + height), slice(x, x + width)) for x, y, width, height, _ in boxes[1:].tolist()]
+
+
+def _drawn(rectangles: list[tuple[slice, slice]], size: tuple[int, ...]) -> np.ndarray:
+    marked = np.zeros(size, np.uint8)
+    for rectangle in rectangles:
+        marked[rectangle] = 1
+    return marked
 
 
 def solve(image: np.ndarray, hole: np.ndarray) -> np.ndarray:

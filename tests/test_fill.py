@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bcm_restore.fill import smooth_fill
+from bcm_restore.fill import MARGIN, clusters, smooth_fill
 
 
 def test_fill_continues_a_slope_and_keeps_known_pixels():
@@ -47,3 +47,27 @@ def test_fill_of_any_size_stays_within_the_known_range(height, width, share, see
     assert np.array_equal(filled[~hole], image[~hole])
     assert (filled >= image[~hole].min(0) - 1e-6).all()
     assert (filled <= image[~hole].max(0) + 1e-6).all()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 150), st.integers(1, 150), st.integers(0, 12), st.integers(MARGIN, 40), st.integers(0, 99))
+def test_clusters_are_disjoint_and_contain_all_within_reach(height, width, count, reach, seed):
+    rng = np.random.default_rng(seed)
+    hole = np.zeros((height, width), bool)
+    hole[rng.integers(height, size=count), rng.integers(width, size=count)] = True
+    times = np.zeros((height, width), int)
+    for window in clusters(hole, reach):
+        assert hole[window].any()
+        times[window] += 1
+    assert times.max(initial=0) <= 1
+    for y, x in np.argwhere(hole):
+        assert times[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1].all()
+
+
+def test_a_hole_is_filled_as_if_there_were_no_other():
+    rng = np.random.default_rng(0)
+    image, holes = rng.random((90, 120, 3)).astype(np.float32), np.zeros((2, 90, 120), bool)
+    holes[0, 10:30, 10:20] = holes[0, 35, 30] = holes[1, 70:, 90:110] = True
+    both = smooth_fill(image, holes.any(0))
+    for hole in holes:
+        assert np.array_equal(smooth_fill(image, hole)[hole], both[hole])

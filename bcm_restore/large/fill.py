@@ -30,20 +30,29 @@ def fill_hole(image: DiskImage | MemoryImage, hole: Tensor) -> None:
     """
     images: Sequence[DiskImage | MemoryImage] = image.split()
     for one, own in zip(images, hole.expand(len(images), -1, -1, -1)[:, 0].cpu().numpy(), strict=True):
-        rows, columns = fill.around(own)
-        if isinstance(one, MemoryImage) or (rows.stop - rows.start) * (columns.stop - columns.start) <= WHOLE:
-            _write(one, fill.smooth_fill(_pixels(one, rows, columns), own[rows, columns]), rows, columns)
-            continue
-        with ExitStack() as files:
-            _solve(one, own, files, _bounds(one, own, rows, columns))
+        large = np.zeros_like(own)
+        for rows, columns in fill.clusters(own):
+            if isinstance(one, MemoryImage) or not in_tiles((rows, columns)):
+                _write(one, fill.smooth_fill(_pixels(one, rows, columns), own[rows, columns]), rows, columns)
+            else:
+                large[rows, columns] = own[rows, columns]
+        if large.any():
+            assert isinstance(one, DiskImage)
+            with ExitStack() as files:
+                _solve(one, large, files, _bounds(one, large))
 
 
-def _bounds(image: DiskImage, hole: np.ndarray, rows: slice, columns: slice) -> Bounds:
-    """The smallest and the largest values of the known pixels in a window."""
+def in_tiles(window: tuple[slice, slice]) -> bool:
+    """Whether the part of a hole in these rows and columns of an image on disk is solved in tiles."""
+    rows, columns = window
+    return (rows.stop - rows.start) * (columns.stop - columns.start) > WHOLE
+
+
+def _bounds(image: DiskImage, hole: np.ndarray) -> Bounds:
+    """The smallest and the largest values of the known pixels."""
     low, high = torch.full((3,), torch.inf), torch.full((3,), -torch.inf)
-    for start in bands((rows.stop - rows.start, columns.stop - columns.start)):
-        part = slice(rows.start + start.start, rows.start + start.stop)
-        pixels, unknown = image.read(part, columns)[0].cpu(), torch.from_numpy(hole[part, columns])
+    for rows in image.bands():
+        pixels, unknown = image.read(rows)[0].cpu(), torch.from_numpy(hole[rows])
         low = torch.minimum(low, pixels.masked_fill(unknown, torch.inf).amin((1, 2)))
         high = torch.maximum(high, pixels.masked_fill(unknown, -torch.inf).amax((1, 2)))
     return low.numpy(), high.numpy()

@@ -1,9 +1,13 @@
-"""Restores a hole from the part of the image on which its pixels depend, with the same result as from the whole."""
+"""Restores holes from the parts of the image on which their pixels depend, with the same result as from the whole."""
 
 import copy
+import functools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -111,8 +115,8 @@ class Neighbourhood:
     evaluations: list[tuple[Window, Window]]
 
 
-def find(hole: Tensor, scheme: Scheme, network: Network) -> Neighbourhood | None:
-    """The neighbourhood of a hole; None if it is large, or not much less work than the whole image.
+def find(hole: Tensor, scheme: Scheme, network: Network) -> list[Neighbourhood] | None:
+    """The disjoint neighbourhoods of holes; None if they are large, or not much less work than the whole image.
 
     Args:
         hole: (1, 1, H, W) bool, True where pixels are unknown.
@@ -120,74 +124,105 @@ def find(hole: Tensor, scheme: Scheme, network: Network) -> Neighbourhood | None
         network: with exact tiles.
     """
     assert isinstance(network, TiledNetwork)
-    inner, size = network.network, (hole.shape[2], hole.shape[3])
-    around = rectangle(hole)
-    found = [
-        (
-            around.widened(reach.output, size, inner.multiple),
-            around.widened(reach.input, size, inner.multiple, LEAST_ROWS),
-        )
-        for reach in reaches(scheme, inner.halo, inner.map_halo)
-    ]
-    window = max((seen for _, seen in found), key=lambda seen: seen.pixels)
-    work = sum(seen.pixels for _, seen in found) / (len(found) * size[0] * size[1])
-    if work > SHARE or window.pixels > spans.LARGE:
+    inner, size, marked = network.network, (hole.shape[2], hole.shape[3]), hole[0, 0].cpu().numpy()
+    needed = reaches(scheme, inner.halo, inner.map_halo)
+    apart = fill.MARGIN + max(reach.input for reach in needed) + inner.multiple + LEAST_ROWS
+    found = []
+    for rows, columns in fill.clusters(marked, apart):
+        around = _rectangle(marked, rows, columns)
+        parts = [
+            (
+                around.widened(reach.output, size, inner.multiple),
+                around.widened(reach.input, size, inner.multiple, LEAST_ROWS),
+            )
+            for reach in needed
+        ]
+        window = max((seen for _, seen in parts), key=lambda seen: seen.pixels)
+        found.append(Neighbourhood(window, [(own.within(window), seen.within(window)) for own, seen in parts]))
+    work = sum(seen.pixels for near in found for _, seen in near.evaluations) / (len(needed) * size[0] * size[1])
+    if work > SHARE or max(near.window.pixels for near in found) > spans.LARGE:
         return None
-    return Neighbourhood(window, [(own.within(window), seen.within(window)) for own, seen in found])
+    return found
 
 
-def rectangle(hole: Tensor) -> Window:
-    """The rectangle around a hole (1, 1, H, W) on which its smooth fill depends."""
-    return Window(*fill.around(hole[0, 0].cpu().numpy()))
+def _rectangle(hole: np.ndarray, rows: slice, columns: slice) -> Window:
+    """The rectangle on which the smooth fill of a part of a hole (H, W) depends."""
+    left, top, width, height = cv2.boundingRect(hole[rows, columns].astype(np.uint8))
+    top, left = rows.start + top, columns.start + left
+    tight = Window(slice(top, top + height), slice(left, left + width))
+    return tight.widened(fill.MARGIN, (hole.shape[0], hole.shape[1]), 1)
 
 
-def run(
-    scheme: Scheme,
-    model: BCM,
-    near: Neighbourhood,
-    x: Tensor,
-    operator: Operator,
-    y: Tensor,
-    noise: Callable[[Tensor], Tensor],
-    progress: Progress | None = None,
-) -> Tensor:
-    """`schemes.run` in a neighbourhood: the hole is filled as in the whole image; beside it the result has no meaning.
+@dataclass(frozen=True)
+class Part:
+    """A window of a problem.
+
+    Attributes:
+        near: from `find`.
+        x, y: (1, 3, h, w), the first estimate and the measurements.
+        operator: its `fit` takes known pixels from y.
+        noise: draws the noise of the window, see `window_noise`.
+    """
+
+    near: Neighbourhood
+    x: Tensor
+    operator: Operator
+    y: Tensor
+    noise: Callable[[Tensor], Tensor]
+
+
+def run(scheme: Scheme, model: BCM, parts: Sequence[Part], progress: Progress | None = None) -> list[Tensor]:
+    """`schemes.run` in neighbourhoods: holes are filled as in the whole image; beside them the results have no meaning.
 
     Args:
         scheme, model: see `schemes.run`; the model's `nfe` grows by `scheme.nfe`.
-        near: from `find`.
-        x, operator, y: of its window; the operator's `fit` takes known pixels from y.
-        noise: draws the noise of its window, see `window_noise`.
-        progress: called after each evaluation.
+        parts: the windows.
+        progress: called after each evaluation of all windows.
     """
     schemes.check(scheme, model)
-    part, state, evaluations = copy.copy(model), State(x, 0.0), iter(near.evaluations)
+    states, done = [State(part.x, 0.0) for part in parts], 0
     for position, move in enumerate(scheme.moves):
-        state.remember = any(later.word == "renoise" for later in scheme.moves[position:])
+        for state, part in zip(states, parts, strict=True):
+            state.remember = any(later.word == "renoise" for later in scheme.moves[position:])
+            local = copy.copy(model)
+            if move.nfe:
+                local.network = _Middle(model.network, *part.near.evaluations[done])
+            schemes.step([state], move, [Setting(local, part.operator, part.y, part.noise)])
         if move.nfe:
-            part.network = _Middle(model.network, *next(evaluations))
-        schemes.step([state], move, [Setting(part, operator, y, noise)])
-        if move.nfe and progress:
-            progress(part.nfe - model.nfe, scheme.nfe)
-    model.nfe = part.nfe
-    return state.x
+            done += 1
+            if progress:
+                progress(done, scheme.nfe)
+    model.nfe += scheme.nfe
+    return [state.x for state in states]
 
 
-def window_noise(noise: Noise, size: tuple[int, int], window: Window) -> Callable[[Tensor], Tensor]:
-    """Draws the noise of a window of an image of `size` (H, W): the numbers that it has there in the whole image."""
-    (height, width), rows = size, window.rows
+def window_noise(noise: Noise, size: tuple[int, int], windows: Sequence[Window]) -> list[Callable[[Tensor], Tensor]]:
+    """Draws the noise of windows of an image of `size` (H, W): the numbers that they have there in the whole image."""
+    drawn: list[deque[Tensor]] = [deque() for _ in windows]
 
-    def draw(like: Tensor) -> Tensor:
-        out = torch.empty(3, (rows.stop - rows.start) * width)
-        for start, values in pieces(noise, size):
+    def draw(queue: deque[Tensor], like: Tensor) -> Tensor:
+        if not queue:
+            for each, part in zip(drawn, _parts(noise, size, windows), strict=True):
+                each.append(part)
+        return queue.popleft().to(like.device, like.dtype)
+
+    return [functools.partial(draw, queue) for queue in drawn]
+
+
+def _parts(noise: Noise, size: tuple[int, int], windows: Sequence[Window]) -> list[Tensor]:
+    """One draw: (1, 3, h, w) for each window."""
+    height, width = size
+    found = [torch.empty(3, (window.rows.stop - window.rows.start) * width) for window in windows]
+    for start, values in pieces(noise, size):
+        for window, out in zip(windows, found, strict=True):
             for channel in range(3):
-                first = (channel * height + rows.start) * width
+                first = (channel * height + window.rows.start) * width
                 own = slice(max(start, first), min(start + len(values), first + out.shape[1]))
                 if own.start < own.stop:
                     out[channel, own.start - first : own.stop - first] = values[own.start - start : own.stop - start]
-        return out.view(1, 3, -1, width)[..., window.columns].to(like.device, like.dtype)
-
-    return draw
+    return [
+        out.view(1, 3, -1, width)[..., window.columns].contiguous() for window, out in zip(windows, found, strict=True)
+    ]
 
 
 class _Middle(Network):

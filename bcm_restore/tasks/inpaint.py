@@ -1,6 +1,6 @@
 """Inpainting: fills the pixels that a mask marks, and leaves all others bit-identical."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..fill import clusters
 from ..large import BandImage, BandProblem, DiskImage, MemoryImage, neighbourhood
 from ..large import fill as large_fill
 from ..large.fill import fill_hole
+from ..large.neighbourhood import Neighbourhood, Part
 from ..model import Noise
 from ..operators import Mask
 from ..spans import bands, widened
@@ -94,27 +96,22 @@ class Inpaint(BandTask):
         alone = is_one(image) and model.at_once(*size) == 1  # batched pictures are restored whole, with the same bits
         if not (alone and model.network.exact_tiles and hole.any()):
             return None
-        # in files, larger fills differ slightly
-        most = large_fill.WHOLE if self.is_large(size) else size[0] * size[1] // 2
-        if neighbourhood.rectangle(hole).pixels > most:
-            return None
+        if self.is_large(size) and any(large_fill.in_tiles(window) for window in clusters(hole[0, 0].numpy())):
+            return None  # the whole image's fill differs slightly
         array, from_array = as_array(image)
         posed, scheme = self._pose_array(array, inputs, options)
-        near = neighbourhood.find(hole, scheme, model.network)
-        if near is None:
+        found = neighbourhood.find(hole, scheme, model.network)
+        if found is None:
             return None
         assert isinstance(posed, _Filling)
-        rows, columns = near.window.rows, near.window.columns
-        x, y = (MemoryImage(posed.image.read(rows, columns)) for _ in range(2))
-        unknown = hole[:, :, rows, columns]
-        fill_hole(x, unknown)
-        noise = neighbourhood.window_noise(Noise([options.seed]), size, near.window)
-        found = neighbourhood.run(
-            scheme, model, near, x.pixels, posed.operator(rows, columns), y.pixels, noise, options.progress
-        )
+        windows = [near.window for near in found]
+        noises = neighbourhood.window_noise(Noise([options.seed]), size, windows)
+        parts = [posed.part(near, noise) for near, noise in zip(found, noises, strict=True)]
         restored = array.copy()
-        filled = to_tensor(array[:1, :1])[1](found)
-        np.copyto(restored[rows, columns], filled, where=shaped_like(unknown, filled))
+        for window, x in zip(windows, neighbourhood.run(scheme, model, parts, options.progress), strict=True):
+            filled = to_tensor(array[:1, :1])[1](x)
+            unknown = shaped_like(hole[:, :, window.rows, window.columns], filled)
+            np.copyto(restored[window.rows, window.columns], filled, where=unknown)
         return Restoration(from_array(restored), scheme, scheme.nfe, posed.case, model.name)
 
     def finish(self, restored: Any, image: AnyImage, *, mask: Any = None, **inputs: Any) -> Any:
@@ -142,6 +139,14 @@ class _Filling(BandProblem):
 
     def operator(self, rows: slice, columns: slice = slice(None)) -> Mask:
         return self._mask.crop(rows, columns)
+
+    def part(self, near: Neighbourhood, noise: Callable[[Tensor], Tensor]) -> Part:
+        """The problem in the neighbourhood of a hole."""
+        rows, columns = near.window.rows, near.window.columns
+        y = self.image.read(rows, columns)
+        x = MemoryImage(y.clone())
+        fill_hole(x, self._hole[:, :, rows, columns])
+        return Part(near, x.pixels, self.operator(rows, columns), y, noise)
 
     def estimate(self, rows: slice) -> Tensor:
         return self.image.read(rows).clone()  # `complete` fills it in place

@@ -69,6 +69,19 @@ def test_the_result_is_the_same_to_the_last_bit(place, scheme, monkeypatch):
     assert np.abs(near - image)[place].max() > 0.05
 
 
+@pytest.mark.parametrize("scheme", [NOISY, WITHOUT_FIT], ids=["renoise", "without fit"])
+def test_holes_far_apart_have_neighbourhoods_of_their_own(scheme, monkeypatch):
+    image = (np.tile(PHOTOGRAPH, (2, 2, 1)) / np.float32(255)).astype(np.float32)
+    mask = marked((slice(30, 40), slice(30, 60)), image.shape[:2])
+    mask[52:55, 70:75] = True  # near the first
+    mask[700:712, 901:930] = True
+    mask[30, -1] = mask[-1, 30] = True
+    found = neighbourhood.find(torch.from_numpy(mask)[None, None], schemes.parse(scheme), TiledNetwork(NETWORK))
+    assert found and len(found) == 4
+    near, whole = nearby_and_whole(image, mask, monkeypatch, scheme=scheme)
+    assert np.array_equal(near, whole)
+
+
 @pytest.mark.parametrize(
     "image",
     [
@@ -120,7 +133,7 @@ def test_large_holes_are_restored_with_the_whole_picture():
     scheme = schemes.parse(NOISY)
     hole[:, :, 190:200, 190:200] = True
     assert neighbourhood.find(hole, scheme, TiledNetwork(NETWORK))
-    hole[:, :, 10, 10] = hole[:, :, -10, -10] = True
+    hole[:, :, 100:300, 10:390] = True
     assert neighbourhood.find(hole, scheme, TiledNetwork(NETWORK)) is None
 
 
@@ -148,8 +161,9 @@ def test_windows_are_cut_at_multiples_or_the_border():
 
 def test_the_noise_of_a_window_is_that_of_the_whole(monkeypatch):
     monkeypatch.setattr(runner, "PIECE", 16 * 7)
-    whole, window = Noise([3]), Window(slice(5, 12), slice(2, 19))
-    part = neighbourhood.window_noise(Noise([3]), (17, 23), window)
+    whole, windows = Noise([3]), [Window(slice(5, 12), slice(2, 19)), Window(slice(14, 17), slice(0, 23))]
+    one, other = neighbourhood.window_noise(Noise([3]), (17, 23), windows)
     for _ in range(2):
         expected = whole(torch.empty(1, 3, 17, 23))
-        assert torch.equal(part(torch.empty(1)), expected[:, :, 5:12, 2:19])
+        assert torch.equal(one(torch.empty(1)), expected[:, :, 5:12, 2:19])
+        assert torch.equal(other(torch.empty(1)), expected[:, :, 14:])
