@@ -59,18 +59,19 @@ def parse(steps: Steps) -> list[Step]:
     return found
 
 
-def resolve(steps: Sequence[Step], kinds_of: Callable[[str], Kinds]) -> list[dict[str, Any]]:
+def resolve(steps: Sequence[Step], kinds_of: Callable[[str], Kinds | None]) -> list[dict[str, Any]]:
     """The arguments of each step: options under the names and with the types that the task gives them.
 
     Args:
         steps: of the chain.
-        kinds_of: the options that a task takes; if it names none, all are passed on.
+        kinds_of: the options that a task takes; None: any.
 
     Raises:
         RestoreError: a step has no such option, a value is of another type, there are several masks, the size of the
             picture has changed before its mask is used, or it becomes too large.
     """
-    kinds = [kinds_of(step.name) for step in steps]
+    taken = [kinds_of(step.name) for step in steps]
+    kinds = [known or {} for known in taken]
     masked = [n for n, known in enumerate(kinds) if "mask" in known]
     if len(masked) > 1:
         raise RestoreError(f"{steps[masked[1]].name} is given twice; draw both masks into one")
@@ -80,7 +81,7 @@ def resolve(steps: Sequence[Step], kinds_of: Callable[[str], Kinds]) -> list[dic
             raise RestoreError(
                 f"{first} comes after {last}, but its mask has the size of the picture; put {first} first"
             )
-    found = [_arguments(step, known) for step, known in zip(steps, kinds, strict=True)]
+    found = [_arguments(step, known) for step, known in zip(steps, taken, strict=True)]
     enlarged = math.prod(own.get("scale", 4) for own, known in zip(found, kinds, strict=True) if "scale" in known)
     if enlarged > LARGEST:
         raise RestoreError(f"the steps enlarge a picture {enlarged} times; at most {LARGEST} times is possible")
@@ -153,16 +154,17 @@ def _with_nfe(name: str, options: dict[str, Any]) -> Step:
     return Step(name, options, nfe)
 
 
-def _arguments(step: Step, known: Kinds) -> dict[str, Any]:
+def _arguments(step: Step, known: Kinds | None) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
+    kinds = known or {}
     for given, value in step.options.items():
-        name = given if given in known else _OTHER_NAMES.get(given, given)
-        if known and name not in known:
+        name = given if given in kinds else _OTHER_NAMES.get(given, given)
+        if known is not None and name not in known:
             comma = "; put a comma before it if it is a task" if value is True else ""
             raise RestoreError(f"step '{step.name}': {_unknown(given, known)}{comma}")
         if name in arguments:
             raise RestoreError(f"step '{step.name}': {given} is given twice; leave one")
-        arguments[name] = _converted(step.name, name, value, known.get(name, Any))
+        arguments[name] = _converted(step.name, name, value, kinds.get(name, Any))
     return arguments
 
 

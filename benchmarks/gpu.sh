@@ -3,7 +3,7 @@
 # one GPU: the flow map of bcm-photo, and beside it bcm-photo-small from scratch. Run it in the repository's root.
 #
 #   bash benchmarks/gpu.sh smoke DATA.tar ...   compile each recipe's step and take a few
-#   bash benchmarks/gpu.sh train DATA.tar ...   train; models and logs go to $OUT
+#   bash benchmarks/gpu.sh train DATA.tar ...   train; models and logs go to $OUT; IMAGES=N sets the budget of each run in images
 #
 # The first part itself: bcm-restore train benchmarks/recipes/gpu/base-diagonal.toml --data DATA.tar ...
 set -uo pipefail
@@ -19,7 +19,7 @@ seconds() { echo "$SECONDS s: $*"; }
 
 train_one() { # NAME
   rm -rf "runs/$1"
-  python3 -m bcm_restore train "$recipes/$1.toml" "${sources[@]}" -o "runs/$1" ${MINUTES:+--minutes $MINUTES} > "$out/$1.out" 2>&1
+  python3 benchmarks/training.py "$recipes/$1.toml" "${sources[@]}" -o "runs/$1" ${MINUTES:+--minutes $MINUTES} ${IMAGES:+--images $IMAGES} > "$out/$1.out" 2>&1
 }
 
 run() { # NAME: one that diverges is begun again with half the rates, one that does not compile without

@@ -15,7 +15,8 @@ KINDS = {
     "super-resolve": {"scale": int, "noise": float | None},
     "inpaint": {"mask": str | Path | None, "fit_mask": bool, "grow": int},
     "tint": {"palette": Path, "reason": Any},
-    "anything": {},
+    "anything": None,
+    "colorize": {},
 }
 
 
@@ -59,6 +60,7 @@ def test_steps(text, steps):
         ("jpeg quality=3 input-quality=4", "step 'jpeg': input_quality is given twice"),
         ("super-resolve x2 nois=5", "step 'super-resolve': there is no option 'nois'; did you mean 'noise'?"),
         ("jpeg x2", "step 'jpeg': there is no option 'scale'; it takes input_quality, nfe"),
+        ("colorize x2", "step 'colorize': there is no option 'scale'; it takes nfe"),
         ("jpeg super-resolve", "put a comma before it if it is a task"),
         ("super-resolve scale=2.5", "step 'super-resolve': scale=2.5 is not a whole number"),
         ("super-resolve noise=much", "step 'super-resolve': noise=much is not a number"),

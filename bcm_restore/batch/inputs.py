@@ -119,12 +119,12 @@ def _sift(paths: Sequence[Path], earlier: str, left_out: set[str]) -> list[Path]
 
 
 def _is_picture(path: Path, strange: list[Path]) -> bool:
-    """Whether it is a picture to read; one of an unsupported format is added to `strange`."""
-    from ..images import is_foreign, is_image
+    """Whether it is a picture to read, without a suffix by its header; `strange` gets one of an unsupported format."""
+    from ..images import is_foreign, is_image, starts_as_image
 
     if is_foreign(path) and path.is_file():
         strange.append(path)
-    return is_image(path) and path.is_file()
+    return path.is_file() and (is_image(path) if path.suffix else starts_as_image(path))
 
 
 def unread_kinds(paths: Iterable[Path]) -> str:

@@ -15,8 +15,10 @@ from ..simulation.degradations import (
     noisy,
     picture_pair,
     sensor,
+    small_jpeg,
+    then_noisy,
 )
-from ..simulation.masks import MASKS, fixed
+from ..simulation.masks import FURTHER_MASKS, MASKS, box, fixed
 from .base import Case
 
 CASES: dict[str, list[Case]] = {
@@ -35,14 +37,26 @@ CASES: dict[str, list[Case]] = {
     "deblur": [Case("deblur", name, blur, border=BORDER) for name, blur in VARIANTS["deblur"].items()],
     "interpolate": [Case("interpolate", "pairs", picture_pair)],
 }
+FURTHER: dict[str, list[Case]] = {
+    "inpaint": [
+        *(Case("inpaint", name, masked(mask)) for name, mask in FURTHER_MASKS.items()),
+        Case("inpaint", "box-noise-5", then_noisy(masked(box), 5)),
+    ],
+    "jpeg": [Case("jpeg", f"quality-{quality}", compressed(quality)) for quality in (3, 60)],
+    "super-resolve": [
+        Case("super-resolve", "x3", downscaled(3), 3),
+        Case("super-resolve", "x4-noise-5", then_noisy(downscaled(4), 5), 4),
+        Case("super-resolve", "x4-jpeg-60", small_jpeg(4, 60), 4),
+    ],
+}  # run only if they are chosen
 
 
 def cases(task: str, chosen: Sequence[str] = (), mask: np.ndarray | None = None) -> list[Case]:
-    """The cases of a task, in the order of `CASES`.
+    """The cases of a task, in the order of `CASES` and `FURTHER`.
 
     Args:
         task: the task's name.
-        chosen: names of the cases to use; empty: all.
+        chosen: names of the cases to use; empty: all of `CASES`.
         mask: the user's mask, (H, W) bool, True where unknown; adds the case "mask" to "inpaint".
 
     Raises:
@@ -54,10 +68,11 @@ def cases(task: str, chosen: Sequence[str] = (), mask: np.ndarray | None = None)
         way = 'add --case "mask"' if task == "inpaint" else "it is for --task inpaint"
         raise RestoreError(f"--mask: no case uses it; {way}, or omit it")
     own = [] if mask is None else [Case("inpaint", "mask", masked(fixed(mask)))]
-    known = {case.name: case for case in [*CASES[task], *own]}
+    default = [*CASES[task], *own]
+    known = {case.name: case for case in [*default, *FURTHER.get(task, [])]}
     for name in chosen:
         if name not in known:
             missing = name == "mask" and task == "inpaint"
             reason = "give the file with --mask" if missing else f"{task} has {', '.join(known)}"
             raise RestoreError(f"--case {name}: {reason}")
-    return [case for name, case in known.items() if not chosen or name in chosen]
+    return [case for name, case in known.items() if name in chosen] if chosen else default

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from ..bench.assembly import BenchSettings
 
 
+FURTHER = (
+    *("thin-strokes", "random-50", "box-noise-5"),
+    *("quality-3", "quality-60"),
+    *("x3", "x4-noise-5", "x4-jpeg-60"),
+)  # those of bench.cases, which is slow to import
 QUICK: dict[str, Any] = {"size": 128, "limit": 2, "nfe": [1, 4]}
 
 
@@ -48,7 +53,13 @@ class Benching(Reading, Evaluation):
         option("--data", panel="Data", text="Folder of clean pictures; default: those in scikit-image.", metavar="DIR"),
     ] = None
     case: Annotated[
-        list[str] | None, option("--case", panel="Data", text="Only this case; repeatable.", metavar="CASE")
+        list[str] | None,
+        option(
+            "--case",
+            panel="Data",
+            text=f"Only this case; repeatable. Cases that are run only if chosen: {', '.join(FURTHER)}.",
+            metavar="CASE",
+        ),
     ] = None
     mask: Annotated[
         Path | None, option("--mask", panel="Data", text="Your own mask as an additional case.", metavar="FILE")

@@ -179,10 +179,11 @@ def restore_(
     arguments: Inputs,
     options: Chained,
     steps: Annotated[
-        str,
+        list[str],
         typer.Option(
             help="Tasks with commas between, each followed by options: name=value, a name alone for yes, or xN for "
-            "scale=N. nfe=N sets the evaluations of one step. Values with spaces or commas are quoted.",
+            "scale=N. nfe=N sets the evaluations of one step. Values with spaces or commas are quoted. Repeatable: the "
+            "steps follow those before.",
             metavar="TEXT",
         ),
     ],
@@ -195,7 +196,7 @@ def restore_(
 
     Example: bcm-restore restore photo.jpg --steps "jpeg nfe=8, inpaint mask=mask.png, super-resolve x2"
     """
-    restore("restore", arguments, options, steps=steps)
+    restore("restore", arguments, options, steps=", ".join(steps))
 
 
 @shared

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from enum import Enum
 from importlib.metadata import entry_points
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -18,9 +18,6 @@ from ..web.forms import Field, Form, Options
 from . import printing
 from .options import Batch, Calculation, Precision, Reading, option, shared
 from .run import group
-
-if TYPE_CHECKING:
-    from ..tasks import Input
 
 APART = ("inpaint", "interpolate")  # tasks with tabs of their own
 COMMON = {"arguments", *(field.name for field in dataclasses.fields(Batch))}
@@ -87,7 +84,7 @@ def forms() -> Iterator[Form]:
         except Exception as error:  # another package's
             printing.note(f"no tab for the task {point.name}: {error}")
         else:
-            yield Form(task.name, f"{task.name} {task.summary}.", tuple(map(_input, task.inputs)))
+            yield Form(task.name, f"{task.name} {task.summary}.", tuple(Field(**vars(one)) for one in task.inputs))
 
 
 def _several_nfes(task: str) -> bool:
@@ -114,11 +111,6 @@ def _option(parameter: inspect.Parameter) -> Field:
         info.max,
         choices,
     )
-
-
-def _input(declared: "Input") -> Field:
-    """An input that a task declares."""
-    return Field(**vars(declared))
 
 
 def _plain(member: Any) -> Any:

@@ -5,7 +5,7 @@ Every problem with a file raises a `RestoreError` of one line that names the fil
 
 from .inks import Inks, read_inks
 from .jpeg import JpegCoefficients, jpeg_coefficients
-from .kinds import SUFFIXES, is_foreign, is_image, unread
+from .kinds import SUFFIXES, is_foreign, is_image, starts_as_image, unread
 from .pages import Pages, page_count
 from .picture import Picture, Timing, as_depth, resized
 from .pil import file_coefficients, to_pil
@@ -34,6 +34,7 @@ __all__ = [
     "read",
     "read_inks",
     "resized",
+    "starts_as_image",
     "to_pil",
     "unread",
     "write",

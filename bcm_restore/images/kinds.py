@@ -7,8 +7,15 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
+from PIL import Image
+
+from .silenced import pillow_silenced
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".avif", ".bmp")
 """Suffixes of pictures, in lower case."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "AVIF", "BMP")
+"""Their formats, by Pillow's names."""
 
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
 """Suffixes of pictures that need pillow-heif."""
@@ -45,6 +52,15 @@ def is_image(path: str | Path) -> bool:
     """Whether the file's suffix is that of a readable picture."""
     suffix = Path(str(path)).suffix.lower()
     return suffix in SUFFIXES or (suffix in HEIF_SUFFIXES and reads_heif())
+
+
+def starts_as_image(path: Path) -> bool:
+    """Whether a file, whatever its name, has the header of a readable picture."""
+    try:
+        with path.open("rb") as file, pillow_silenced(), Image.open(file, formats=FORMATS):
+            return True
+    except Exception:  # of files that are none
+        return False
 
 
 def is_foreign(path: str | Path) -> bool:

@@ -3,7 +3,7 @@
 import io
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,18 @@ def masked(make_mask: MakeMask) -> Degradation:
     return degrade
 
 
-def compressed(quality: int, highest: int | None = None) -> Degradation:
-    """Compresses by Pillow's JPEG encoder at that quality, 1 to 100, or at one drawn from `quality` to `highest`."""
+def compressed(quality: int, highest: int | None = None, *, pixels_only: bool = False) -> Degradation:
+    """Compresses by Pillow's JPEG encoder at that quality, 1 to 100, or at one drawn from `quality` to `highest`.
+
+    With `pixels_only`, the coefficients are left out: they need jpeglib, and most of the time.
+    """
 
     def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
         file = io.BytesIO()
         drawn = quality if highest is None else int(rng.integers(quality, highest + 1))
         Image.fromarray(clean).save(file, "JPEG", quality=drawn)
+        if pixels_only:
+            return Example(np.asarray(Image.open(file)), clean, data=file.getvalue())
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "picture.jpg"
             path.write_bytes(file.getvalue())
@@ -85,6 +90,31 @@ def downscaled(scale: int, kernel: str = "bicubic") -> Degradation:
         # Pillow's own box filter rounds twice, once for each axis.
         small = image.reduce(scale) if kernel == "box" else image.resize((width, height), Image.Resampling.BICUBIC)
         return Example(np.asarray(small), clean, {"scale": scale, "kernel": kernel})
+
+    return degrade
+
+
+def small_jpeg(scale: int, quality: int) -> Degradation:
+    """Downscales by Pillow's bicubic filter, then compresses at that quality, as `compressed`."""
+    downscale, compress = downscaled(scale), compressed(quality)
+
+    def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
+        small = downscale(clean, rng)
+        example = compress(small.damaged, rng)
+        return replace(example, clean=small.clean, inputs={**small.inputs, **example.inputs})
+
+    return degrade
+
+
+def then_noisy(degradation: Degradation, sigma: float) -> Degradation:
+    """Degrades, then adds white noise of that standard deviation to the known pixels; nothing is said about it."""
+
+    def degrade(clean: np.ndarray, rng: np.random.Generator) -> Example:
+        example = degradation(clean, rng)
+        damaged = white_noise(example.damaged, sigma, rng)
+        if example.where is not None:
+            damaged[example.where] = 0
+        return replace(example, damaged=damaged)
 
     return degrade
 
@@ -172,8 +202,11 @@ def variants(task: str, chosen: list[str] | None = None) -> dict[str, Degradatio
 
 TRAINED: dict[str, dict[str, Degradation]] = {
     "inpaint": {name: masked(mask) for name, mask in MASKS.items()},
-    "jpeg": {"quality-5-40": compressed(5, 40)},
-}  # besides the variants, for models that are trained for one kind of damage
+    "jpeg": {
+        **{f"quality-{quality}": compressed(quality, pixels_only=True) for quality in (10, 20, 40)},
+        "quality-5-40": compressed(5, 40, pixels_only=True),
+    },
+}  # besides the variants, or instead of them, for models that are trained for one kind of damage
 
 
 def degradations(task: str, chosen: Sequence[str]) -> dict[str, Degradation]:

@@ -31,11 +31,11 @@ def boxes(rng: np.random.Generator, size: Size) -> np.ndarray:
     return mask
 
 
-def freeform(low: float, high: float) -> MakeMask:
+def freeform(low: float, high: float, thinner: int = 1) -> MakeMask:
     """Brush strokes that cover a share of `low` to `high` of the picture; `low` and `high` differ by 0.1 or more.
 
     The strokes are those of Yu et al. 2019 (Free-Form Image Inpainting with Gated Convolution): zigzags of straight
-    segments with random angles, lengths and widths, relative to the shorter side.
+    segments with random angles, lengths and widths, relative to the shorter side; `thinner` divides the widths.
     """
 
     def draw(rng: np.random.Generator, size: Size) -> np.ndarray:
@@ -44,7 +44,7 @@ def freeform(low: float, high: float) -> MakeMask:
         before = mask = np.zeros(size, np.uint8)
         while _share(mask) < enough:
             start, end, width = next(segments)
-            before, mask = mask, cv2.line(mask.copy(), start, end, 1, width)
+            before, mask = mask, cv2.line(mask.copy(), start, end, 1, max(1, width // thinner))
         # One segment covers less than 0.1: if the last exceeds `high`, the mask without it exceeds `low`.
         return (mask if _share(mask) <= high else before) > 0
 
@@ -54,6 +54,11 @@ def freeform(low: float, high: float) -> MakeMask:
 def random_80(rng: np.random.Generator, size: Size) -> np.ndarray:
     """80 % of the pixels, at random."""
     return rng.random(size) >= 0.2
+
+
+def random_50(rng: np.random.Generator, size: Size) -> np.ndarray:
+    """Half of the pixels, at random."""
+    return rng.random(size) >= 0.5
 
 
 def text(rng: np.random.Generator, size: Size) -> np.ndarray:
@@ -98,6 +103,7 @@ MASKS: dict[str, MakeMask] = {
     "text": text,
     "half": half,
 }
+FURTHER_MASKS: dict[str, MakeMask] = {"thin-strokes": freeform(0.05, 0.15, thinner=8), "random-50": random_50}
 
 
 def _segments(rng: np.random.Generator, size: Size) -> Iterator[tuple[tuple[int, int], tuple[int, int], int]]:

@@ -11,6 +11,7 @@ Other packages add tasks through the entry-point group `bcm_restore.tasks`: a na
 `inputs` become the options of `bcm-restore run NAME`.
 """
 
+from ..task_inputs import Input
 from .base import DEFAULT_NFE, NFES, Problem, Restoration, Task, as_scheme
 from .chain import Chain, chain
 from .colorize import Colorize
@@ -18,7 +19,6 @@ from .custom import Custom
 from .deblur import Deblur
 from .denoise import Denoise
 from .inpaint import Inpaint
-from .inputs import Input
 from .interpolate import Interpolate
 from .jpeg import Jpeg
 from .registry import COMMANDS, get, names

@@ -37,12 +37,13 @@ def check_names(task: "Task", given: Mapping[str, Any]) -> None:
             raise TypeError(f"{task.name} got an unexpected keyword argument '{name}'; {hint}")
 
 
-def kinds(task: "Task") -> dict[str, Any]:
-    """The types of the task's own inputs, by name; coefficients belong to a file and are left out."""
+def kinds(task: "Task") -> dict[str, Any] | None:
+    """The types of the task's own inputs, by name; None: any. Coefficients belong to a file and are left out."""
     parameters = inspect.signature(_posing(task)).parameters.values()
     named = {own.name: own.annotation for own in parameters if own.kind is own.KEYWORD_ONLY}
     named.pop(COEFFICIENTS, None)
-    return named | {declared.name: declared.kind for declared in task.inputs}
+    named |= {declared.name: declared.kind for declared in task.inputs}
+    return named if named or not _takes_any(_posing(task)) else None
 
 
 def takes_coefficients(task: "Task") -> bool:

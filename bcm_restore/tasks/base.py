@@ -18,9 +18,9 @@ from ..large import BandImage, MemoryImage
 from ..model import BCM, Label, Noise
 from ..operators import Operator, as_operator
 from ..schemes import Progress, Scheme, Setting, State
+from ..task_inputs import Input
 from .arguments import check_names, whole
 from .arrays import AnyImage, FromTensor, check_kind, check_values, to_tensor
-from .inputs import Input
 from .paths import run_file
 from .several import is_several, run_several
 from .transparency import without_hidden

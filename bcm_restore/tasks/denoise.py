@@ -14,12 +14,12 @@ from ..operators.dct import HALF_RANGE
 from ..operators.noise import chroma
 from ..operators.noise_level import SHARED
 from ..operators.photo_noise import PhotoNoise, is_grey, measure_noise
+from ..task_inputs import Input
 from .arguments import real
 from .arrays import as_array
 from .band_task import BandTask
 from .base import Problem, Restoration, RunOptions
 from .folding import FoldedImage, unfolded, unfolded_array
-from .inputs import Input
 
 SAMPLE = 1 << 22  # pixels of a large picture in which the noise is measured
 COARSE = 1.05  # level at which coarse noise is removed, as a multiple of the measured one

@@ -55,7 +55,7 @@ def _values(kernel: Any) -> np.ndarray | Tensor:
 def _read(path: str | Path) -> np.ndarray:
     """The lightness of a picture's file."""
     if not Path(path).is_file():
-        raise RestoreError(f"kernel {path}: no such file; give {FORMS}")
+        raise RestoreError(f"kernel {path}: {'is a folder' if Path(path).is_dir() else 'no such file'}; give {FORMS}")
     pixels = images.read(path).pixels.astype(np.float32)
     values: np.ndarray = pixels.mean(2) if pixels.ndim == 3 else pixels
     frame = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])

@@ -196,7 +196,7 @@ def _copies(operator: Operator) -> int:
 def check_scale(scale: int) -> None:
     """Refuses a scale that is not supported."""
     if scale not in SCALES:
-        raise RestoreError(f"scale {scale} is not supported; use {', '.join(map(str, SCALES))}")
+        raise RestoreError(f"scale {scale!r} is not supported; use {', '.join(map(str, SCALES))}")
 
 
 def _operator(size: Sequence[int], scale: int, kernel: str) -> Any:

@@ -14,7 +14,7 @@ from ..supervised.process import Damaged
 from .data import Crops
 
 if TYPE_CHECKING:
-    from ..simulation.degradations import Degradation
+    from ..simulation.degradations import Degradation, Example
     from ..tasks import Task
 
 CHUNK = 256  # crops damaged at a time
@@ -76,9 +76,7 @@ def damage(clean: Tensor, task: "Task", found: "Sequence[Degradation]", seed: in
     def one(number: int) -> tuple[Tensor, np.ndarray | None]:
         rng = np.random.default_rng((seed, number))
         example = found[int(rng.integers(len(found)))](pixels[number], rng)
-        if example.where is not None:
-            return _tensor(example.damaged), example.where
-        return task.problem(_tensor(example.damaged), **example.inputs).x, None
+        return first_estimate(task, _tensor(example.damaged), example), example.where
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         images, holes = zip(*pool.map(one, range(len(pixels))), strict=True)
@@ -86,6 +84,24 @@ def damage(clean: Tensor, task: "Task", found: "Sequence[Degradation]", seed: in
         raise RestoreError(f"'data.crop' is {clean.shape[2]}; the damage needs a multiple of its scale")
     hole = None if holes[0] is None else torch.from_numpy(np.stack(holes))[:, None]
     return Damaged(torch.cat(images), hole)
+
+
+def first_estimate(task: "Task", x: Tensor, example: "Example") -> Tensor:
+    """The damaged image as models for one kind of damage receive it, (1, 3, H, W) in [-1, 1].
+
+    A picture with a hole, and a JPEG, are received as they are; small pictures are enlarged as if they had no flaws.
+
+    Args:
+        task: restores the damage.
+        x: the damaged image (1, 3, h, w).
+        example: its other inputs.
+    """
+    if example.where is not None or task.name == "jpeg":
+        return x
+    inputs = example.inputs
+    if task.name == "super-resolve":
+        inputs = {"scale": inputs["scale"], "kernel": inputs["kernel"], "noise": 0}
+    return task.problem(x, **inputs).x
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:

@@ -37,8 +37,16 @@ class Prepared:
     skipped: list[str]
 
 
-def prepare(config: Config, folder: Path, device: str | torch.device = "auto") -> Prepared:
+def prepare(
+    config: Config, folder: Path, device: str | torch.device = "auto", images: Crops | Pairs | None = None
+) -> Prepared:
     """Reads the pictures and builds the network with its initial weights.
+
+    Args:
+        config: of the run.
+        folder: of its files.
+        device: where to train.
+        images: the `crops` of another run with the same [data] and [damage], which need not be made again.
 
     Raises:
         RestoreError: there are no pictures, the initial weights do not fit, or the network is not class-conditional.
@@ -51,7 +59,7 @@ def prepare(config: Config, folder: Path, device: str | torch.device = "auto") -
     _check(config, network)
     if config.data.labels:
         _check_classes({picture.folder for picture in train}, network)
-    crops = _crops(config, train, on)
+    crops = _crops(config, train, on) if images is None else images
     side = network.size or 2 * config.data.crop
     validated = centres(held_out, side)[:VALIDATED]
     trainer = Trainer(config, network, network_config, crops, validated, folder, **scalings)
@@ -181,9 +189,16 @@ def _check(config: Config, network: Network) -> None:
 
 
 def with_options(
-    config: Config, *, sources: tuple[str, ...] = (), minutes: float | None = None, steps: int | None = None
+    config: Config,
+    *,
+    sources: tuple[str, ...] = (),
+    minutes: float | None = None,
+    steps: int | None = None,
+    images: int | None = None,
 ) -> Config:
-    """Overrides a configuration with the command line's options."""
+    """Overrides a configuration with the command line's options; `images` is a budget in whole steps, rounded down."""
+    if images is not None:
+        steps = max(1, images // config.run.batch)
     if sources:
         config = replace(config, data=replace(config.data, sources=sources))
     if minutes is not None or steps is not None:

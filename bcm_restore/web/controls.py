@@ -19,6 +19,8 @@ HIDDEN: dict[str, Any] = {"api_visibility": "undocumented"}
 RUNNING: dict[str, Any] = {**HIDDEN, "concurrency_id": "restore", "concurrency_limit": 1}
 SHORT: dict[str, Any] = {**HIDDEN, "concurrency_id": "short", "concurrency_limit": 4, "show_progress": "hidden"}
 
+KERNELS = "gaussian:SIGMA, motion:LENGTH:ANGLE, disk:RADIUS or auto"  # a file would be one of the server's
+
 Updates = dict[Any, Any]
 
 
@@ -87,7 +89,7 @@ class Page:
             self.session(request).stop.set()
             return {status: work.as_html(["Cancelled."])}
 
-        button.click(stop, None, [status], cancels=[runs], queue=False, **HIDDEN)
+        button.click(stop, None, [status], cancels=[runs], **SHORT)
 
 
 @dataclass
@@ -146,6 +148,8 @@ def control(field: Field) -> Any:
         return gr.Number(field.default, label=label, info=field.help, precision=precision, **bounds)
     if field.kind is Path:
         return file_input(f"{label}: {field.help}", height=90)
+    if field.name == "kernel":
+        return gr.Textbox(field.default, label=label, info=f"{KERNELS}; in pixels and degrees", max_lines=1)
     # also for numbers that may be left empty: gradio's number would be 0
     return gr.Textbox(field.default or "", label=label, info=field.help, max_lines=1)
 
@@ -171,7 +175,7 @@ def given(page: Page, session: Session, fields: Iterable[Field], values: Iterabl
 
 
 def check_kernel(text: str) -> None:
-    """Refuses the name of a file, which would be one of the server's.
+    """Refuses the name of a file.
 
     Raises:
         RestoreError: it is not the name of a kernel.
@@ -180,7 +184,7 @@ def check_kernel(text: str) -> None:
     from ..tasks.kernels import AUTO
 
     if text != AUTO and not is_named(text):
-        raise RestoreError(f"kernel {text}: give gaussian:SIGMA, motion:LENGTH:ANGLE, disk:RADIUS or auto")
+        raise RestoreError(f"kernel {text}: give {KERNELS}")
 
 
 def number(field: Field, value: Any) -> float:

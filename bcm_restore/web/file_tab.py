@@ -18,12 +18,12 @@ def build(page: Page, form: Form) -> None:
     """Builds the tab."""
     gr.Markdown(form.summary)
     files = file_input("Pictures", file_count="multiple", height=180, elem_id=f"{form.task}-files")
+    controls = [control(field) for field in form.fields]
     with gr.Row(equal_height=True):
         radio = preset(visible=form.presets)
         with gr.Column(min_width=220):
             start = gr.Button("Restore", variant="primary", elem_id=f"{form.task}-restore")
-            cancel = gr.Button("Cancel")
-    controls = [control(field) for field in form.fields]
+            cancel = gr.Button("Cancel", elem_id=f"{form.task}-cancel")
     with gr.Accordion("Advanced", open=False):
         options = quality(page.options, radio)
         format = gr.Dropdown(list(FORMATS), value=FORMATS[0], label="Format of the results")
@@ -45,13 +45,13 @@ def build(page: Page, form: Form) -> None:
         inputs = given(page, session, form.fields, values)
         pixels = [work.declared_pixels(path) for path in sources]
         reporter = work.Reporter(progress_of(progress), session.begin(), pixels)
-        folder = session.new_folder()
-        output = folder / "restored"
-        output.mkdir()  # else the name of a file
         asked = chosen(page.options, preset, model, scheme, seed) | {"format": format} | inputs
-        outcomes = work.restored(form.task, sources, output, reporter, **asked)
-        if len(outcomes) == 1:
-            work.require_one(outcomes[0])
+        with work.results(session.folder) as folder:
+            output = folder / "restored"
+            output.mkdir()  # else the name of a file
+            outcomes = work.restored(form.task, sources, output, reporter, **asked)
+            if len(outcomes) == 1:
+                work.require_one(outcomes[0])
         made = [Path(outcome.output) for outcome in outcomes if isinstance(outcome.output, str)]
         shown = _comparison(outcomes, folder, page.options.max_pixels)
         failed = any(outcome.status is Status.FAILED for outcome in outcomes)

@@ -1,31 +1,19 @@
 """What the page offers for a task: its further inputs, as the command line declares them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from ..task_inputs import Input
 
 
 @dataclass(frozen=True)
-class Field:
+class Field(Input):
     """An input of a task besides the pictures.
 
     Attributes:
-        name: of the argument.
-        kind: int, float, str, bool or Path (of a file).
-        help: one line.
-        default: the value if it is left empty.
-        required: whether it may not be left empty.
-        minimum, maximum: bounds of a number.
         choices: the possible values; empty: any.
     """
 
-    name: str
-    kind: type[int] | type[float] | type[str] | type[bool] | type[Path]
-    help: str
-    default: Any = None
-    required: bool = False
-    minimum: float | None = None
-    maximum: float | None = None
     choices: tuple[Any, ...] = ()
 
 

@@ -1,5 +1,6 @@
 """The tab for inpainting: open a picture, paint, restore, compare, go on."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -17,21 +18,23 @@ class _Tab:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.opener = as_uploaded(
-            gr.Image(
-                sources=["upload", "clipboard"],
-                label="Picture",
-                height=380,
-                elem_id="opener",
-                placeholder="Drop a picture here, click to open one, or paste it",
+        with gr.Column() as self.opening:
+            self.opener = as_uploaded(
+                gr.Image(
+                    sources=["upload", "clipboard"],
+                    label="Picture",
+                    height=380,
+                    elem_id="opener",
+                    placeholder="Drop a picture here, click to open one, or paste it (Ctrl+V)",
+                )
             )
-        )
         with gr.Column(visible=False) as self.work:
             self.editor = gr.ImageEditor(
                 type="numpy",
                 sources=(),
                 transforms=(),
                 layers=False,
+                canvas_size=(1, 1),  # gradio centres layers in this one, where it is larger than the picture
                 format="png",
                 brush=gr.Brush(default_size=12, colors=[BRUSH], default_color=BRUSH, color_mode="fixed"),
                 eraser=gr.Eraser(default_size=12),
@@ -44,7 +47,7 @@ class _Tab:
                 self.mask = as_uploaded(
                     gr.UploadButton("Load a mask", file_types=["image"], size="sm", elem_id="load-mask")
                 )
-                self.undo = gr.Button("Undo", size="sm", interactive=False)
+                self.undo = gr.Button("Undo the last step", size="sm", interactive=False)
                 self.close = gr.Button("Another picture", size="sm")
             with gr.Row(equal_height=True):
                 radio = preset()
@@ -63,12 +66,16 @@ class _Tab:
         self._connect()
 
     def _connect(self) -> None:
-        everything = [self.opener, self.work, self.editor, self.result, self.slider, self.download, self.undo]
-        updated, guarded = [*everything, self.status], self.page.reported(self.status)
+        columns = [self.opening, self.work, self.result]
+        updated = [*columns, self.editor, self.slider, self.download, self.undo, self.status]
+        guarded = self.page.reported(self.status)
         self.opener.upload(guarded(self.open), [self.opener], updated, **SHORT, api_name="open")
-        self.mask.upload(guarded(self.load_mask), [self.mask, self.fit], updated, **SHORT, api_name="load_mask")
+        mask = [self.mask, self.fit, self.editor]
+        self.mask.upload(guarded(self.load_mask), mask, updated, **SHORT, api_name="load_mask")
         self.undo.click(guarded(self.go_back), None, updated, **SHORT)
         self.close.click(guarded(self.leave), None, updated, **SHORT)
+        # in the browser alone: once the server updates the opener, gradio replaces it, without `as_uploaded`
+        self.close.click(None, None, [self.opener], js="() => null")
         run = self.restore.click(
             guarded(self.run),
             [self.editor, *self.quality.inputs],
@@ -88,19 +95,23 @@ class _Tab:
         session.canvas = canvas
         height, width = canvas.size
         return shown | {
-            self.opener: gr.update(visible=False),
+            self.opening: gr.update(visible=False),
             self.work: gr.update(visible=True),
             self.result: gr.update(visible=False),
             self.status: self.page.lines([f"{source.name}, {width}x{height}. {PAINT}"]),
         }
 
-    def load_mask(self, paths: list[str], fit: bool, request: gr.Request) -> dict[Any, Any]:
-        """Shows the mask of a file as strokes."""
+    def load_mask(
+        self, paths: list[str], fit: bool, drawn: dict[str, Any] | None, request: gr.Request
+    ) -> dict[Any, Any]:
+        """Adds the mask of a file to the strokes."""
         session = self.page.session(request)
         canvas = _opened(session.canvas)
         [file] = self.page.storage.claim(session, paths)
-        canvas.load_mask(file, fit)
-        return self._editing(canvas) | {self.status: self.page.lines([f"{file.name}: loaded."])}
+        layers = _layers(drawn)
+        canvas.load_mask(file, fit, layers)
+        text = f"{file.name}: loaded. Erase or paint to change it, then press Restore."
+        return self._editing(canvas, layers) | {self.status: self.page.lines([text])}
 
     def run(
         self,
@@ -115,7 +126,7 @@ class _Tab:
         """Restores what is painted over."""
         session = self.page.session(request)
         canvas = _opened(session.canvas)
-        before, hole = canvas.preview(), canvas.hole((drawn or {}).get("layers") or [])
+        before, hole = canvas.preview(), canvas.hole(_layers(drawn))
         reporter = work.Reporter(progress_of(progress), session.begin(), [hole.size])
         outcome = canvas.restore(hole, reporter, **chosen(self.page.options, preset, model, scheme, seed))
         return self._editing(canvas) | {
@@ -140,18 +151,23 @@ class _Tab:
         session.stop.set()
         session.canvas = None
         return {
-            self.opener: gr.update(value=None, visible=True),
+            self.opening: gr.update(visible=True),
             self.work: gr.update(visible=False),
             self.result: gr.update(visible=False),
             self.status: "",
         }
 
-    def _editing(self, canvas: Canvas) -> dict[Any, Any]:
-        # no layers: gradio shows those that it is given at another place
+    def _editing(self, canvas: Canvas, layers: Sequence[Any] = ()) -> dict[Any, Any]:
+        strokes = [str(path) for path in canvas.strokes(layers)]
         return {
-            self.editor: {"background": str(canvas.background()), "layers": [], "composite": None},
+            self.editor: {"background": str(canvas.preview()), "layers": strokes, "composite": None},
             self.undo: gr.update(interactive=canvas.undoable),
         }
+
+
+def _layers(drawn: dict[str, Any] | None) -> list[Any]:
+    """The strokes of the editor, (h, w, 4) each."""
+    return (drawn or {}).get("layers") or []
 
 
 def _opened(canvas: Canvas | None) -> Canvas:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from ..images import Picture
     from .work import Reporter
 
+    Layers = Sequence[np.ndarray]
+
 SIDE = 1600  # pixels: the largest side of a picture in the browser
 COLOUR = (255, 45, 85)  # of strokes
+LOADED = (255, 45, 86)  # of a loaded mask among the strokes: it marks its own pixels at full size
 
 
 @dataclasses.dataclass
@@ -29,7 +33,7 @@ class Canvas:
         folder: for its results.
         max_pixels: most pixels that a file may declare.
         steps: the source, and the result of each restoration, without loss.
-        loaded: the hole from a mask's file, (H, W) bool; it is filled together with the strokes.
+        loaded: the hole from masks' files, (H, W) bool; those pixels are filled that the eraser has left.
     """
 
     source: Path
@@ -60,54 +64,55 @@ class Canvas:
             self._previews[current] = target
         return self._previews[current]
 
-    def background(self) -> Path:
-        """The picture to paint on: with the loaded mask in the colour of strokes."""
+    def strokes(self, layers: "Layers" = ()) -> list[Path]:
+        """A layer for the editor with the loaded mask and the strokes of `layers`; none if there is no mask.
+
+        Raises:
+            RestoreError: see `preview`.
+        """
         import numpy as np
         from PIL import Image
 
         from .. import masks
 
         if self.loaded is None:
-            return self.preview()
-        image: Image.Image = Image.open(self.preview())
-        shown = masks.fitted(self.loaded, (image.height, image.width))
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        image.paste(COLOUR, mask=Image.fromarray(shown.astype(np.uint8) * 255))
-        target = self._new("marked.png")
-        image.save(target, compress_level=1)
-        return target
+            return []
+        size = _size_shown(self.size)
+        pixels = np.zeros((*size, 4), np.uint8)
+        pixels[masks.fitted(self.loaded, size)] = (*LOADED, 255)
+        pixels[_marks(layers, size)[1]] = (*COLOUR, 255)
+        target = self._new("strokes.png")
+        Image.fromarray(pixels).save(target, compress_level=1)
+        return [target]
 
-    def load_mask(self, file: Path, fit: bool) -> None:
-        """Reads a mask's file by the rules of the command line.
+    def load_mask(self, file: Path, fit: bool, layers: "Layers" = ()) -> None:
+        """Reads a mask's file by the rules of the command line, and adds it to what is left of earlier ones.
 
         Args:
             file: the mask.
             fit: whether to resize it to the picture.
+            layers: see `hole`.
 
         Raises:
             RestoreError: see `batch.masks.Masks.marks`.
         """
         picture = self._read(self.steps[-1])
         reading = Masks(str(file), invert=False, threshold=None, grow=0, fit=fit, max_pixels=self.max_pixels)
-        self.loaded = reading.marks(self.source, picture, MaskFile(file, file.read_bytes(), self.max_pixels)).hole
+        found = reading.marks(self.source, picture, MaskFile(file, file.read_bytes(), self.max_pixels)).hole
+        self.loaded = found if self.loaded is None else found | (self.loaded & _marks(layers, self.size)[0])
 
-    def hole(self, layers: "list[np.ndarray]") -> "np.ndarray":
+    def hole(self, layers: "Layers") -> "np.ndarray":
         """The pixels that strokes touch, and those of the loaded mask, at the size of the picture.
 
         Args:
-            layers: strokes, (h, w, 4) each, at any size.
+            layers: strokes and the layer of `strokes`, (h, w, 4) each, at any size.
 
         Raises:
             RestoreError: nothing is marked.
         """
-        import numpy as np
-
-        from .. import masks
-
-        found = np.zeros(self.size, bool) if self.loaded is None else self.loaded.copy()
-        for layer in layers:
-            if layer is not None:
-                found |= masks.fitted(layer[..., 3] > 0, self.size)
+        loaded, found = _marks(layers, self.size)
+        if self.loaded is not None:
+            found |= self.loaded & loaded
         if not found.any():
             raise RestoreError("nothing is painted: paint over what is to be filled, or load a mask")
         return found
@@ -126,16 +131,16 @@ class Canvas:
         import numpy as np
         from PIL import Image
 
-        from .work import require_one, restored
+        from . import work
 
-        mask = self._new("mask.png")
-        Image.fromarray(hole.astype(np.uint8) * 255).save(mask, compress_level=1)
-        # a threshold, so that white is filled whatever its shape
-        given = {"mask": mask, "mask_threshold": 128, "max_pixels": self.max_pixels, "overwrite": True, **options}
         lossless = ".tiff" if self.source.suffix.lower() in (".tif", ".tiff") else ".png"
-        target = mask.parent / f"{self.source.stem}_inpainted{lossless}"
-        [outcome] = restored("inpaint", [self.steps[-1]], target, reporter, **given)
-        require_one(outcome)
+        with work.results(self.folder) as folder:
+            mask, target = folder / "mask.png", folder / f"{self.source.stem}_inpainted{lossless}"
+            Image.fromarray(hole.astype(np.uint8) * 255).save(mask, compress_level=1)
+            # a threshold, so that white is filled whatever its shape
+            given = {"mask": mask, "mask_threshold": 128, "max_pixels": self.max_pixels, "overwrite": True, **options}
+            [outcome] = work.restored("inpaint", [self.steps[-1]], target, reporter, **given)
+            work.require_one(outcome)
         self.steps.append(target)
         self.loaded = None
         return outcome
@@ -174,6 +179,20 @@ class Canvas:
         from .. import images
 
         return images.read(path, max_pixels=self.max_pixels)
+
+
+def _marks(layers: "Layers", size: tuple[int, int]) -> "tuple[np.ndarray, np.ndarray]":
+    """Where layers show a loaded mask, and where strokes, (H, W) bool each, at a `size` (H, W)."""
+    import numpy as np
+
+    from .. import masks
+
+    loaded, painted = np.zeros(size, bool), np.zeros(size, bool)
+    for layer in layers:
+        mask = (layer == (*LOADED, 255)).all(-1)
+        loaded |= masks.fitted(mask, size)
+        painted |= masks.fitted((layer[..., 3] > 0) & ~mask, size)
+    return loaded, painted
 
 
 def _size_shown(size: tuple[int, int]) -> tuple[int, int]:

@@ -56,12 +56,11 @@ def build(page: Page) -> None:
         ends = page.storage.claim(session, [*first, *last])
         if len(ends) != 2:
             raise RestoreError("two pictures are needed: open the first and the last")
-        folder = session.new_folder()
         a, b = ends
-        output = folder / f"{a.stem}_to_{b.stem}{RESULTS[kind]}"
         reporter = work.Reporter(progress_of(progress), session.begin(), [work.declared_pixels(a) * int(frames)])
-        asked = Settings(**chosen(page.options, preset, model, scheme, seed), output=str(output))
-        with work.ALONE:
+        with work.results(session.folder) as folder, work.ALONE:
+            output = folder / f"{a.stem}_to_{b.stem}{RESULTS[kind]}"
+            asked = Settings(**chosen(page.options, preset, model, scheme, seed), output=str(output))
             reporter.waiting()
             outcome = interpolate(a, b, asked, reporter, frames=int(frames), fps=fps, resize=resize)
         several = isinstance(outcome.output, list)

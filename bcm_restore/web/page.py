@@ -20,6 +20,14 @@ STYLE = """
 @media (max-width: 640px) { .gradio-container { padding: 8px !important; } }
 """
 
+# a picture that is pasted anywhere on the page is opened, as if it was chosen
+PASTE = """() => document.addEventListener("paste", (event) => {
+    const input = document.querySelector("#opener input[type=file]");
+    if (!input || !document.querySelector("#opener").offsetParent || !event.clipboardData.files.length) return;
+    input.files = event.clipboardData.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+})"""
+
 
 def theme() -> gr.themes.Base:
     """The colours and fonts of the page."""

@@ -1,17 +1,23 @@
 """Serves the page: from this computer alone unless asked otherwise, and nothing but the page and its own files."""
 
+import gc
 import hmac
 import os
 import socket
 import urllib.parse
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import RestoreError
 from ..packages import required
 from .forms import Form, Options
+from .loading import App, Loading, Message, Receive, Send
+
+if TYPE_CHECKING:
+    from .storage import Storage
 
 WAY = 'pip install ".[web]"'
 MOST = 512 * 2**20  # bytes of an uploaded file
@@ -29,11 +35,6 @@ POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
     "frame-ancestors 'self'"
 )
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -105,50 +106,73 @@ def serve(address: Address, options: Options, forms: Sequence[Form], announce: C
         address: where.
         options: of restorations.
         forms: of the tasks that restore files one by one.
-        announce: called with the page's address, once it answers.
+        announce: called with the page's address, once the server listens; see `Loading` for its first seconds.
 
     Raises:
         RestoreError: gradio is missing, or the address cannot be used.
     """
-    listener = _listening(address)
-    with listener:
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    with _listening(address) as listener:
         with required("bcm-restore web", "gradio", WAY):
-            import gradio
             import uvicorn
 
+            if find_spec("gradio") is None:
+                raise ModuleNotFoundError(name="gradio")
         from .storage import Storage
 
         storage = Storage()
-        try:
-            os.environ["GRADIO_TEMP_DIR"] = str(storage.root)  # read when components are made
-            from . import page
-            from .controls import Page
 
-            blocks = page.build(Page(storage, options), forms)
-            blocks.queue(max_size=64)
-            blocks.has_launched = True  # else gradio takes any path on the server for an upload
-            app = gradio.mount_gradio_app(
-                _bare(),
-                blocks,
-                path="",
-                auth=_login(address.password),
-                max_file_size=MOST,
-                ssr_mode=False,
-                theme=page.theme(),
-                css=page.STYLE,
-                footer_links=[],
-                show_error=True,
-                pwa=False,
-                enable_monitoring=False,
-                mcp_server=False,
-            )
-            guarded = Guard(app, storage.root, LOCAL if address.host in LOCAL else None)
+        def stop() -> None:
+            server.should_exit = True
+
+        try:
+            loading = Loading(lambda: _application(storage, address, options, forms), stop)
+            guarded = Guard(loading, storage.root, LOCAL if address.host in LOCAL else None)
             config = uvicorn.Config(guarded, log_level="critical", lifespan="on", timeout_graceful_shutdown=2)
+            server = uvicorn.Server(config)
             announce(f"http://{address.host}:{listener.getsockname()[1]}")
-            uvicorn.Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
+            if loading.error:
+                raise loading.error
         finally:
             storage.close()
+
+
+def _application(storage: "Storage", address: Address, options: Options, forms: Sequence[Form]) -> Any:
+    """The page as an application of FastAPI.
+
+    Raises:
+        RestoreError: gradio is missing or cannot be imported.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = str(storage.root)  # read when components are made
+    gc.disable()  # looking for garbage takes a tenth of the time of imports, which leave none
+    try:
+        with required("bcm-restore web", "gradio", WAY):
+            import gradio
+        from . import page
+        from .controls import Page
+
+        blocks = page.build(Page(storage, options), forms)
+    finally:
+        gc.enable()
+    blocks.queue(max_size=64)
+    blocks.has_launched = True  # else gradio takes any path on the server for an upload
+    return gradio.mount_gradio_app(
+        _bare(),
+        blocks,
+        path="",
+        auth=_login(address.password),
+        max_file_size=MOST,
+        ssr_mode=False,
+        theme=page.theme(),
+        css=page.STYLE,
+        js=page.PASTE,
+        footer_links=[],
+        show_error=True,
+        pwa=False,
+        enable_monitoring=False,
+        mcp_server=False,
+    )
 
 
 def _bare() -> Any:

@@ -1,9 +1,12 @@
 """Restorations for the page: one at a time, with progress, and cancelled at once."""
 
+import contextlib
 import html
+import shutil
+import tempfile
 import threading
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +94,17 @@ def restored(task: str, files: Sequence[Path], output: Path, reporter: Reporter,
         if options.get("scheme") or not get(task).has_nfe(options["nfe"]):
             options["nfe"] = None
         return list(restore(task, list(files), output=output, observer=reporter, **options))
+
+
+@contextlib.contextmanager
+def results(folder: Path) -> Iterator[Path]:
+    """An empty folder in `folder`; it is deleted if the block fails or is cancelled."""
+    made = Path(tempfile.mkdtemp(dir=folder))
+    try:
+        yield made
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
 
 
 def declared_pixels(path: Path) -> int:

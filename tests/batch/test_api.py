@@ -100,6 +100,8 @@ def test_errors_of_one_file_are_raised(save, face, album, tmp_path):
         ("jpeg", {"scale": 2}, TypeError, "unexpected keyword argument 'scale'"),
         ("jpeg", {"format": "gif"}, RestoreError, "format 'gif' is not known; give png, jpg"),
         ("jpeg", {"engine": "dask"}, RestoreError, "engine 'dask' is not known; give local, ray"),
+        ("interpolate", {}, RestoreError, "interpolate takes two pictures; use tasks.get"),
+        ("super-resolve", {"scale": "4"}, RestoreError, "scale '4' is not supported; use 2, 3, 4, 8"),
         ("paint", {}, RestoreError, "task 'paint' is not known; did you mean inpaint"),
     ],
 )

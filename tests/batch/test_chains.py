@@ -235,7 +235,7 @@ def test_errors_before_any_picture_is_read(photo, tmp_path):
     assert "jpeg has no default scheme with NFE 5" in refusal(photo, "jpeg nfe=5")
     assert "interpolate takes two pictures" in refusal(photo, "interpolate")
     assert "task 'reconstruct' is not known" in refusal(photo, "reconstruct")
-    assert "inpaint needs a mask" in refusal(photo, "inpaint")
+    assert "inpaint needs a mask: give mask=FILE" in refusal(photo, "inpaint")
     assert "inpaint comes after super-resolve" in refusal(photo, "super-resolve x2, inpaint mask=alpha")
     assert "a scheme belongs to one task" in refusal(photo, "jpeg", scheme="to 0")
     assert "restore needs steps" in refusal(photo, None)
@@ -256,6 +256,9 @@ def test_the_command(cli, old, photo, hole, save, tmp_path):
         "case": "any, x2",
         "scheme": python.scheme,
     }
+    steps = ("--steps", "jpeg nfe=2", "--steps", "super-resolve x2")
+    cli("restore", old, *steps, "--nfe", 1, "-o", tmp_path / "twice.png")
+    assert (tmp_path / "twice.png").read_bytes() == (tmp_path / "python.png").read_bytes()
     assert "did you mean 'noise'" in cli.refuses(tmp_path, "restore", photo, "--steps", "super-resolve nois=5")
     assert "--steps" in cli.refuses(tmp_path, "restore", photo)
     assert "--scheme" in cli.refuses(tmp_path, "restore", photo, "--steps", "jpeg", "--scheme", "to 0")

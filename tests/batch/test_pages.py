@@ -124,6 +124,22 @@ def test_pictures_that_are_not_read_are_counted_and_named_once(cli, tmp_path, ph
     assert error == f"error: {album}: no pictures in this folder; {expected}"
 
 
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+def test_pictures_without_a_suffix_are_known_by_their_header(cli, tmp_path, three, format):
+    album = tmp_path / "album"
+    album.mkdir()
+    three[0].save(album / "photo", format)
+    three[1].save(album / "photo.png")
+    for name, content in (("README", b"photo"), ("empty", b""), ("LICENSE.txt", (album / "photo").read_bytes())):
+        (album / name).write_bytes(content)
+    (album / "folder").mkdir()
+    cli("super-resolve", album, *SMALL)
+    outputs = {path.name for path in (tmp_path / "album_x2").iterdir() if not path.name.startswith(".")}
+    assert outputs == {"photo.png", "photo.png.png"}
+    cli("super-resolve", album / "photo", *SMALL, "-o", tmp_path / "alone.png")
+    assert (tmp_path / "alone.png").read_bytes() == (tmp_path / "album_x2" / "photo.png").read_bytes()
+
+
 def test_heic_without_its_package_says_which(cli, tmp_path, monkeypatch):
     import sys
 

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +13,15 @@ from helpers.toys import Around, ExactF
 
 from bcm_restore import tasks
 from bcm_restore.bench.base import Case, Sample
+<<<<<<< HEAD
 from bcm_restore.bench.contestants import deepinv_solvers, own_solvers
 from bcm_restore.bench.contestants.deepinv_solvers import PosteriorMean, physics_of
 from bcm_restore.bench.contestants.solvers import SOLVERS, solvers, spread
+=======
+from bcm_restore.bench.cases import cases
+from bcm_restore.bench.contestants import solvers as module
+from bcm_restore.bench.contestants.solvers import SOLVERS, PosteriorMean, physics_of, solvers, spread
+>>>>>>> main
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM, Noise
 from bcm_restore.networks import ConvUNet, TiledNetwork
@@ -125,6 +132,14 @@ def test_known_pixels_are_kept_and_unknown_ones_ignored(model, portrait, name):
     assert (restored[hole] != example.damaged[hole]).any()
     example.damaged[hole] = 255
     np.testing.assert_array_equal(solver.restore(case, sample), restored)
+
+
+def test_a_small_jpeg_is_enlarged_as_it_is(exact, face):
+    [case] = cases("super-resolve", ["x4-jpeg-60"])
+    small = case.degrade(face, np.random.default_rng(0))
+    plain = replace(small, inputs={"scale": 4, "kernel": "bicubic", "noise": 0}, data=None)
+    of_jpeg, of_pixels = (contestant("ddnm", 1, exact).restore(case, Sample("face", one)) for one in (small, plain))
+    np.testing.assert_array_equal(of_jpeg, of_pixels)
 
 
 @pytest.mark.parametrize("name", EACH)

@@ -10,6 +10,7 @@ from PIL import Image
 from bcm_restore import images
 from bcm_restore.bench import recorded
 from bcm_restore.bench.assembly import recorded_settings
+from bcm_restore.bench.cases import FURTHER
 
 
 @pytest.fixture(autouse=True)
@@ -145,6 +146,12 @@ def test_compare(cli, folder):
 def test_refusals(cli, folder, arguments, message):
     (folder / "home").mkdir()
     assert message in cli.refuses(folder, *arguments)
+
+
+def test_the_help_lists_the_further_cases(cli):
+    shown = " ".join(cli("bench", "--help").stdout.replace("│", " ").split())
+    names = [case.name for of_task in FURTHER.values() for case in of_task]
+    assert f"Cases that are run only if chosen: {', '.join(names)}." in shown
 
 
 def test_recorded_benches(cli):

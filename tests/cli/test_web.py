@@ -4,14 +4,15 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bcm_restore.cli import web
 from bcm_restore.errors import RestoreError
-from bcm_restore.tasks.inputs import Input
+from bcm_restore.task_inputs import Input
 from bcm_restore.web import server
-from bcm_restore.web.forms import Field
+from bcm_restore.web.forms import Field, Form
 
 
 @pytest.fixture
@@ -80,10 +81,17 @@ def test_every_task_that_restores_files_has_a_form():
     assert forms["jpeg"].summary == "Remove blocks, ringing and banding from JPEGs of any quality."
 
 
-def test_inputs_that_a_task_declares():
-    declared = Input("strength", float, "How strong.", default=0.5, minimum=0, maximum=1)
-    assert web._input(declared) == Field("strength", float, "How strong.", 0.5, False, 0, 1)
-    assert web._input(Input("profile", Path, "A file.", required=True)).required
+def test_inputs_that_a_task_declares(monkeypatch):
+    declared = [
+        Input("strength", float, "How strong.", default=0.5, minimum=0, maximum=1),
+        Input("profile", Path, "A file.", required=True),
+    ]
+    task = SimpleNamespace(name="defog", summary="clears fog", inputs=declared)
+    monkeypatch.setattr(web, "entry_points", lambda group: [SimpleNamespace(name="defog")])
+    monkeypatch.setattr("bcm_restore.tasks.get", {"defog": task}.get)
+    *_, form = web.forms()
+    strength = Field("strength", float, "How strong.", 0.5, False, 0, 1)
+    assert form == Form("defog", "defog clears fog.", (strength, Field("profile", Path, "A file.", None, True)))
 
 
 def test_an_address_that_does_not_exist():

@@ -11,13 +11,14 @@ from skimage import data
 from bcm_restore import load_model, supervised, tasks
 from bcm_restore.bench import assembly as bench
 from bcm_restore.bench.assembly import BenchSettings
+from bcm_restore.bench.cases import cases
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import Noise
 from bcm_restore.simulation.degradations import compressed, degradations
 from bcm_restore.supervised import Damaged
 from bcm_restore.train import start
 from bcm_restore.train.config import make_config
-from bcm_restore.train.damage import Pairs, damage
+from bcm_restore.train.damage import Pairs, damage, first_estimate
 from bcm_restore.train.data import Crops, Picture
 
 SMALL = {"channels": [8, 8], "blocks": [1, 1], "embedding": 16}
@@ -64,6 +65,28 @@ def test_damaged_small_pictures_are_their_first_estimates():
     example = degrade(((clean[1] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy(), np.random.default_rng(0))
     small = torch.from_numpy(example.damaged.copy()).permute(2, 0, 1)[None] / 127.5 - 1
     torch.testing.assert_close(made.image[1:], tasks.get("super-resolve").problem(small, scale=4, kernel="bicubic").x)
+
+
+def test_jpegs_of_training_are_those_of_the_bench_without_jpeglib(monkeypatch):
+    monkeypatch.setattr("bcm_restore.images.jpeg._coefficients", None)
+    photo = data.astronaut()[100:148, 60:108]
+    for name, quality in (("quality-10", 10), ("quality-5-40", int(np.random.default_rng(1).integers(5, 41)))):
+        [degrade] = degradations("jpeg", [name]).values()
+        monkeypatch.undo()
+        expected = compressed(quality)(photo, np.random.default_rng(1))
+        monkeypatch.setattr("bcm_restore.images.jpeg._coefficients", None)
+        made = degrade(photo, np.random.default_rng(1))
+        assert np.array_equal(made.damaged, expected.damaged) and made.data == expected.data
+
+
+def test_small_pictures_with_flaws_are_received_as_if_they_had_none():
+    [case] = cases("super-resolve", ["x4-jpeg-60"])
+    example = case.degrade(data.astronaut()[:64, :96], np.random.default_rng(0))
+    small = torch.from_numpy(example.damaged.copy()).permute(2, 0, 1)[None] / 127.5 - 1
+    task = tasks.get("super-resolve")
+    received = first_estimate(task, small, example)
+    torch.testing.assert_close(received, task.problem(small, scale=4, kernel="bicubic", noise=0).x)
+    assert (received - task.problem(small, **example.inputs).x).abs().max() > 0.02
 
 
 def test_holes_are_those_of_the_masks():

@@ -109,6 +109,7 @@ def test_flat_pictures_of_any_size_stay_flat(quick, height, width, kernel):
     ("inputs", "message"),
     [
         ({"kernel": "gausian:2"}, "kernel gausian:2: no such file; give gaussian:2, motion:15:30"),
+        ({"kernel": "."}, r"kernel \.: is a folder; give gaussian:2"),
         ({"kernel": np.zeros((3, 3))}, "kernel: its values must not be negative, and some must be positive"),
         ({"kernel": np.array([[1.0, -0.1]])}, "kernel: its values must not be negative"),
         ({"kernel": np.full((3, 3), np.nan)}, "kernel: its values must not be negative"),

@@ -1,11 +1,13 @@
 """A server in its own process, as `bcm-restore web` starts it."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +35,7 @@ class Server:
         return sorted(path for path in self.temporary.glob("bcm-restore-web-*/**/*") if path.is_file())
 
 
-@contextmanager
+@contextlib.contextmanager
 def serving(temporary: Path, *options: str) -> Iterator[Server]:
     pytest.importorskip("gradio", reason="needs gradio: the extra web")
     command = [sys.executable, "-m", "bcm_restore", "web", "--port", "0", "--json", "--device", "cpu", *options]
@@ -47,6 +49,9 @@ def serving(temporary: Path, *options: str) -> Iterator[Server]:
             assert line, "the server has not started"
             lines += line
         found = json.loads(lines)
+        # waits until the page is built; with a password it is refused then
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(f"{found['address']}/config", timeout=120).close()
         yield Server(found["address"], found["password"], temporary, process)
     finally:
         process.terminate()

@@ -1,5 +1,6 @@
 """The page in a real browser: Debian's Chromium without a window, driven by playwright."""
 
+import base64
 import io
 import shutil
 import time
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
+
+from bcm_restore.web import inpainting
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: the extra test")
 
@@ -71,9 +74,16 @@ def status(page, task, text):
 
 def open_picture(page, path):
     page.locator("#opener input[type=file]").first.set_input_files(path)
+    wait_for_picture(page, path)
+
+
+def wait_for_picture(page, path):
+    """Waits until a picture is open and drawn, at the size shown."""
     status(page, "inpaint", f"{path.name}, ")
-    page.wait_for_function("document.querySelector('#editor canvas')?.getBoundingClientRect().width > 100")
-    page.wait_for_timeout(2000)  # the canvas is drawn
+    width, height = inpainting._size_shown(Image.open(path).size)
+    drawn = "([width, height]) => window.editor?.width === width && window.editor?.height === height"
+    page.wait_for_function(drawn, arg=[width, height])
+    page.wait_for_timeout(1000)
 
 
 def load_mask(page, path):
@@ -133,23 +143,112 @@ def test_a_stroke_is_filled_and_all_other_pixels_stay(visit, photo):
     assert not (again & changed).any()
 
 
-def test_a_mask_is_loaded_and_keeps_its_pixels(visit, photo, save):
-    mask = np.zeros((160, 200), np.uint8)
-    mask[50:58, 31:90] = 255
+def test_a_mask_is_loaded_and_partly_erased(visit, save, portrait):
+    # larger than what is shown: the mask still marks its own pixels
+    photo = save("wide.png", np.tile(portrait, (3, 14, 1))[:375, :1700])
+    mask = np.zeros((375, 1700), np.uint8)
+    mask[183:192, 750:950] = 255
     page = visit()
     open_picture(page, photo)
     load_mask(page, save("other.png", np.zeros((10, 10), np.uint8)))
-    assert "other.png: the mask is 10x10 and photo.png is 200x160; --fit-mask" in status(page, "inpaint", "10x10")
+    assert "other.png: the mask is 10x10 and wide.png is 1700x375; --fit-mask" in status(page, "inpaint", "10x10")
     load_mask(page, save("mask.png", mask))
     status(page, "inpaint", "mask.png: loaded.")
+    page.wait_for_function("window.editor.layer_manager.layers.some((one) => one.user_created)")
     page.wait_for_timeout(2000)
+    page.locator("#editor").get_by_role("button", name="Erase").click()
+    paint(page, (0, -30), (0, 30))
     page.get_by_label("Fast").first.check()
     page.click("#restore")
     status(page, "inpaint", "restored, ")
     _, data = download(page, "download")
     changed = (np.asarray(Image.open(photo)) != np.asarray(Image.open(io.BytesIO(data)))).any(2)
     assert not changed[mask == 0].any()
-    assert changed[mask > 0].mean() > 0.9
+    assert not changed[:, 848:852].any()
+    assert changed[183:192, 750:820].mean() > 0.9 and changed[183:192, 880:950].mean() > 0.9
+
+
+def test_undo_and_another_picture(visit, photo, save, face):
+    page = visit()
+    open_picture(page, photo)
+    paint(page, (-40, 0), (40, 0))
+    page.locator("#editor").get_by_role("button", name="Undo").click()
+    page.wait_for_timeout(1000)
+    page.get_by_label("Fast").first.check()
+    page.click("#restore")
+    status(page, "inpaint", "nothing is painted")
+    undo = page.get_by_role("button", name="Undo the last step")
+    sync_api.expect(undo).to_be_disabled()
+    paint(page, (-40, 0), (40, 0))
+    page.click("#restore")
+    status(page, "inpaint", "restored, ")
+    undo.click()
+    status(page, "inpaint", "Paint over")
+    sync_api.expect(undo).to_be_disabled()
+    page.get_by_role("button", name="Another picture").click()
+    page.wait_for_selector("#opener")
+    page.wait_for_timeout(2000)  # it is emptied
+    open_picture(page, save("other.png", face))
+
+
+@pytest.mark.parametrize("way", ["keys", "button"])
+def test_a_pasted_picture_is_opened(visit, photo, way):
+    page = visit(permissions=["clipboard-read", "clipboard-write"])
+    data = base64.b64encode(photo.read_bytes()).decode()
+    page.evaluate(
+        """async (data) => {
+            const bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0));
+            const blob = new Blob([bytes], { type: "image/png" });
+            await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+        }""",
+        data,
+    )
+    if way == "keys":
+        page.keyboard.press("Control+V")
+    else:
+        page.locator("#opener").get_by_role("button", name="Paste").click()
+    assert ", 200x160. Paint over" in status(page, "inpaint", "200x160")
+
+
+def test_cancelling_and_starting_again(visit, save, portrait, server):
+    page = visit()
+    page.get_by_role("tab", name="JPEG").click()
+    page.locator("#jpeg-files input[type=file]").set_input_files(
+        save("large.jpg", np.tile(portrait, (4, 4, 1)), quality=10)
+    )
+    page.wait_for_timeout(1500)
+    page.get_by_label("Best").locator("visible=true").check()
+    page.click("#jpeg-restore")
+    sync_api.expect(page.locator("#jpeg-status")).to_contain_text("megapixels", timeout=LONG)
+    page.locator("#jpeg-cancel").click()
+    status(page, "jpeg", "Cancelled.")
+    page.locator("#jpeg-files").get_by_label("Clear").click()
+    page.locator("#jpeg-files input[type=file]").set_input_files(save("small.jpg", portrait[:64, :64], quality=10))
+    page.wait_for_timeout(1500)
+    page.get_by_label("Fast").locator("visible=true").check()
+    page.click("#jpeg-restore")
+    status(page, "jpeg", "small.jpg: restored")
+    left = {path.name for path in server.files()}
+    assert "small_restored.png" in left and not {name for name in left if name.startswith("large_")}
+
+
+def test_two_users_take_turns(visit, save, portrait):
+    pages = [visit(), visit()]
+    for number, (page, side) in enumerate(zip(pages, (384, 64), strict=True)):
+        page.get_by_role("tab", name="JPEG").click()
+        photo = save(f"user{number}.jpg", np.tile(portrait, (6, 6, 1))[:side, :side], quality=10)
+        page.locator("#jpeg-files input[type=file]").set_input_files(photo)
+        page.wait_for_timeout(1500)
+    pages[0].get_by_label("Best").locator("visible=true").check()
+    pages[0].click("#jpeg-restore")
+    sync_api.expect(pages[0].locator("#jpeg-status")).to_contain_text("processing", timeout=LONG)
+    pages[1].click("#jpeg-restore")
+    sync_api.expect(pages[1].locator("#jpeg-status")).to_contain_text("queue: 1/1", timeout=LONG)
+    for number, (page, side) in enumerate(zip(pages, (384, 64), strict=True)):
+        assert f"user{number}.jpg: restored, {side}x{side}" in status(page, "jpeg", "restored")
+        name, data = download(page, "jpeg-download")
+        assert name == f"user{number}_restored.png"
+        assert Image.open(io.BytesIO(data)).size == (side, side)
 
 
 def test_messages(visit, save, tmp_path):

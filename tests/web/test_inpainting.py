@@ -9,7 +9,7 @@ from PIL import Image
 from bcm_restore import images
 from bcm_restore.errors import RestoreError
 from bcm_restore.web import inpainting
-from bcm_restore.web.inpainting import COLOUR, Canvas
+from bcm_restore.web.inpainting import COLOUR, LOADED, Canvas
 from bcm_restore.web.work import Cancelled, Reporter
 
 
@@ -44,29 +44,71 @@ def test_strokes_mark_every_pixel_that_they_touch(canvas):
     assert np.array_equal(hole, expected)
 
 
-@pytest.mark.parametrize("layers", [[], [None], [layer()]])
+@pytest.mark.parametrize("layers", [[], [layer()]])
 def test_nothing_painted(canvas, layers):
     with pytest.raises(RestoreError, match="nothing is painted"):
         canvas.hole(layers)
 
 
-def test_a_loaded_mask_keeps_its_own_pixels(canvas, save):
+def shown(canvas, *layers):
+    """The layer that the editor gets."""
+    [path] = canvas.strokes(layers)
+    return np.asarray(Image.open(path))
+
+
+@pytest.fixture
+def marked(canvas, save):
+    """The canvas with a loaded mask, and the mask."""
     mask = np.zeros((48, 40), np.uint8)
     mask[11, 20:31] = mask[41, 4] = 255
-    plain = np.asarray(Image.open(canvas.background()))
+    assert canvas.strokes() == []
     canvas.load_mask(save("mask.png", mask), fit=False)
-    shown = np.asarray(Image.open(canvas.background()))
-    marked = np.zeros((24, 20), bool)
-    marked[5, 10:16] = marked[20, 2] = True
-    assert (shown[marked] == COLOUR).all()
-    assert np.array_equal(shown[~marked], plain[~marked])
-    assert np.array_equal(canvas.hole([]), mask > 0)
-    more = canvas.hole([layer((slice(0, 1), slice(0, 1)))])
+    return canvas, mask > 0
+
+
+def test_a_loaded_mask_keeps_its_own_pixels(marked):
+    canvas, mask = marked
+    strokes = shown(canvas)
+    expected = np.zeros((24, 20), bool)
+    expected[5, 10:16] = expected[20, 2] = True
+    assert np.array_equal(strokes[..., 3] > 0, expected)
+    assert (strokes[expected] == (*LOADED, 255)).all()
+    assert np.array_equal(canvas.hole([strokes]), mask)
+    more = canvas.hole([strokes, layer((slice(0, 1), slice(0, 1)))])
     assert more[:2, :2].all()
-    assert np.array_equal(more[2:], mask[2:] > 0)
+    assert np.array_equal(more[2:], mask[2:])
+
+
+def test_a_loaded_mask_is_partly_erased(marked):
+    canvas, mask = marked
+    strokes = shown(canvas).copy()
+    strokes[5, 12:14] = 0
+    mask[11, 24:28] = False
+    assert np.array_equal(canvas.hole([strokes]), mask)
+    strokes[...] = 0
+    with pytest.raises(RestoreError, match="nothing is painted"):
+        canvas.hole([strokes])
+
+
+def test_a_further_mask_and_strokes_before_it(marked, save):
+    canvas, mask = marked
+    strokes = shown(canvas).copy()
+    strokes[20, 2] = 0  # erased
+    strokes[15:17, 3] = (*COLOUR, 255)
+    second = np.zeros((48, 40), np.uint8)
+    second[2, 2:5] = 255
+    canvas.load_mask(save("second.png", second), fit=False, layers=[strokes])
+    expected = mask | (second > 0)
+    expected[41, 4] = False
+    expected[30:34, 6:8] = True
+    assert np.array_equal(canvas.hole([shown(canvas, strokes)]), expected)
+
+
+def test_undoing_a_loaded_mask(marked):
+    canvas, _ = marked
     assert canvas.undoable
     canvas.undo()
-    assert canvas.background() == canvas.preview() and not canvas.undoable
+    assert canvas.strokes() == [] and not canvas.undoable
 
 
 def test_a_mask_of_another_size(canvas, save):

@@ -48,7 +48,7 @@ class InpaintRecipe(TaskRecipe):
             RestoreError: there is no mask.
         """
         if mask is None:
-            raise RestoreError("inpaint needs a mask: give a file, a folder or the word alpha")
+            raise RestoreError("inpaint needs a mask: give mask=FILE, mask=FOLDER or mask=alpha")
         masks = Masks(
             str(mask),
             invert=invert_mask,

@@ -43,6 +43,8 @@ class PlainRecipe(TaskRecipe):
         from ...tasks.arguments import check_names
 
         found = tasks.get(task)
+        if isinstance(found, tasks.Interpolate):
+            raise RestoreError("interpolate takes two pictures; use tasks.get('interpolate').restore([first, second])")
         check_names(found, inputs)
         for declared in found.inputs:
             if declared.required and inputs.get(declared.name) is None:

@@ -30,8 +30,8 @@ _OWN: dict[str, Any] = {
 }
 
 
-def kinds(task: str) -> dict[str, Any]:
-    """The types of the inputs of a task, by name.
+def kinds(task: str) -> dict[str, Any] | None:
+    """The types of the inputs of a task, by name; None: any.
 
     Raises:
         RestoreError: there is no such task.
@@ -59,7 +59,7 @@ def recipe(task: str, settings: Settings, inputs: Mapping[str, Any]) -> Recipe:
     """
     if task not in _OWN:
         return PlainRecipe.create(settings, task=task, inputs=inputs)
-    known = set(kinds(task))
+    known = set(kinds(task) or ())
     for name in inputs:
         if name not in known:
             close = difflib.get_close_matches(name, known | NAMES, 1)

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ... import __version__, tasks
 from ...model import Noise
 from ...supervised import Damaged, SupervisedModel
 from ...tasks.arrays import to_tensor
+from ...train.damage import first_estimate
 from ..base import Case, Contestant, Sample
 
 
@@ -42,16 +42,9 @@ class Supervised(Contestant):
     def restore(self, case: Case, sample: Sample) -> np.ndarray:
         """The sample of the process, as 8-bit pixels."""
         x, back = to_tensor(sample.example.damaged)
-        damaged = _damaged(case, sample, x)
-        restored = self.model.restore(damaged.to(self.model.device), self._steps, Noise([self._seed]))
         task, example = tasks.get(case.task), sample.example
+        hole = None if example.where is None else torch.from_numpy(example.where)[None, None]
+        with torch.no_grad():
+            damaged = Damaged(first_estimate(task, x, example), hole)
+        restored = self.model.restore(damaged.to(self.model.device), self._steps, Noise([self._seed]))
         return task.finish(back(restored), example.damaged, **example.inputs)
-
-
-def _damaged(case: Case, sample: Sample, x: Tensor) -> Damaged:
-    """A damaged picture as in training: with its hole, or as the task's first estimate."""
-    example = sample.example
-    if example.where is not None:
-        return Damaged(x, torch.from_numpy(example.where)[None, None])
-    with torch.no_grad():
-        return Damaged(tasks.get(case.task).problem(x, **example.inputs).x)
