@@ -1,7 +1,7 @@
-"""Published solvers of the probability-flow ODE, on the posterior mean: DPM-Solver++ (2M) and DEIS.
+"""Published solvers of the probability-flow ODE, on the posterior mean: DDIM, DPM-Solver++ (2M), DEIS and BDIA.
 
 The ODE in EDM's form (arXiv 2206.00364, eq. 1): dx/dt = (x - D(x, t)) / t, with the posterior mean D and the level t.
-Each solver evaluates D once at every level but the last, which may be 0.
+Each solver evaluates D once at every level but the last, which may be 0. DDIM and BDIA also go up, from image to noise.
 """
 
 import itertools
@@ -16,6 +16,47 @@ Denoise = Callable[[Tensor, float], Tensor]  # D(x, t)
 Solver = Callable[[Denoise, Tensor, Sequence[float]], Tensor]
 
 DEIS_ORDER = 3  # as recommended in the paper for few steps
+
+
+def ddim(denoise: Denoise, x: Tensor, levels: Sequence[float]) -> Tensor:
+    """DDIM (arXiv 2010.02502, eq. 13): Euler's method in the level.
+
+    Args:
+        denoise: the posterior mean.
+        x: (B, C, H, W) at the first level.
+        levels: decreasing, or increasing to find the noise of an image.
+    """
+    for t, s in itertools.pairwise(levels):
+        x = x + (s - t) * (x - denoise(x, t)) / t
+    return x
+
+
+def bdia(
+    denoise: Denoise, x: Tensor, levels: Sequence[float], gamma: float = 1.0, second: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """BDIA-DDIM, exactly invertible (arXiv 2307.10829), with the slope d_i = (z_i - D(z_i, t_i)) / t_i:
+
+        z_(i-1) = z_i + gamma (z_(i+1) - z_i - (t_(i+1) - t_i) d_i) + (t_(i-1) - t_i) d_i
+
+    The same formula with 1 / gamma gives z_(i+1) from z_(i-1) and z_i: going back from the last two states, along the
+    same levels, ends at the first two.
+
+    Args:
+        denoise: the posterior mean.
+        x: (B, C, H, W) at the first level.
+        levels: decreasing, or increasing to find the noise of an image.
+        gamma: 0 is DDIM; its inverse to go back.
+        second: the state at the second level; None: a step of DDIM. NFE is one less if it is given.
+
+    Returns:
+        The states at the last level and at the last but one.
+    """
+    if second is None:
+        second = ddim(denoise, x, levels[:2])
+    for p, t, s in zip(levels, levels[1:], levels[2:], strict=False):
+        d = (second - denoise(second, t)) / t
+        x, second = second, second + gamma * (x - second - (p - t) * d) + (s - t) * d
+    return second, x
 
 
 def dpm_solver(denoise: Denoise, x: Tensor, levels: Sequence[float]) -> Tensor:

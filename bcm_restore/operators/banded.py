@@ -88,8 +88,9 @@ class Banded:
         """M x, (..., n, k) -> (..., m, k)."""
         planes = x.reshape(-1, *x.shape[-2:])
         y = x.new_empty(len(planes), self.shape[0], x.shape[-1])
-        for part, (first, end), block in zip(y.split(self.step, 1), self.spans, self.blocks.like(x), strict=True):
-            part[:] = _product(block, planes[:, first:end])
+        starts = range(0, self.shape[0], self.step)
+        for start, (first, end), block in zip(starts, self.spans, self.blocks.like(x), strict=True):
+            y[:, start : start + self.step] = _product(block, planes[:, first:end])  # slices pass gradients
         return y.reshape(*x.shape[:-2], *y.shape[1:])
 
     def pinv(self, y: Tensor) -> Tensor:

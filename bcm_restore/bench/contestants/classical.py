@@ -50,6 +50,10 @@ def classical(task: str) -> list[Contestant]:
         from .denoisers import denoisers
 
         found += denoisers()
+    if task == "super-resolve":
+        from .enlargers import enlargers
+
+        found += enlargers()
     return found
 
 
