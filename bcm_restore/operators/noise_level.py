@@ -35,6 +35,7 @@ FLATTEST = 0.02  # share of the blocks that are used: those with the least power
 FINE, COARSE = 0.729, 0.745  # standard deviations of both bands in those blocks, for white noise of level 1
 MANY, FLOOR = 0.1, 1.4  # in noise, this share of the blocks is within this factor of the flattest ones' deviation
 WHITE = 1.35  # the largest ratio of coarse to fine in noise; 78 clean pictures, downscaled by bicubic, all have more
+CAUTIOUS = 20 / HALF_RANGE  # assumed at first for shared noise: blocks where it is clipped look like texture
 SHARED_FOUND = 2.2 / HALF_RANGE  # below, shared noise is not reported
 SHARED = 3**0.5  # a unit vector along grey has 1 / sqrt(3) in each channel
 
@@ -87,7 +88,7 @@ def measure_noise(x: Tensor) -> NoiseLevel:
             return NoiseLevel((coarse,) * 3, coarse=True)
         if sigma >= FOUND:
             return NoiseLevel(_in_channels(x, sigma))
-    sigma = _settled(x.mean(1, keepdim=True), _shared)
+    sigma = _settled(x.mean(1, keepdim=True), _shared, CAUTIOUS)
     return NoiseLevel((sigma,) * 3, shared=True) if sigma >= SHARED_FOUND else CLEAN
 
 
@@ -101,9 +102,14 @@ def is_grey(x: Tensor) -> bool:
     return bool((x == x[:, :1]).all())
 
 
-def _settled(x: Tensor, measure: Callable[[Tensor, float], float]) -> float:
-    """The level of noise measured where it is not clipped: where the mean is further from black and white."""
-    sigma = 0.0
+def _settled(x: Tensor, measure: Callable[[Tensor, float], float], sigma: float = 0.0) -> float:
+    """The level of noise measured where it is not clipped: where the mean is further from black and white.
+
+    Args:
+        x: (1, C, H, W).
+        measure: the level, from x and the largest absolute mean to use.
+        sigma: the level that is assumed at first.
+    """
     for _ in range(ROUNDS):
         sigma = measure(x, 1 - max(sigma, CLIPPED))
     return sigma
@@ -122,7 +128,7 @@ def _coarse(x: Tensor, least: float) -> float:
     luma = 2 * SHARED * _settled(half.mean(1, keepdim=True), _shared)
     luma = luma if LUMA_FOUND <= luma <= TINTED * colour else 0.0
     level = max(colour if colour >= COARSE_FOUND else 0.0, luma)
-    white = SHARED * _settled(x.mean(1, keepdim=True), _shared)
+    white = SHARED * _settled(x.mean(1, keepdim=True), _shared, CAUTIOUS)
     return level if level >= max(least, CORRELATED * white) else 0.0
 
 
