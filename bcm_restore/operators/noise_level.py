@@ -31,6 +31,7 @@ AREA = 32  # pixels of the image of half the size: side of the areas in which co
 QUIETEST = 0.05  # quantile of the areas' levels that is used: noise is everywhere, texture is not
 
 BLOCK = 8  # pixels: side of the blocks in which the power of two frequency bands is measured
+SMALLEST = 3 * BLOCK  # pixels: shorter sides are not measured
 FLATTEST = 0.02  # share of the blocks that are used: those with the least power
 FINE, COARSE = 0.729, 0.745  # standard deviations of both bands in those blocks, for white noise of level 1
 MANY, FLOOR = 0.1, 1.4  # in noise, this share of the blocks is within this factor of the flattest ones' deviation
@@ -80,7 +81,7 @@ def measure_noise(x: Tensor) -> NoiseLevel:
     [0.05, 0.1, 0.2]
     """
     x = x.float().cpu()
-    if min(x.shape[2:]) < 3 * BLOCK:
+    if min(x.shape[2:]) < SMALLEST:
         return CLEAN
     if not is_grey(x):
         sigma = _settled(x, _independent)
@@ -122,6 +123,8 @@ def _coarse(x: Tensor, least: float) -> float:
     level s / sqrt(3).
     """
     half = F.avg_pool2d(x, 2)
+    if min(half.shape[2:]) < SMALLEST:
+        return 0.0
     colour = 2 * (measured := _settled(half, _independent))
     if colour >= max(COARSE_FOUND, least):
         colour = min(colour, 2 * _in_quiet_areas(half, 1 - max(measured, CLIPPED)))

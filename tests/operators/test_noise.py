@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bcm_restore.operators import LumaNoisy, NoiseLevel, Noisy, White, measure_noise
 from bcm_restore.operators.dct import HALF_RANGE
@@ -116,3 +118,11 @@ def test_the_level_for_networks_is_that_of_independent_noise():
 def test_pictures_of_any_size_are_measured(size):
     assert measured(np.full((*size, 3), 128, np.uint8))[1].tolist() == [0, 0, 0]
     assert measured(np.full((*size, 3), 255, np.uint8))[1].tolist() == [0, 0, 0]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 60), st.integers(1, 60), st.booleans(), st.sampled_from([0, 5, 40]))
+def test_any_size_is_measured(height, width, grey, sigma):
+    noisy = white_noise(np.full((height, width, 3), 128, np.uint8), sigma, np.random.default_rng(0))
+    found = measured(np.repeat(noisy[..., :1], 3, 2) if grey else noisy)[0]
+    assert (found.sigma > 0) == (sigma > 0 and min(height, width) >= 24)
