@@ -131,8 +131,10 @@ def _coarse(x: Tensor, least: float) -> float:
     luma = 2 * SHARED * _settled(half.mean(1, keepdim=True), _shared)
     luma = luma if LUMA_FOUND <= luma <= TINTED * colour else 0.0
     level = max(colour if colour >= COARSE_FOUND else 0.0, luma)
+    if level < least or not level:
+        return 0.0
     white = SHARED * _settled(x.mean(1, keepdim=True), _shared, CAUTIOUS)
-    return level if level >= max(least, CORRELATED * white) else 0.0
+    return level if level >= CORRELATED * white else 0.0
 
 
 def _in_channels(x: Tensor, least: float) -> tuple[float, float, float]:
