@@ -24,8 +24,8 @@ measurements (other metrics, standard errors, differences to BCM with their inte
 [recorded/](recorded). Seconds and memory were measured beside other work and are not comparable. LPIPS and FID are
 not measured, as their networks could not be downloaded. I2SB and Palette are missing, as no results were available.
 
-The four tables of `jpeg`, and those of `inpaint` for scikit-image's pictures and set5, were measured with today's default
-model. All others still show the former one: the network of today's bcm-photo-small with other weights.
+The four tables of `jpeg`, and those of `inpaint` for scikit-image's pictures and set5, were measured with today's
+default model. All others still show the former one: the network of today's bcm-photo-small with other weights.
 """
 
 
