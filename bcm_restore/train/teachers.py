@@ -98,12 +98,48 @@ def make_teacher(config: Config, side: int, device: torch.device, wrap: Wrap) ->
     """
     if config.kind == "none":
         return None
-    network, denoiser, maps, compiled = KINDS[config.kind](config.source)
-    network.requires_grad_(False)
-    _try(denoiser(network), side, config)
-    network.to(device).to(memory_format=torch.channels_last)
+    parts = KINDS[config.kind](config.source)
+    _try(parts.denoiser(parts.network), side, config)
+    denoise = _on_device(parts, device, wrap)
+    if config.mirrored:
+        denoise = mirrored(denoise)
+    if config.ffdnet:
+        lowest, highest = config.ffdnet
+        denoise = averaged(denoise, 1 + config.mirrored, _on_device(ffdnet(None), device, wrap), lowest, highest)
     low, high = config.levels
-    return Teacher(denoiser(wrap(network, compiled=compiled)), maps, (low, high), config.share, config.weight)
+    return Teacher(denoise, parts.maps, (low, high), config.share, config.weight)
+
+
+def _on_device(parts: Parts, device: torch.device, wrap: Wrap) -> Denoiser:
+    network = parts.network.requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    return parts.denoiser(wrap(network, compiled=parts.compiled))
+
+
+def mirrored(denoise: Denoiser) -> Denoiser:
+    """Averages a denoiser's means of an image and of its mirror image: their errors are not the same."""
+
+    def both(x: Tensor, t: Levels) -> Tensor:
+        mirror = Levels(t.image, t.pixel.flip(3))
+        return (denoise(x, t) + denoise(x.flip(3), mirror).flip(3)) / 2
+
+    return both
+
+
+def averaged(denoise: Denoiser, count: int, other: Denoiser, lowest: float, highest: float) -> Denoiser:
+    """Averages a denoiser's mean, itself an average of `count`, with another's that is used at some noise levels only.
+
+    Args:
+        denoise: used everywhere.
+        count: its weight; the other's is 1.
+        other: used from `lowest` to `highest`, and not for images with level maps.
+        lowest, highest: noise levels.
+    """
+
+    def both(x: Tensor, t: Levels) -> Tensor:
+        used = (t.image >= lowest) & (t.image <= highest) & (t.pixel.flatten(1).amin(1) >= t.image)
+        return torch.lerp(denoise(x, t), other(x, t), used.view(-1, 1, 1, 1) / (count + 1.0))
+
+    return both
 
 
 @torch.no_grad()

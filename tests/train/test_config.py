@@ -97,6 +97,8 @@ tables = {
         "levels": st.lists(positive, min_size=2, max_size=2, unique=True).map(sorted),
         "share": shares,
         "weight": st.lists(shares, min_size=2, max_size=2),
+        "mirrored": st.booleans(),
+        "ffdnet": st.lists(positive, min_size=2, max_size=2, unique=True).map(sorted),
     },
     "optimizer": {
         "muon": positive,
@@ -126,13 +128,14 @@ documents = st.tuples(
 def with_valid_teacher(document):
     """The document, with a complete teacher and an objective that can have one."""
     teacher, kind = dict(document["teacher"]), document["teacher"].get("kind", "none")
-    if kind == "none":
-        teacher.pop("source", None)
-    elif kind in module.SOURCES:
+    if kind in module.SOURCES:
         teacher.setdefault("source", "some")
-    if kind != "none" and document["objective"].get("name") == "bct":
+    if kind == "ffdnet":
+        teacher.pop("ffdnet", None)
+    if kind == "none" or document["objective"].get("name") == "bct":
         teacher["kind"] = "none"
-        teacher.pop("source", None)
+        for name in ("source", "mirrored", "ffdnet"):
+            teacher.pop(name, None)
     return document | {"teacher": teacher}
 
 
@@ -204,7 +207,7 @@ def test_the_test_above_covers_every_key():
         (
             "teacher.name",
             "ffdnet",
-            "'teacher.name' is not a known key; known keys: kind, levels, share, source, weight$",
+            "'teacher.name' is not a known key; known keys: ffdnet, kind, levels, mirrored, share, ",
         ),
         ("teacher.kind", "bm3d", "'teacher.kind' is 'bm3d'; choose one of none, ffdnet, model, deepinv$"),
         ("teacher.kind", True, "'teacher.kind' is True; expected a string$"),
@@ -221,6 +224,7 @@ def test_the_test_above_covers_every_key():
         ("teacher.weight", [1], r"'teacher.weight' is \[1.0\]; give two numbers between 0 and 1$"),
         ("teacher.weight", [1, 1.1], r"'teacher.weight' is \[1.0, 1.1\]; give two numbers between 0 and 1$"),
         ("teacher.weight", [float("nan"), 1], r"'teacher.weight' is \[nan, 1.0\]; give two numbers between 0 and 1$"),
+        ("teacher.mirrored", True, "'teacher.mirrored' needs a 'teacher.kind'; choose one of ffdnet, model, deepinv$"),
         ("teacher.weight", [-0.1, 0], r"'teacher.weight' is \[-0.1, 0.0\]; give two numbers between 0 and 1$"),
         ("teacher.share", 1.5, "'teacher.share' is 1.5; it must be between 0 and 1$"),
         ("run.batch", -1, "'run.batch' is -1; it must be above 0"),
@@ -238,6 +242,18 @@ def test_a_teacher_needs_an_objective_with_a_diagonal():
     assert make_config(document | {"objective": {"name": "diffusion"}}).teacher.kind == "ffdnet"
     with pytest.raises(RestoreError, match=r"^the objective bct has no diagonal to teach; omit \[teacher\]$"):
         make_config(document | {"objective": {"name": "bct"}})
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"kind": "model", "source": "m", "ffdnet": [0.5, 0.1]}, r"is \[0.5, 0.1\]; give the lowest and the highest, "),
+        ({"kind": "ffdnet", "ffdnet": [0.1, 0.5]}, "averages another teacher's mean with FFDNet's; omit it$"),
+    ],
+)
+def test_a_teacher_is_averaged_with_ffdnet_at_some_levels_and_not_with_itself(table, message):
+    with pytest.raises(RestoreError, match=f"^'teacher.ffdnet' {message}"):
+        make_config(MINIMAL | {"teacher": table})
 
 
 @pytest.mark.parametrize("run", [{}, {"steps": 5, "minutes": 1.0}])

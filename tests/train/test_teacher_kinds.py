@@ -336,3 +336,31 @@ def test_a_teacher_returns_float32_in_bf16_runs(tmp_path, published, monkeypatch
     assert got.dtype == torch.float32 and not torch.equal(got, exact)
     assert (got - exact).norm() < 0.05 * (exact - x).norm()
     trainer.step()
+
+
+# --- averages of means
+
+
+def test_the_mean_of_the_mirrored_image_is_averaged():
+    denoise = lambda x, t: x * torch.arange(8) + t.pixel  # noqa: E731  # not the same for a mirrored image
+    x, t = torch.randn(2, 3, 8, 8), levels_of(0.2, 0.4, known=half_known(2, 8))
+    torch.testing.assert_close(teachers.mirrored(denoise)(x, t), x * 3.5 + t.pixel)
+
+
+def test_another_mean_is_averaged_at_its_levels_and_without_level_maps_only():
+    first, other = lambda x, t: torch.full_like(x, 3.0), lambda x, t: torch.full_like(x, 9.0)
+    known = torch.zeros(4, 1, 8, 8, dtype=torch.bool)
+    known[3, :, :4] = True
+    t = Levels.of(torch.tensor([0.05, 0.1, 0.6, 0.1]), known, 0.002)
+    means = teachers.averaged(first, 2, other, 0.1, 0.5)(torch.zeros(4, 3, 8, 8), t)
+    assert means.amin((1, 2, 3)).tolist() == means.amax((1, 2, 3)).tolist() == [3.0, 5.0, 3.0, 3.0]
+
+
+def test_a_teacher_with_both_is_the_mean_of_three(saved, published, monkeypatch):
+    monkeypatch.setattr(teachers, "_ffdnet_weights", published)
+    path = saved()
+    x, t = torch.randn(1, 3, 8, 8), levels_of(0.2, side=8)
+    plain, ffdnet = make("model", path), make("ffdnet", published())
+    expected = (plain.denoise(x, t) + plain.denoise(x.flip(3), t).flip(3) + ffdnet.denoise(x, t)) / 3
+    teacher = make("model", path, mirrored=True, ffdnet=(0.1, 0.5))
+    torch.testing.assert_close(teacher.denoise(x, t), expected)
