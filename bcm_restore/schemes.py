@@ -8,7 +8,8 @@ The state is an image estimate x at a level t. The moves:
     renoise s eta    adds noise until the level is s: eta of it fresh, less sqrt(1 - eta^2) of what the last evaluation
                      removed, so that x continues in the same direction (CM4IR, arXiv 2412.20596) (0 NFE)
     to u             follows the ODE to level u, forwards or backwards; `to 0` stops at sigma_min (1 NFE)
-    mean             replaces x by its posterior mean, at level zero (1 NFE)
+    mean [n]         replaces x by its posterior mean, at level zero (1 NFE); `n`: averaged over n of the eight
+                     orientations of the image (n NFE)
     fit              data consistency: projects x onto the measurements (0 NFE)
 
 A level is a number, or a multiple of the level t0 that the task assigns to its first estimate: "1.1t0"; "t0" means
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from .errors import RestoreError
 from .model import BCM, Noise
+from .networks.orientations import COUNT
 from .operators import Operator, as_operator
 
 Progress = Callable[[int, int], None]  # called with (evaluations done, total evaluations) after each evaluation
@@ -62,12 +64,14 @@ class Move:
         level: the level; None for `mean` and `fit`.
         eta: of `renoise`: the share of the noise that is fresh.
         hole: of `noise`: only to unknown pixels.
+        orientations: of `mean`: the number to average over.
     """
 
     word: str
     level: Level | None = None
     eta: float | None = None
     hole: bool = False
+    orientations: int = 1
 
     def __str__(self) -> str:
         parts = [
@@ -75,13 +79,14 @@ class Move:
             self.level,
             self.eta if self.eta is None else f"{self.eta:.6g}",
             "hole" if self.hole else None,
+            self.orientations if self.orientations > 1 else None,
         ]
         return " ".join(str(part) for part in parts if part is not None)
 
     @property
     def nfe(self) -> int:
-        """Network evaluations: 1 for `to` and `mean`."""
-        return int(self.word in ("to", "mean"))
+        """Network evaluations: 1 for `to`, one for each orientation of `mean`."""
+        return self.orientations if self.word in ("to", "mean") else 0
 
 
 @dataclass(frozen=True)
@@ -134,12 +139,12 @@ def _parse_move(words: list[str]) -> Move:
         close = difflib.get_close_matches(word, WORDS, 1)
         hint = f"did you mean '{close[0]}'?" if close else f"the moves are {', '.join(WORDS)}"
         raise _MoveError(f"'{word}' is not a move; {hint}")
-    usage = {"noise": "noise LEVEL [hole]", "renoise": "renoise LEVEL ETA", "mean": "mean", "fit": "fit"}
+    usage = {"noise": "noise LEVEL [hole]", "renoise": "renoise LEVEL ETA", "mean": "mean [ORIENTATIONS]", "fit": "fit"}
     wrong = _MoveError(f"write '{usage.get(word, word + ' LEVEL')}', not '{' '.join(words)}'")
     if word in ("mean", "fit"):
-        if arguments:
+        if len(arguments) > (word == "mean"):
             raise wrong
-        return Move(word)
+        return Move(word, orientations=_parse_count(*arguments))
     hole = word == "noise" and arguments[1:] == ["hole"]
     if len(arguments) != (2 if hole or word == "renoise" else 1):
         raise wrong
@@ -150,6 +155,12 @@ def _parse_move(words: list[str]) -> Move:
             raise _MoveError(f"the fresh part of 'renoise' is between 0 and 1, not {eta:g}")
         return Move(word, level, eta=eta)
     return Move(word, level, hole=hole)
+
+
+def _parse_count(text: str = "1") -> int:
+    if not re.fullmatch(f"[1-{COUNT}]", text):
+        raise _MoveError(f"'mean' averages over 1 to {COUNT} orientations, not {text}")
+    return int(text)
 
 
 def _parse_level(text: str) -> Level:
@@ -387,7 +398,7 @@ def _evaluate(states: Sequence[State], move: Move, settings: Sequence[Setting]) 
     assert x is not None
     t, ends = per_image([state.level for state in states]), [_target(move, setting) for setting in settings]
     if move.word == "mean":
-        result = model.mean(x, t, known, labels)
+        result = model.mean(x, t, known, labels, move.orientations)
     else:
         result = model.traverse(x, t, per_image(ends), known, labels)
     for state, own, end in zip(states, result.split(counts), ends, strict=True):

@@ -46,6 +46,7 @@ def execute(text, model, x, **options):
         ("noise 1.1t0, to 0, fit", 1),
         ("noise 3 hole, to 0", 1),
         ("noise 0.5, mean, renoise 0.2 0.3, mean, fit", 2),
+        ("noise 0.5, mean 3, fit, level 0.1, mean, fit", 4),
         ("fit", 0),
     ],
 )
@@ -62,7 +63,7 @@ moves = st.one_of(
     st.builds(lambda v, h: Move("noise", v, hole=h), levels, st.booleans()),
     st.builds(lambda v, e: Move("renoise", v, eta=float(f"{e:.6g}")), levels, st.floats(0, 1)),
     st.builds(lambda v: Move("to", v), levels),
-    st.sampled_from([Move("mean"), Move("fit")]),
+    st.sampled_from([Move("mean"), Move("mean", orientations=8), Move("fit")]),
 )
 
 
@@ -88,7 +89,11 @@ def test_any_text_parses_or_raises_one_line(text):
     ("text", "position", "reason"),
     [
         ("", 1, "a move is missing"),
-        ("mean 3", 1, "write 'mean'"),
+        ("fit 2", 1, "write 'fit'"),
+        ("noise 1, mean 2 2", 10, "write 'mean [ORIENTATIONS]'"),
+        ("noise 1, mean 9", 10, "'mean' averages over 1 to 8 orientations, not 9"),
+        ("noise 1, mean 0", 10, "1 to 8 orientations, not 0"),
+        ("noise 1, mean 1.5", 10, "1 to 8 orientations, not 1.5"),
         ("noise 0.1, , fit", 12, "a move is missing"),
         ("noise 0.1, mean,", 17, "a move is missing"),
         ("noise 0.1, men", 12, "did you mean 'mean'?"),
@@ -233,6 +238,20 @@ def test_progress_is_called_after_each_evaluation(model):
     calls = []
     execute("noise 0.5, to 1, to 0, fit", model, torch.zeros(1, 3, 16, 16), progress=lambda *a: calls.append(a))
     assert calls == [(1, 2), (2, 2)]
+
+
+def test_evaluations_of_orientations_are_counted(model):
+    calls = []
+    x = torch.randn(1, 3, 16, 16)
+    out = execute("level 0.5, mean 3, noise 0.2, to 0", model, x, progress=lambda *a: calls.append(a))
+    assert calls == [(3, 4), (4, 4)] and model.nfe == 4
+    assert torch.equal(out, execute("level 0.5, mean, noise 0.2, to 0", model, x))  # as F is the same in all of them
+
+
+def test_one_orientation_is_the_default():
+    assert (
+        parse("level 0.5, mean 1") == parse("level 0.5, mean") and str(parse("level 0.5, mean 1")) == "level 0.5, mean"
+    )
 
 
 def test_images_in_a_batch_are_independent(model):

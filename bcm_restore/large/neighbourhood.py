@@ -180,16 +180,16 @@ def run(scheme: Scheme, model: BCM, parts: Sequence[Part], progress: Progress | 
         progress: called after each evaluation of all windows.
     """
     schemes.check(scheme, model)
-    states, done = [State(part.x, 0.0) for part in parts], 0
+    states, evaluations, done = [State(part.x, 0.0) for part in parts], 0, 0
     for position, move in enumerate(scheme.moves):
         for state, part in zip(states, parts, strict=True):
             state.remember = any(later.word == "renoise" for later in scheme.moves[position:])
             local = copy.copy(model)
             if move.nfe:
-                local.network = _Middle(model.network, *part.near.evaluations[done])
+                local.network = _Middle(model.network, *part.near.evaluations[evaluations])
             schemes.step([state], move, [Setting(local, part.operator, part.y, part.noise)])
         if move.nfe:
-            done += 1
+            evaluations, done = evaluations + 1, done + move.nfe
             if progress:
                 progress(done, scheme.nfe)
     model.nfe += scheme.nfe
@@ -231,6 +231,10 @@ class _Middle(Network):
     def __init__(self, network: Network, own: Window, seen: Window) -> None:
         super().__init__()
         self.network, self.own, self.seen = network, own, seen
+
+    def oriented(self, number: int) -> "_Middle":
+        """The network in another orientation; the parts stay where they are."""
+        return _Middle(self.network.oriented(number), self.own, self.seen)
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """F for x (1, 3, h, w) and the rest; see `Network`."""

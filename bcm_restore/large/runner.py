@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .. import schemes
 from ..model import BCM, Noise
+from ..networks.orientations import ORDER
 from ..networks.tiled import Tile, TiledNetwork, TileEvaluator, TileSweep
 from ..operators import Operator
 from ..schemes import Move, Progress, Scheme, Setting, State
@@ -124,7 +125,7 @@ class _Run:
             lambda plan: self._sweep(move, fit, plan[1], self._done + self._remaining_tiles(position)),
         )
         self._done += len(self._tiles(self._hole))
-        self._model.nfe += 1
+        self._model.nfe += move.nfe
         self._swap()
 
     def _sweep(self, move: Move, fit: bool, tiles: list[Tile], total: int) -> float:
@@ -132,7 +133,8 @@ class _Run:
 
         A thread reads the next tile and writes the last one meanwhile, so that the network does not wait for the disk.
         """
-        sweep, level, done = TileSweep(self._tiled, self._problem.size[0]), self._level, None
+        height, level, done = self._problem.size[0], self._level, None
+        sweeps = {number: TileSweep(self._tiled.oriented(number), height) for number in ORDER[: move.nfe]}
         with ThreadPoolExecutor(1) as disk:
             exchange = disk.submit(self._exchange, None, tiles[0])
             for n, (tile, following) in enumerate(zip(tiles, [*tiles[1:], None], strict=True)):
@@ -140,7 +142,7 @@ class _Run:
                 exchange = disk.submit(self._exchange, done, following)
                 known = self._known(tile.seen_rows, tile.seen_columns)
                 state = State(x, self._level, known, remember=self._remember)
-                done = self._evaluate_tile(state, move, fit, TileEvaluator(sweep, tile))
+                done = self._evaluate_tile(state, move, fit, TileEvaluator(sweeps, tile))
                 level = state.level
                 if self._progress:
                     self._progress(self._done + n + 1, total)
@@ -176,7 +178,7 @@ class _Run:
         total, hole = 0, self._hole
         for move in self._moves[position:]:
             hole = move.hole or (hole and move.word != "level")
-            total += move.nfe * len(self._tiles(hole))
+            total += len(self._tiles(hole)) if move.nfe else 0
         return total
 
     def _known(self, rows: slice, columns: slice) -> Tensor | None:

@@ -1,7 +1,9 @@
 """The base class of networks, with the properties that callers need."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from .orientations import orient, restore
 
 
 class Network(nn.Module):
@@ -27,6 +29,22 @@ class Network(nn.Module):
     def at_once(self, height: int, width: int, device: torch.device) -> int:
         """The number of images of that size to evaluate in one batch; 1 if batches are no faster."""
         return 1
+
+    def oriented(self, number: int) -> "Network":
+        """The network that evaluates its input in another orientation (0 to 7, see `orientations`)."""
+        return _Oriented(self, number)
+
+
+class _Oriented(Network):
+    """Turns the input of any network, and turns its output back."""
+
+    def __init__(self, network: Network, number: int) -> None:
+        super().__init__()
+        self.network, self.number = network, number
+
+    def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None, *labels: Tensor) -> Tensor:
+        turned = None if maps is None else orient(maps, self.number)
+        return restore(self.network(orient(x, self.number), t, u, turned, *labels), self.number)
 
 
 def in_batches(device: torch.device) -> bool:

@@ -1,5 +1,6 @@
 """ConvUNet: a fully convolutional network for images of any size."""
 
+import copy
 import math
 
 import torch
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import Network
+from .orientations import restore, restore_cells
 
 FREQUENCIES = 32
 SCALES = 3  # of the continuation of known pixels: the coarsest cells are 8 pixels wide
@@ -75,6 +77,24 @@ class ConvUNet(Network):
     def map_halo(self) -> int:
         """The halo with level maps: the continuation of known pixels reaches further."""
         return self.halo + 4 * 2**SCALES
+
+    @torch.no_grad()
+    def oriented(self, number: int) -> "ConvUNet":
+        """The network that evaluates its input in another orientation: a copy with oriented kernels.
+
+        Nothing else depends on the orientation: tiles, halos and the padding at the right and at the bottom stay as
+        they are.
+        """
+        turned, side = copy.deepcopy(self), self.unshuffle
+        for module in turned.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.data = restore(module.weight, number)
+        entrance = turned.entrance.weight
+        entrance.data = restore_cells(entrance.transpose(0, 1), side, number).transpose(0, 1)
+        for layer, cell in ((turned.exit, side), *((up, 2) for up in turned.up)):
+            for parameter in layer.parameters():
+                parameter.data = restore_cells(parameter, cell, number)
+        return turned.to(memory_format=torch.channels_last).requires_grad_(False)
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """The raw network F(c_in x, t, u).

@@ -1,7 +1,7 @@
 """Evaluates a ConvUNet on images of any size in bounded memory: whole, or in tiles that give the same pixels."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -68,6 +68,7 @@ class TiledNetwork(Network):
         self.tile = tile
         self.budget = budget
         self.limits: dict[torch.device, int] = {}  # half the pixels for which a device ran out of memory
+        self._oriented: dict[tuple[int, torch.device], TiledNetwork] = {}
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """F for x (B, 3, H, W), t and u (B,), maps (B, 2, H, W) or None; see the network's own forward."""
@@ -137,6 +138,17 @@ class TiledNetwork(Network):
             return 1
         return max(self._most(device) // (height * width), 1)
 
+    def oriented(self, number: int) -> "TiledNetwork":
+        """The network in another orientation, with the same tiles."""
+        if number == 0:
+            return self
+        key = number, self.network.entrance.weight.device
+        if key not in self._oriented:
+            turned = TiledNetwork(self.network.oriented(number), self.tile, self.budget)
+            turned.limits = self.limits
+            self._oriented[key] = turned
+        return self._oriented[key]
+
     def _forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None, images: int, tiles: list[Tile]) -> Tensor:
         out = torch.empty_like(x[:, :3])  # without an image to condition on
         for start in range(0, len(x), images):
@@ -187,17 +199,27 @@ class TileSweep:
 
 
 class TileEvaluator(Network):
-    """A sweep at one tile, as a network for the input region; its output is zero outside the tile."""
+    """A sweep at one tile, as a network for the input region; its output is zero outside the tile.
 
-    def __init__(self, sweep: TileSweep, tile: Tile) -> None:
+    Args:
+        sweeps: of each orientation that is evaluated.
+        tile: the tile.
+        number: the orientation.
+    """
+
+    def __init__(self, sweeps: Mapping[int, TileSweep], tile: Tile, number: int = 0) -> None:
         super().__init__()
-        self.sweep, self.tile = sweep, tile
+        self.sweeps, self.tile, self.number = sweeps, tile, number
+
+    def oriented(self, number: int) -> "TileEvaluator":
+        """The sweep in another orientation."""
+        return TileEvaluator(self.sweeps, self.tile, number)
 
     def forward(self, x: Tensor, t: Tensor, u: Tensor, maps: Tensor | None = None) -> Tensor:
         """F for x (1, 3, h, w) and the rest; see `TiledNetwork.forward`."""
         out = torch.zeros_like(x[:, :3])
         rows, columns = self.tile.inside
-        out[:, :, rows, columns] = self.sweep(self.tile, x, t, u, maps)
+        out[:, :, rows, columns] = self.sweeps[self.number](self.tile, x, t, u, maps)
         return out
 
 

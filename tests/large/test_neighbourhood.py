@@ -23,8 +23,8 @@ HOLES = {
     "at the corner": (slice(380, 413), slice(480, 507)),
     "at the left": (slice(101, 109), slice(0, 5)),
 }
-NOISY = "noise 0.3, mean, fit, renoise 0.2 0.3, mean, fit, renoise 0.1 0.5, to 0, fit"
-IN_HOLE = "noise 80 hole, mean, level 0.3, noise 0.36, mean, fit, renoise 0.05 0.3, mean, fit"
+NOISY = "noise 0.3, mean 2, fit, renoise 0.2 0.3, mean, fit, renoise 0.1 0.5, to 0, fit"
+IN_HOLE = "noise 80 hole, mean 3, level 0.3, noise 0.36, mean, fit, renoise 0.05 0.3, mean, fit"
 WITHOUT_FIT = "noise 0.2, to 80, to 0"
 
 
