@@ -105,8 +105,8 @@ class Search:
     def _descend(self, plan: Plan) -> Plan:
         """Tunes levels in large and small steps, then moves; after a change of moves, levels again in small steps."""
         plan = self._tune_levels(self._tune_levels(plan, FACTORS[0]), FACTORS[1])
-        while (flipped := self._flip(plan)) != plan:
-            plan = self._tune_levels(flipped, FACTORS[1])
+        while (changed := self._trade(self._flip(plan))) != plan:
+            plan = self._tune_levels(changed, FACTORS[1])
         return plan
 
     def _tune_levels(self, plan: Plan, factor: float) -> Plan:
@@ -129,6 +129,12 @@ class Search:
                 other = _with(plan, index, stage)
                 if self._better(other, plan):
                     plan = other
+        return plan
+
+    def _trade(self, plan: Plan) -> Plan:
+        """Exchanges stages for orientations of other stages while the score improves."""
+        while better := [other for other in self._space.trades(plan) if self._better(other, plan)]:
+            plan = max(better, key=self._score)
         return plan
 
     def _better(self, other: Plan, plan: Plan) -> bool:

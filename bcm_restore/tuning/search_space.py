@@ -1,11 +1,11 @@
-"""The search space: every network evaluation is one stage, and noise levels decrease from stage to stage.
+"""The search space: stages of one move of the network each, at noise levels that decrease from stage to stage.
 
 stage   = start, move, fit
 start   = level s                   the estimate's error is treated as noise
         | level s, noise r s        noise is added: r is 1.2 unless a given scheme has another
         | noise s                   only fresh noise
         | noise s hole              only at unknown pixels; the known ones are clean until a `level`
-move    = to 0 | mean
+move    = to 0 | mean | mean n      averaged over n orientations
 
 After the first stage, `renoise s eta` may replace `noise s`. The `fit` after `noise s hole` is optional in input. Where
 measurements are noisy, the last `fit` may be missing, as it leaves some of the noise.
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import schemes
+from ..networks.orientations import COUNT
 from ..schemes import Level, Move, Scheme
 
 NOISE = 1.2  # noise of a stage relative to its level, as in the default schemes of wide holes
@@ -28,7 +29,7 @@ LOWEST = 0.005  # noise level
 
 @dataclass(frozen=True)
 class Stage:
-    """One network evaluation and the moves around it.
+    """A move of the network and the moves around it.
 
     Attributes:
         level: s, the noise level of the estimate.
@@ -38,6 +39,7 @@ class Stage:
         relative: whether levels are multiples of t0.
         eta: fraction of fresh noise; below 1 for `renoise`.
         fit: whether `fit` follows.
+        orientations: of "mean".
     """
 
     level: float
@@ -47,9 +49,11 @@ class Stage:
     relative: bool = False
     eta: float = 1.0
     fit: bool = True
+    orientations: int = 1
 
     def __str__(self) -> str:
-        end = self.move + ", fit" * self.fit
+        several = f" {self.orientations}" if self.orientations > 1 else ""
+        end = self.move + several + ", fit" * self.fit
         if self.start == "level":
             noise = f", {self._noise(self.level * self.ratio)}" if self.ratio else ""
             return f"level {self._text(self.level)}{noise}, {end}"
@@ -67,6 +71,11 @@ class Stage:
 
 
 Plan = tuple[Stage, ...]
+
+
+def evaluations(plan: Sequence[Stage]) -> int:
+    """The number of network evaluations."""
+    return sum(stage.orientations for stage in plan)
 
 
 def scheme_of(plan: Plan) -> Scheme:
@@ -91,16 +100,21 @@ def parts(scheme: Scheme) -> tuple[Scheme, ...]:
 def _stage(moves: Sequence[Move]) -> Stage | None:
     match moves:
         case [*start, Move("mean") | Move("to", Level(0, False)) as move, Move("fit")]:
-            return _started(start, str(move))
+            return _started(start, move)
         case [Move("noise", hole=True) as start, Move("mean") | Move("to", Level(0, False)) as move]:
-            return _started([start], str(move))
+            return _started([start], move)
         case [*start, Move("mean") | Move("to", Level(0, False)) as move]:
-            stage = _started(start, str(move))
+            stage = _started(start, move)
             return stage and dataclasses.replace(stage, fit=False)
     return None
 
 
-def _started(start: Sequence[Move], move: str) -> Stage | None:
+def _started(start: Sequence[Move], end: Move) -> Stage | None:
+    stage = _start(start, "mean" if end.word == "mean" else "to 0")
+    return stage and dataclasses.replace(stage, orientations=end.orientations)
+
+
+def _start(start: Sequence[Move], move: str) -> Stage | None:
     match start:
         case [Move("level", Level(level, unit))]:
             return Stage(level, "level", 0.0, move, unit)
@@ -150,7 +164,7 @@ class SearchSpace:
         def kind(stage: Stage) -> tuple[str, bool, float]:
             return stage.start, bool(stage.ratio), stage.eta
 
-        if self.means:
+        if self.means and stage.orientations == 1:
             yield dataclasses.replace(stage, move="mean" if stage.move == "to 0" else "to 0")
         kinds = [("level", 0.0, 1.0), ("level", NOISE, 1.0)]
         kinds += [("hole", 0.0, 1.0)] * self.holes
@@ -158,6 +172,14 @@ class SearchSpace:
         kinds += [("level", stage.ratio, eta) for eta in ETAS if stage.ratio]
         others = [dataclasses.replace(stage, start=start, ratio=ratio, eta=eta) for start, ratio, eta in kinds]
         yield from (other for other in others if kind(other) != kind(stage))
+
+    def trades(self, plan: Plan) -> Iterator[Plan]:
+        """Plans with one evaluation less in a stage, which may vanish, and one orientation more in another."""
+        for giver, taker in itertools.permutations(range(len(plan)), 2):
+            if plan[taker].move == "mean" and plan[taker].orientations < COUNT:
+                counts = [stage.orientations - (n == giver) + (n == taker) for n, stage in enumerate(plan)]
+                pairs = zip(plan, counts, strict=True)
+                yield tuple(dataclasses.replace(stage, orientations=count) for stage, count in pairs if count)
 
     def starts(self, nfe: int) -> list[Plan]:
         """Plans to start the search from."""
@@ -178,12 +200,18 @@ class SearchSpace:
         )
 
     def extend(self, plan: Plan, nfe: int) -> Plan:
-        """Extends a plan to `nfe` stages, at lower and lower levels, or truncates it."""
-        stages = list(plan[:nfe])
-        while len(stages) < nfe:
+        """Extends a plan to `nfe` evaluations, at lower and lower levels, or truncates it."""
+        stages = list(plan)
+        while (done := evaluations(stages)) < nfe:
             last = stages[-1]
             stages[-1] = dataclasses.replace(last, fit=True)
-            stages.append(last.at(last.level / 1.6))
+            stages.append(dataclasses.replace(last.at(last.level / 1.6), orientations=1))
+        while done > nfe:
+            last = stages.pop()
+            done -= last.orientations
+            if done < nfe:
+                stages.append(dataclasses.replace(last, orientations=nfe - done))
+                done = nfe
         return tuple(stages)
 
 

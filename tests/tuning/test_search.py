@@ -1,5 +1,6 @@
 """The search space and the search of `tune`."""
 
+import itertools
 import math
 import time
 from dataclasses import replace
@@ -13,7 +14,7 @@ from bcm_restore import schemes, tasks, weights
 from bcm_restore.simulation.degradations import VARIANTS
 from bcm_restore.tuning.scores import Metric
 from bcm_restore.tuning.search import Search, Trial, frontier
-from bcm_restore.tuning.search_space import SearchSpace, Stage, plan_of, scheme_of
+from bcm_restore.tuning.search_space import SearchSpace, Stage, evaluations, plan_of, scheme_of
 
 # The search space
 
@@ -35,7 +36,8 @@ def plans(draw):
     stages = []
     for level in levels:
         start, ratio, eta = draw(starts)
-        stages.append(Stage(level / 100, start, ratio, draw(st.sampled_from(["to 0", "mean"])), unit, eta))
+        move, count = draw(st.one_of(st.just(("to 0", 1)), st.tuples(st.just("mean"), st.integers(1, 8))))
+        stages.append(Stage(level / 100, start, ratio, move, unit, eta, orientations=count))
     plan = tuple(stages)
     assume(SearchSpace(highest=1000.0).allows(plan))
     return plan
@@ -44,7 +46,7 @@ def plans(draw):
 @given(plans())
 def test_plans_convert_to_schemes_and_back(plan):
     scheme = scheme_of(plan)
-    assert scheme.nfe == len(plan)
+    assert scheme.nfe == evaluations(plan)
     assert scheme.ends_clean
     assert schemes.parse(str(scheme)) == scheme
     back = plan_of(scheme)
@@ -109,6 +111,40 @@ def test_starts_have_the_nfe_and_only_moves_of_the_model(space, nfe):
                 assert space.holes or other.start != "hole"
 
 
+@given(plans(), st.integers(1, 30))
+def test_plans_are_extended_and_truncated_to_a_number_of_evaluations(plan, nfe):
+    extended = SearchSpace().extend(plan, nfe)
+    assert evaluations(extended) == nfe
+    kept = min(len(plan), len(extended)) - 1
+    assert extended[:kept] == plan[:kept]
+
+
+@given(plans())
+def test_trades_keep_the_number_of_evaluations(plan):
+    for other in SearchSpace().trades(plan):
+        assert other != plan and evaluations(other) == evaluations(plan)
+        assert all(stage.move == "mean" for stage in other if stage.orientations > 1)
+
+
+def test_a_stage_is_traded_for_an_orientation():
+    plan = plan_of(schemes.parse("level 0.4, mean 2, fit, level 0.2, to 0, fit"))
+    assert [str(scheme_of(other)) for other in SearchSpace().trades(plan)] == ["level 0.4, mean 3, fit"]
+
+
+def test_search_finds_the_orientations_that_are_better():
+    wanted = schemes.parse("level 0.5, mean 3, fit, level 0.1, mean, fit")
+
+    def evaluate(scheme):
+        counts = [[move.orientations for move in each.moves if move.nfe] for each in (scheme, wanted)]
+        return Trial(scheme, 10.0 - sum(abs(a - b) for a, b in itertools.zip_longest(*counts, fillvalue=0)))
+
+    search = Search(evaluate, SearchSpace())
+    search.run(
+        [schemes.parse("level 0.5, mean, fit, level 0.3, mean, fit, level 0.2, mean, fit, level 0.1, mean, fit")]
+    )
+    assert [move.orientations for move in search.best.scheme.moves if move.nfe] == [3, 1]
+
+
 def test_starts_have_holes_if_the_model_has_level_maps():
     texts = [str(scheme_of(plan)) for plan in SearchSpace(holes=True).starts(2)]
     assert any(text.startswith("noise 80 hole, mean, fit, level") for text in texts)
@@ -147,12 +183,14 @@ def test_renoise_needs_noise_that_was_removed_at_all_pixels():
 
 
 def valley(targets, moves):
-    """A score with a single optimum: those levels, without noise, with those moves."""
+    """A score with a single optimum: those levels, without noise, with those moves, each of one evaluation."""
     evaluated = []
 
     def evaluate(scheme):
         evaluated.append(scheme)
         plan = plan_of(scheme)
+        if len(plan) != len(targets):
+            return Trial(scheme, 0.0, {"psnr": 0.0})
         off = sum(math.log(stage.level / target) ** 2 for stage, target in zip(plan, targets, strict=True))
         off += sum(0.1 * (stage.move != move) for stage, move in zip(plan, moves, strict=True))
         off += sum(0.1 * bool(stage.ratio) for stage in plan)

@@ -205,7 +205,10 @@ def test_a_pasted_picture_is_opened(visit, photo, way):
         data,
     )
     if way == "keys":
-        page.keyboard.press("Control+V")
+        opener = page.locator("#opener")
+        while opener.is_visible():  # the page listens a moment after it is shown
+            page.keyboard.press("Control+V")
+            page.wait_for_timeout(1000)
     else:
         page.locator("#opener").get_by_role("button", name="Paste").click()
     assert ", 200x160. Paint over" in status(page, "inpaint", "200x160")
