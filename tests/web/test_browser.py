@@ -205,10 +205,11 @@ def test_a_pasted_picture_is_opened(visit, photo, way):
         data,
     )
     if way == "keys":
-        opener = page.locator("#opener")
-        while opener.is_visible():  # the page listens a moment after it is shown
+        for _ in range(20):  # the page listens a moment after it is shown
             page.keyboard.press("Control+V")
             page.wait_for_timeout(1000)
+            if not page.locator("#opener").is_visible():
+                break
     else:
         page.locator("#opener").get_by_role("button", name="Paste").click()
     assert ", 200x160. Paint over" in status(page, "inpaint", "200x160")
