@@ -144,7 +144,7 @@ def _bench(context: typer.Context, options: Benching) -> None:
     own: dict[str, Any] = {
         "nfe": None if options.nfe is None else numbers(options.nfe),
         "size": None if options.size is Size.NATIVE else int(options.size.value),
-        **(_quick(context, options.task) if options.quick else {}),
+        **(_quick(context) if options.quick else {}),
         "solvers": [name.strip() for name in options.solvers.split(",") if name.strip()],
         "precision": options.precision.value,
         "max_pixels": options.most_pixels,
@@ -153,13 +153,10 @@ def _bench(context: typer.Context, options: Benching) -> None:
     _run(BenchSettings(**given | own), options.json)
 
 
-def _quick(context: typer.Context, task: str) -> dict[str, Any]:
-    """The settings of --quick, without those that were typed; NFEs for which the task has default schemes."""
-    from ..tasks import get
-
-    settings = {**QUICK, "nfe": [nfe for nfe in QUICK["nfe"] if get(task).has_nfe(nfe)]}
-    sources = {name: context.get_parameter_source(name) for name in settings}
-    return {name: value for name, value in settings.items() if (source := sources[name]) and source.name == "DEFAULT"}
+def _quick(context: typer.Context) -> dict[str, Any]:
+    """The settings of --quick, without those that were typed."""
+    sources = {name: context.get_parameter_source(name) for name in QUICK}
+    return {name: value for name, value in QUICK.items() if (source := sources[name]) and source.name == "DEFAULT"}
 
 
 def _typed_command() -> str:

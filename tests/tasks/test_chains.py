@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import bcm_restore
-from bcm_restore import images, tasks
+from bcm_restore import images, schemes, tasks
 from bcm_restore.errors import NothingToRestore, RestoreError
 
 
@@ -131,7 +131,11 @@ def test_nothing_and_errors(face):
             tasks.chain(steps)
 
 
-def test_a_step_without_schemes_of_the_chains_nfe_has_its_own(quick_noisy):
+def test_a_step_without_schemes_of_the_chains_nfe_has_its_own(quick_noisy, monkeypatch):
+    found = tasks.chain("denoise, super-resolve x2").run(quick_noisy, nfe=2, model="bcm-photo-small")
+    assert found.nfe == 2 + 2
+    one = {"bcm-photo-small": {"any": {1: schemes.parse("mean, fit")}}}
+    monkeypatch.setattr(tasks.Denoise, "schemes", lambda task: one)
     found = tasks.chain("denoise, super-resolve x2").run(quick_noisy, nfe=2, model="bcm-photo-small")
     assert found.nfe == 1 + 2
     assert tasks.chain("denoise").run(quick_noisy, model="bcm-photo-small").nfe == 1
