@@ -24,8 +24,9 @@ measurements (other metrics, standard errors, differences to BCM with their inte
 [recorded/](recorded). Seconds and memory were measured beside other work and are not comparable. LPIPS and FID are
 not measured, as their networks could not be downloaded. I2SB and Palette are missing, as no results were available.
 
-The four tables of `jpeg`, and those of `inpaint` for scikit-image's pictures and set5, were measured with today's
-default model. All others still show the former one: the network of today's bcm-photo-small with other weights.
+All tables of `jpeg`, `jpeg-64`, `inpaint-64` and `interpolate-64`, and those of `inpaint` and `interpolate` for
+scikit-image's pictures and set5, were measured with today's default model. All others still show the former one: the
+network of today's bcm-photo-small with other weights.
 """
 
 
