@@ -1,6 +1,7 @@
 """A server in its own process, as `bcm-restore web` starts it."""
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -31,8 +32,9 @@ class Server:
     process: subprocess.Popen
 
     def files(self) -> list[Path]:
-        """The temporary files, except those that PyTorch and others make."""
-        return sorted(path for path in self.temporary.glob("bcm-restore-web-*/**/*") if path.is_file())
+        """The temporary files, except those that PyTorch and others make; folders may vanish meanwhile."""
+        folders = itertools.chain.from_iterable(map(os.walk, self.temporary.glob("bcm-restore-web-*")))
+        return sorted(Path(folder, name) for folder, _, names in folders for name in names)
 
 
 @contextlib.contextmanager

@@ -146,12 +146,13 @@ def test_other_sites_are_refused(server):
         assert answer.status_code == status, origin
 
 
-def test_noise_is_removed_whatever_the_preset(client, save, portrait):
+@pytest.mark.parametrize(("preset", "nfe"), [("Fast", 1), ("Balanced", 4)])
+def test_noise_is_removed_with_the_evaluations_of_the_preset(client, save, portrait, preset, nfe):
     noisy = (portrait + np.random.default_rng(0).normal(0, 15, portrait.shape)).round().clip(0, 255).astype(np.uint8)
-    chosen = {**DEFAULTS, "preset": "Balanced"}
+    chosen = {**DEFAULTS, "preset": preset}
     files = [gradio_client.handle_file(str(save("noisy.png", noisy)))]
     status = client.predict(files, *chosen.values(), "png", "", 0.0, api_name="/denoise")[0]
-    assert "noisy.png: restored, 128x128, NFE 1" in status
+    assert f"noisy.png: restored, 128x128, NFE {nfe}" in status
 
 
 def test_a_kernel_is_no_file_of_the_server(client, save, portrait):
