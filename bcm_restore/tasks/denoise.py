@@ -1,4 +1,4 @@
-"""Denoising: the posterior mean of a noisy picture, in one evaluation."""
+"""Denoising: the posterior mean of a noisy picture."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ COARSE = 1.05  # level at which coarse noise is removed, as a multiple of the me
 
 
 class Denoise(BandTask):
-    """The first estimate is the noisy picture; the result is its posterior mean, in one evaluation.
+    """The first estimate is the noisy picture; the result is its posterior mean.
 
     Networks are trained for noise that is independent between channels. Shared noise is independent noise without its
     chroma part: that part is added, and `fit` restores the chroma afterwards. Coarse noise is white in a folded image.
