@@ -25,7 +25,8 @@ measurements (other metrics, standard errors, differences to BCM with their inte
 not measured, as their networks could not be downloaded. I2SB and Palette are missing, as no results were available.
 
 All tables of `jpeg`, `jpeg-64`, `inpaint-64` and `interpolate-64`, and those of `inpaint` and `interpolate` for
-scikit-image's pictures and set5, were measured with today's default model. All others still show the former one: the
+scikit-image's pictures and set5, were measured with today's default model; `jpeg` of bsds-val and `jpeg-64` with its
+former schemes for NFE 4 and 8, which do not average over orientations. All others still show the former model: the
 network of today's bcm-photo-small with other weights.
 """
 
