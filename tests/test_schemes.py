@@ -249,9 +249,9 @@ def test_evaluations_of_orientations_are_counted(model):
 
 
 def test_one_orientation_is_the_default():
-    assert (
-        parse("level 0.5, mean 1") == parse("level 0.5, mean") and str(parse("level 0.5, mean 1")) == "level 0.5, mean"
-    )
+    scheme = parse("level 0.5, mean 1")
+    assert scheme == parse("level 0.5, mean")
+    assert str(scheme) == "level 0.5, mean"
 
 
 def test_images_in_a_batch_are_independent(model):

@@ -180,16 +180,16 @@ def run(scheme: Scheme, model: BCM, parts: Sequence[Part], progress: Progress | 
         progress: called after each evaluation of all windows.
     """
     schemes.check(scheme, model)
-    states, evaluations, done = [State(part.x, 0.0) for part in parts], 0, 0
+    states, number, done = [State(part.x, 0.0) for part in parts], 0, 0
     for position, move in enumerate(scheme.moves):
         for state, part in zip(states, parts, strict=True):
             state.remember = any(later.word == "renoise" for later in scheme.moves[position:])
             local = copy.copy(model)
             if move.nfe:
-                local.network = _Middle(model.network, *part.near.evaluations[evaluations])
+                local.network = _Middle(model.network, *part.near.evaluations[number])
             schemes.step([state], move, [Setting(local, part.operator, part.y, part.noise)])
         if move.nfe:
-            evaluations, done = evaluations + 1, done + move.nfe
+            number, done = number + 1, done + move.nfe
             if progress:
                 progress(done, scheme.nfe)
     model.nfe += scheme.nfe

@@ -207,7 +207,7 @@ def test_the_test_above_covers_every_key():
         (
             "teacher.name",
             "ffdnet",
-            "'teacher.name' is not a known key; known keys: ffdnet, kind, levels, mirrored, share, ",
+            "'teacher.name' is not a known key; known keys: ffdnet, kind, levels, mirrored, share, source, weight$",
         ),
         ("teacher.kind", "bm3d", "'teacher.kind' is 'bm3d'; choose one of none, ffdnet, model, deepinv$"),
         ("teacher.kind", True, "'teacher.kind' is True; expected a string$"),
