@@ -21,3 +21,9 @@ def mean_scales(t: Tensor, sigma_data: float) -> tuple[Tensor, Tensor]:
     """For the posterior mean: sigma_data^2 / (t^2 + sigma_data^2), t sigma_data / sqrt(t^2 + sigma_data^2)."""
     variance = t**2 + sigma_data**2
     return sigma_data**2 / variance, t * sigma_data * variance.rsqrt()
+
+
+def noise_scales(t: Tensor, sigma_data: float) -> tuple[Tensor, Tensor]:
+    """For the noise (x - x_0) / t: t / (t^2 + sigma_data^2), -sigma_data / sqrt(t^2 + sigma_data^2)."""
+    variance = t**2 + sigma_data**2
+    return t / variance, -sigma_data * variance.rsqrt()

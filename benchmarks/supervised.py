@@ -1,12 +1,13 @@
 """I2SB and Palette beside BCM, with the same network, data, crops and budget: benchmarks/supervised.md.
 
-    python benchmarks/supervised.py train RUNS --data FOLDER|FILE.tar ... [--minutes 8 | --images N] [--device cuda]
+    python benchmarks/supervised.py train RUNS --data FOLDER|FILE.tar ... [--minutes 8 | --images N] [--start MODEL]
     python benchmarks/supervised.py bench RUNS --data FOLDER ...
     python benchmarks/supervised.py table RUNS
 
 `train` makes one BCM (flow map, without a teacher), and an I2SB and a Palette for each of three tasks: free-form and
-box holes, JPEG quality 5 to 40, super-resolution x4. With `--images` all of them see the same number of images. A run
-that is complete is skipped, one that was stopped resumes. It needs what benchmarks/training.py needs, and OpenCV.
+box holes, JPEG quality 5 to 40, super-resolution x4. With `--images` all of them see the same number of images. With
+`--start`, that model is the BCM, and the others are trained from its weights. A run that is complete is skipped, one
+that was stopped resumes. It needs what benchmarks/training.py needs, and OpenCV.
 `bench` compares them with BCM's default schemes at equal NFE: on the damage that they were trained for, and on other
 damage of the same task, which BCM does not know either. `table` only writes the tables, as `bench` does at its end.
 """
@@ -28,7 +29,7 @@ from bcm_restore.errors import RestoreError
 from bcm_restore.model import choose_device
 from bcm_restore.train import start
 from bcm_restore.train.config import make_config, tomllib
-from bcm_restore.train.trainer import Diverged
+from bcm_restore.train.trainer import MODEL, Diverged
 
 DAMAGE = {
     "inpaint": ["freeform-20-30", "box"],
@@ -48,11 +49,11 @@ OTHER = {
 KINDS = {"trained": TRAINED, "other": OTHER}
 NFES = (1, 2, 4, 8)
 METRICS = {"psnr": 2, "ssim": 4, "ssimulacra2": 2, "flip": 4, "haarpsi": 4}  # and their decimals
-RECIPE, DONE = "recipe.json", "done.json"
+BCM, RECIPE, DONE = "bcm", "recipe.json", "done.json"
 
 
 def recipe(objective: str, task: str | None, changed: dict[str, Any]) -> dict[str, Any]:
-    """The tables of a training run, some of their values changed."""
+    """The tables of a training run from scratch, some of their values changed."""
     network = weights.read(weights.find(weights.SMALL))[0]
     tables = {
         "network": {"architecture": network["architecture"], **network["config"]},
@@ -68,11 +69,15 @@ def recipe(objective: str, task: str | None, changed: dict[str, Any]) -> dict[st
 
 def train_all(options: argparse.Namespace) -> None:
     changed = tomllib.loads(options.recipe.read_text(encoding="utf-8")) if options.recipe else {}
-    models = [("flow-map", None), *((objective, task) for task in DAMAGE for objective in ("i2sb", "palette"))]
+    models = [(objective, task) for task in DAMAGE for objective in ("i2sb", "palette")]
     recipes = {
-        options.runs / (f"{objective}-{task}" if task else "bcm"): recipe(objective, task, changed) | budget(options)
-        for objective, task in models
+        options.runs / (f"{objective}-{task}" if task else BCM): recipe(objective, task, changed) | budget(options)
+        for objective, task in ([] if options.start else [("flow-map", None)]) + models
     }
+    if options.start:
+        for tables in recipes.values():
+            tables["start"] = options.start
+            del tables["network"]
     for folder, tables in recipes.items():
         note(folder / RECIPE, tables)
     pairs, failed = None, False
@@ -120,13 +125,19 @@ def bench_all(options: argparse.Namespace) -> None:
 
     for data in map(Path, options.data):
         for task in DAMAGE:
-            models = [options.runs / "bcm", *(options.runs / f"{name}-{task}" for name in ("i2sb", "palette"))]
+            others = [str(options.runs / f"{name}-{task}" / MODEL) for name in ("i2sb", "palette")]
             for kind, cases in KINDS.items():
                 output = options.runs / f"bench-{task}-{kind}-{data.resolve().name}"
                 print(output, flush=True)
                 settings = {"limit": options.limit, "size": side(data), "nfe": NFES, "device": options.device}
-                files = [str(folder / "model.safetensors") for folder in models]
-                run(BenchSettings(task=task, data=data, case=cases[task], model=files, output=output, **settings))
+                models = [bcm(options.runs), *others]
+                run(BenchSettings(task=task, data=data, case=cases[task], model=models, output=output, **settings))
+
+
+def bcm(runs: Path) -> str:
+    """The name or file of the model that is trained for no damage."""
+    starts = [json.loads(path.read_text(encoding="utf-8")).get("start") for path in sorted(runs.glob(f"*/{RECIPE}"))]
+    return next(filter(None, starts), str(runs / BCM / MODEL))
 
 
 def side(folder: Path) -> int:
@@ -220,6 +231,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     parser.add_argument("--data", action="append", default=[], help="repeatable")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--start", help="train: name or file of a BCM to start from")
     parser.add_argument("--recipe", type=Path, help="train: TOML whose values replace those of the recipes")
     parser.add_argument("--limit", type=int, help="bench: only the first N pictures")
     parser.add_argument("--table", type=Path, default=Path(__file__).with_suffix(".md"), help="the tables' file")

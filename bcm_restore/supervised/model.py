@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from .. import networks, weights
 from ..errors import RestoreError
 from ..model import Noise, choose_device, choose_dtype
+from ..preconditioning import input_scale, noise_scales
 from ..weights.convert import is_checkpoint
 from ..weights.files import fill
-from .process import Damaged, Process, make_process
+from .process import Damaged, Process, make_process, per_image
+
+SIGMA_DATA = 0.5
 
 
 class SupervisedModel:
@@ -59,14 +62,20 @@ class SupervisedModel:
 
 
 def evaluate(network: Any, process: Process, x: Tensor, damaged: Tensor, level: Tensor) -> Tensor:
-    """The network's output, given the damaged image too if the process is conditional."""
-    return network(torch.cat([x, damaged], 1) if process.conditional else x, level, level)
+    """The noise (x - x_0) / level, given the damaged image too if the process is conditional.
+
+    The preconditioning is that of BCM's posterior mean, so that a model can start from a BCM.
+    """
+    t = per_image(level, x)
+    c_skip, c_out = noise_scales(t, SIGMA_DATA)
+    inputs = input_scale(t, SIGMA_DATA) * x
+    return c_skip * x + c_out * network(torch.cat([inputs, damaged], 1) if process.conditional else inputs, level, level)
 
 
 def description(process: Process, damage: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a model file's description that says what the network was trained for."""
     constants = {field.name: getattr(process, field.name) for field in dataclasses.fields(process)}  # type: ignore[arg-type]
-    return {"objective": process.name, "constants": constants, "damage": dict(damage)}
+    return {"objective": process.name, "constants": constants, "damage": dict(damage), "sigma_data": SIGMA_DATA}
 
 
 def save(
@@ -101,6 +110,8 @@ def load(
     model = found["model"]
     if "objective" not in model:
         raise RestoreError(f"{path}: is a bidirectional consistency model; it is loaded by load_model")
+    if model.get("sigma_data") != SIGMA_DATA:
+        raise RestoreError(f"{path}: was trained by a version without preconditioning; train it again")
     network = networks.build(found["architecture"], found["config"])
     fill(network, tensors, path)
     process = make_process(model["objective"], **model["constants"])

@@ -1,6 +1,7 @@
 """Palette (arXiv 2111.05826): denoising diffusion that is conditioned on the damaged image.
 
-Notation of the paper: clean images y_0, damaged images x, noisy images y_t = sqrt(gamma) y_0 + sqrt(1 - gamma) e.
+Notation of the paper: clean images y_0, damaged images x, noisy images y_t = sqrt(gamma) y_0 + sqrt(1 - gamma) e. The
+network gets y_t / sqrt(gamma) = y_0 + level e.
 """
 
 import functools
@@ -46,8 +47,8 @@ class Palette(Process):
         between = torch.rand(len(clean), generator=generator, device=clean.device, dtype=torch.float64)
         gamma = gammas[step] + between * (gammas[step - 1] - gammas[step])
         e = normal_like(clean, generator)
-        y = per_image(gamma.sqrt(), clean) * clean + per_image((1 - gamma).sqrt(), clean) * e
-        error = predict(damaged.keep_known(y), damaged.image, level(gamma).float()) - e
+        t = level(gamma)
+        error = predict(damaged.keep_known(clean + per_image(t, clean) * e), damaged.image, t.float()) - e
         return damaged.mean_square(error)
 
     def sample(self, predict: Predict, damaged: Damaged, nfe: int, noise: Noise) -> Tensor:
@@ -58,8 +59,9 @@ class Palette(Process):
         gammas = self.gammas[torch.linspace(self.steps, 0, nfe + 1).round().long()]
         y = noise(damaged.image)
         for now, following in itertools.pairwise(gammas):
-            e = predict(damaged.keep_known(y), damaged.image, level(now).to(y).expand(len(y)))
-            clean = ((y - (1 - now).sqrt().to(y) * e) / now.sqrt().to(y)).clamp(-1, 1)
+            x, t = y / now.sqrt().to(y), level(now).to(y)
+            e = predict(damaged.keep_known(x), damaged.image, t.expand(len(y)))
+            clean = (x - t * e).clamp(-1, 1)
             e = (y - now.sqrt().to(y) * clean) / (1 - now).sqrt().to(y)  # of the clamped image
             fresh = self.eta * ((1 - following) / (1 - now) * (1 - now / following)).sqrt()
             y = following.sqrt().to(y) * clean + (1 - following - fresh**2).sqrt().to(y) * e + fresh.to(y) * noise(y)

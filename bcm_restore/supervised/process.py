@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..model import Noise
 
-Predict = Callable[[Tensor, Tensor, Tensor], Tensor]  # of x (B, 3, H, W), the damaged images and levels (B,)
+# of x = clean + level e (B, 3, H, W), the damaged images and levels (B,): the noise or damage e
+Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)

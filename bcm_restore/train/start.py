@@ -91,8 +91,8 @@ def join_processes(device: str | torch.device) -> torch.device:
 def initial_network(config: Config) -> tuple[Network, dict[str, Any], dict[str, float]]:
     """The network, its constructor arguments and its scalings.
 
-    Weights of a shallower model are copied by name; the added residual blocks are initialised as the identity, so that
-    the deeper network is the same function.
+    Weights of a shallower model are copied by name; the added residual blocks are initialised as the identity, and the
+    kernels of a condition as zero, so that the network is the same function.
 
     Raises:
         RestoreError: `start` is missing or of another architecture.
@@ -113,6 +113,9 @@ def initial_network(config: Config) -> tuple[Network, dict[str, Any], dict[str, 
     architecture, arguments = description["architecture"], description["config"]
     if config.network is not None:
         architecture, arguments = _architecture(config.network)
+    if config.objective.name == Palette.name and not arguments.get("condition"):
+        arguments["condition"] = 3
+        tensors = add_condition(tensors, arguments)
     network = networks.build(architecture, arguments)
     load_weights(network, tensors, path)
     return network, arguments, {name: description["model"].get(name, scalings[name]) for name in SCALINGS}
@@ -138,6 +141,13 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) 
                 "omit [network], or only add blocks"
             )
     network.load_state_dict(dict(tensors), strict=False)
+
+
+def add_condition(tensors: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a ConvUNet without level maps, and with zeros for the planes of its condition."""
+    kernels, cells = tensors["entrance.weight"], arguments.get("unshuffle", 2) ** 2
+    image, condition = kernels[:, : 3 * cells], torch.zeros_like(kernels[:, : arguments["condition"] * cells])
+    return {**tensors, "entrance.weight": torch.cat([image, condition], 1)}
 
 
 def read_consistency_model(path: Path) -> dict[str, Tensor]:

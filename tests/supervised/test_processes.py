@@ -38,10 +38,9 @@ def exact_i2sb(process):
 
 
 def exact_palette(x, damaged, sigma):
-    """E[e | y_t, x] for y_t = sqrt(gamma) y_0 + sqrt(1 - gamma) e with y_0 | x ~ N(SHRINK x, SPREAD^2)."""
-    gamma = 1 / (1 + sigma.double().view(-1, 1, 1, 1) ** 2)
-    off = x - gamma.sqrt() * SHRINK * damaged
-    return ((1 - gamma).sqrt() / (gamma * SPREAD**2 + 1 - gamma) * off).float()
+    """E[e | y_0 + sigma e, x] with y_0 | x ~ N(SHRINK x, SPREAD^2)."""
+    t = sigma.double().view(-1, 1, 1, 1)
+    return (t / (SPREAD**2 + t**2) * (x - SHRINK * damaged)).float()
 
 
 def moments(x):
