@@ -69,7 +69,9 @@ def evaluate(network: Any, process: Process, x: Tensor, damaged: Tensor, level: 
     t = per_image(level, x)
     c_skip, c_out = noise_scales(t, SIGMA_DATA)
     inputs = input_scale(t, SIGMA_DATA) * x
-    return c_skip * x + c_out * network(torch.cat([inputs, damaged], 1) if process.conditional else inputs, level, level)
+    return c_skip * x + c_out * network(
+        torch.cat([inputs, damaged], 1) if process.conditional else inputs, level, level
+    )
 
 
 def description(process: Process, damage: Mapping[str, Any]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def initial_network(config: Config) -> tuple[Network, dict[str, Any], dict[str, 
     kernels of a condition as zero, so that the network is the same function.
 
     Raises:
-        RestoreError: `start` is missing or of another architecture.
+        RestoreError: `start` is missing or of another architecture, or is conditional and the objective is not.
     """
     scalings = {"sigma_min": 0.002, "sigma_max": 80.0, "sigma_data": 0.5}
     if config.start is None:
@@ -113,9 +113,13 @@ def initial_network(config: Config) -> tuple[Network, dict[str, Any], dict[str, 
     architecture, arguments = description["architecture"], description["config"]
     if config.network is not None:
         architecture, arguments = _architecture(config.network)
-    if config.objective.name == Palette.name and not arguments.get("condition"):
-        arguments["condition"] = 3
-        tensors = add_condition(tensors, arguments)
+    conditional = config.objective.name == Palette.name
+    if arguments.get("condition") and not conditional:
+        raise RestoreError(f"{path}: gets the damaged image too, which only the objective '{Palette.name}' gives")
+    if conditional and not arguments.get("condition"):
+        if architecture != "ConvUNet":
+            raise RestoreError(f"{path}: is a {architecture}; the objective '{Palette.name}' needs a ConvUNet")
+        tensors, arguments = add_condition(tensors, arguments)
     network = networks.build(architecture, arguments)
     load_weights(network, tensors, path)
     return network, arguments, {name: description["model"].get(name, scalings[name]) for name in SCALINGS}
@@ -143,11 +147,13 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) 
     network.load_state_dict(dict(tensors), strict=False)
 
 
-def add_condition(tensors: Mapping[str, Tensor], arguments: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights of a ConvUNet without level maps, and with zeros for the planes of its condition."""
-    kernels, cells = tensors["entrance.weight"], arguments.get("unshuffle", 2) ** 2
-    image, condition = kernels[:, : 3 * cells], torch.zeros_like(kernels[:, : arguments["condition"] * cells])
-    return {**tensors, "entrance.weight": torch.cat([image, condition], 1)}
+def add_condition(
+    tensors: Mapping[str, Tensor], arguments: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A ConvUNet's weights and arguments with an image to condition on, whose kernels are zero, for level maps."""
+    image = tensors["entrance.weight"][:, : 3 * arguments.get("unshuffle", 2) ** 2]
+    entrance = torch.cat([image, torch.zeros_like(image)], 1)
+    return {**tensors, "entrance.weight": entrance}, {**arguments, "condition": 3}
 
 
 def read_consistency_model(path: Path) -> dict[str, Tensor]:

@@ -7,15 +7,18 @@ import pytest
 import torch
 from PIL import Image
 from skimage import data
+from skimage.metrics import peak_signal_noise_ratio
 
-from bcm_restore import load_model, supervised, tasks
+from bcm_restore import load_model, supervised, tasks, weights
 from bcm_restore.bench import assembly as bench
 from bcm_restore.bench.assembly import BenchSettings
 from bcm_restore.bench.cases import cases
+from bcm_restore.bench.pictures import adm_crop
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import Noise
 from bcm_restore.simulation.degradations import compressed, degradations
-from bcm_restore.supervised import Damaged
+from bcm_restore.supervised import I2SB, Damaged
+from bcm_restore.supervised.model import evaluate
 from bcm_restore.train import start
 from bcm_restore.train.config import make_config
 from bcm_restore.train.damage import Pairs, damage, first_estimate
@@ -154,6 +157,17 @@ def test_a_large_picture_is_evaluated_in_tiles_with_its_condition(folder, tmp_pa
     torch.testing.assert_close(model.restore(damaged, 2, Noise([0])), whole, rtol=0, atol=2e-5)
 
 
+def test_the_output_is_noise_by_the_preconditioning_of_the_posterior_mean():
+    """A BCM's network, given a noisy image, returns (x - E[x_0 | x]) / t."""
+    model = load_model("bcm-photo-small", device="cpu")
+    x, t = (
+        clean_crops(2) + 0.3 * torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0)),
+        torch.tensor(0.3),
+    )
+    got = evaluate(model.network, I2SB(), x, x, t.expand(2))
+    torch.testing.assert_close(got, (x - model.mean(x, 0.3)) / t, rtol=1e-4, atol=1e-4)
+
+
 def test_other_commands_refuse_the_model_in_one_line(folder, tmp_path):
     trainer = start.prepare(config(folder, "i2sb", "jpeg", "quality-10"), tmp_path, "cpu").trainer
     trainer.save()
@@ -161,6 +175,12 @@ def test_other_commands_refuse_the_model_in_one_line(folder, tmp_path):
         load_model(tmp_path / "model.safetensors")
     with pytest.raises(RestoreError, match=r"bcm-photo-small.safetensors: is a bidirectional consistency model"):
         supervised.load("bcm-photo-small")
+    earlier = {"objective": "i2sb", "constants": {}, "damage": {}}
+    weights.save_model(tmp_path / "earlier.safetensors", trainer.network, trainer.network_config, **earlier)
+    with pytest.raises(
+        RestoreError, match=r"earlier.safetensors: was trained by a version without preconditioning; tr"
+    ):
+        supervised.load(tmp_path / "earlier.safetensors")
 
 
 def test_unknown_damage_is_refused_with_the_choices(folder, tmp_path):
@@ -191,8 +211,12 @@ def test_the_bench_compares_trained_models_with_ours_at_equal_nfe(folder, tmp_pa
     [case] = results["cases"]
     psnr = {row["contestant"]: row["mean"]["psnr"] for row in case["rows"]}
     assert {"BCM, NFE 1", "BCM, NFE 2", "I2SB model, NFE 1", "I2SB model, NFE 2"} < set(psnr)
-    # A network that is not trained predicts no noise, so that X_0 is X_1.
-    assert psnr["I2SB model, NFE 1"] == pytest.approx(psnr["the JPEG itself"], abs=1e-6)
+    # A network that is not trained returns zero, so that X_0 is X_1 shrunk as if it had noise of the last level.
+    clean = adm_crop(np.asarray(Image.open(folder / "astronaut.png")), 64)
+    damaged = compressed(20)(clean, np.random.default_rng(0)).damaged
+    shrunk = 127.5 + (damaged - 127.5) * 0.25 / (0.25 + float(I2SB().variances[0][-1]))
+    expected = peak_signal_noise_ratio(clean, shrunk.round().astype(np.uint8))
+    assert psnr["I2SB model, NFE 1"] == pytest.approx(expected, abs=0.01)
     with pytest.raises(RestoreError, match=r"^I2SB model, NFE 1 can do nothing about inpaint; leave it out$"):
         bench.run(dataclasses.replace(made, task="inpaint", case=["box"], model=[model]))
     with pytest.raises(RestoreError, match=r"^--solvers: none of the models is a prior for them; add --model bcm-phot"):

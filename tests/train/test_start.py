@@ -36,6 +36,28 @@ def test_a_deeper_network_starts_as_the_same_function(tmp_path):
     torch.testing.assert_close(deep(x, t, u), expected)
 
 
+def test_a_conditional_network_starts_as_the_same_function(tmp_path):
+    """Whatever the image to condition on; and is no start for objectives that give none."""
+    torch.manual_seed(0)
+    table = {"channels": [8, 8], "blocks": [1, 1], "embedding": 16}
+    small = networks.build("ConvUNet", table)
+    for parameter in small.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    path = tmp_path / "small.safetensors"
+    weights.save_model(path, small, table)
+    palette = {"objective": {"name": "palette"}, "damage": {"task": "jpeg", "cases": ["quality-10"]}}
+    conditional, arguments, _ = network({"start": str(path), **palette})
+    assert arguments["condition"] == 3
+    x, t = torch.randn(2, 3, 16, 16), torch.tensor([0.3, 3.0])
+    torch.testing.assert_close(conditional(torch.cat([x, torch.randn(2, 3, 16, 16)], 1), t, t), small(x, t, t))
+
+    again = tmp_path / "conditional.safetensors"
+    weights.save_model(again, conditional, arguments)
+    assert network({"start": str(again), **palette})[1]["condition"] == 3
+    with pytest.raises(RestoreError, match=r"conditional.safetensors: gets the damaged image too, which only .*palett"):
+        network({"start": str(again)})
+
+
 def test_weights_of_another_width_do_not_fit(tmp_path):
     path = tmp_path / "small.safetensors"
     table = {"channels": [8, 8], "blocks": [1, 1], "embedding": 16}
