@@ -67,7 +67,7 @@ def test_default_schemes_of_denoising_suit_their_models():
     tables = tasks.get("denoise").schemes()
     assert set(tables) == {weights.DEFAULT, weights.SMALL, weights.PUBLISHED}
     for model, cases in tables.items():
-        assert set(cases) == {"independent", "shared", "coarse"}
+        assert set(cases) == {"any"}
         for table in cases.values():
             for scheme in table.values():
                 schemes.check(scheme, still(name=model, diagonal=model != weights.PUBLISHED), t0=0.2)
