@@ -27,6 +27,7 @@ from .band_task import BandTask
 from .pil import with_coefficients
 
 UNIT = 32  # rows: whole blocks, whatever the chroma
+ERROR = 0.8  # standard deviation of the error after an evaluation, as a multiple of the first estimate's
 SHARED = 4 / 3  # factor on t0 if the channels share the error: its luma is that of stronger independent noise
 REACH = 32  # rows: a chroma sample does not depend on pixels further away
 SAMPLE = 1 << 22  # pixels of a large picture that are searched for an earlier compression
@@ -94,18 +95,28 @@ class _Compressed(BandProblem):
         image: the decoded picture.
         whole: the operator of the whole image, if it is in memory.
         unit: rows that hold whole blocks; also how far pixels outside a band influence it.
+        level: the expected error of the image.
+        shared: whether the channels share it.
     """
 
     def __init__(
-        self, image: BandImage, whole: JpegOperator | JpegPart | None, unit: int, t0: float, remark: str = ""
+        self,
+        image: BandImage,
+        whole: JpegOperator | JpegPart | None,
+        unit: int,
+        level: float,
+        shared: bool,
+        remark: str = "",
     ) -> None:
-        super().__init__(image, t0=t0, remark=remark)
-        self._whole = whole if image.in_memory else None
+        super().__init__(image, t0=SHARED * level if shared else level, remark=remark)
+        self._whole, self._error = whole if image.in_memory else None, ERROR * level
         self.unit = self.reach = unit
 
     def operator(self, rows: slice) -> JpegOperator | JpegPart:
         operator = self._whole or self._of_band(rows)
         operator.surroundings = cells(self.image.read(rows), 8)
+        jpeg = operator.jpeg if isinstance(operator, JpegPart) else operator
+        jpeg.error = self._error
         return operator
 
     def measured(self, rows: slice, operator: Operator) -> Any:
@@ -122,10 +133,10 @@ class _LastCompression(_Compressed):
 
     def __init__(self, image: BandImage, coefficients: Coefficients, grey: bool | None = None) -> None:
         whole = JpegOperator(coefficients, grey) if image.in_memory else None
-        level = _level(
-            coefficients.planes, coefficients.tables, _colour(coefficients), _grey(image) if grey is None else grey
-        )
-        super().__init__(image, whole, _unit(coefficients), level)
+        colour = _colour(coefficients)
+        shared = (_grey(image) if grey is None else grey) and colour == "YCbCr"
+        level = _level(coefficients.planes, coefficients.tables, colour, shared)
+        super().__init__(image, whole, _unit(coefficients), level, shared)
         self._coefficients, self._grey = coefficients, grey
 
     def _of_band(self, rows: slice) -> JpegOperator:
@@ -147,8 +158,9 @@ class _EarlierCompression(_Compressed):
     ) -> None:
         unit, grey = math.lcm(UNIT, _unit(coefficients) if coefficients else UNIT), _grey(image)
         jpeg = sample.jpeg if isinstance(sample, JpegPart) else sample
-        level = _level([k[0] for k in jpeg.y], [c.table for c in jpeg.components], jpeg.colour, grey)
-        super().__init__(image, sample, unit, level, str(history))
+        shared = grey and jpeg.colour == "YCbCr"
+        level = _level([k[0] for k in jpeg.y], [c.table for c in jpeg.components], jpeg.colour, shared)
+        super().__init__(image, sample, unit, level, shared, str(history))
         self._history, self._coefficients, self._grey = history, coefficients, grey
 
     def _of_band(self, rows: slice) -> JpegOperator | JpegPart:
@@ -156,11 +168,10 @@ class _EarlierCompression(_Compressed):
         return operator_of(self._history, self.image.read(rows).cpu(), own, self._grey)
 
 
-def _level(planes: Sequence[Any], tables: Sequence[Any], colour: str, grey: bool) -> float:
-    """The level of the first estimate; for a grey picture that of the luma, as the chroma has no error."""
-    if grey and colour == "YCbCr":
-        return SHARED * quantisation_level(planes[:1], tables[:1])
-    return quantisation_level(planes, tables, colour)
+def _level(planes: Sequence[Any], tables: Sequence[Any], colour: str, shared: bool) -> float:
+    """The error of the first estimate; if the channels share it that of the luma, as the chroma has no error."""
+    components = slice(1 if shared else None)
+    return quantisation_level(planes[components], tables[components], colour)
 
 
 def _unit(coefficients: Coefficients) -> int:
