@@ -29,6 +29,7 @@ from .dct import (
     to_ycc,
     transform,
 )
+from .interval import expected_in_interval
 from .jpeg_history import chroma, find_sampling
 from .local_range import clamp_to_surroundings
 
@@ -89,9 +90,9 @@ class Jpeg(Operator):
     then `fit` first clamps x to them (`clamp_to_surroundings`), so that flat areas stay flat.
 
     `error`, None by default, may be set to the standard deviation of the errors of x, images in [-1, 1]: then `fit`
-    replaces each coefficient of x by its expectation within the interval (`expected_in_interval`). The result compresses
-    to exactly y as well, and is closer to the clean image: a projection leaves what is outside at the interval's edge,
-    where the coefficient hardly ever is.
+    replaces each coefficient of x by its expectation within the interval (`expected_in_interval`). The result
+    compresses to exactly y as well, and is closer to the clean image: a projection leaves what is outside at the
+    interval's edge, where the coefficient hardly ever is.
 
         >>> operator = Jpeg.from_pixels(torch.zeros(1, 3, 16, 16), quality=50)
         >>> x = torch.rand(1, 3, 16, 16) * 2 - 1
@@ -159,7 +160,7 @@ class Jpeg(Operator):
         return x
 
     def fit(self, x: Tensor, y: Measurement) -> Tensor:
-        """x + T^+ (clamp(T x, (y - 1/2) q, (y + 1/2) q) - T x), or with expectations for the clamped T x; see `error`."""
+        """x + T^+ (clamp(T x, (y - 1/2) q, (y + 1/2) q) - T x); with `error`, the expectation instead of the clamp."""
         check_image(x, self.size)
         self._check(y, len(x))
         fitted = x.clone() if self.surroundings is None else clamp_to_surroundings(x, *self.surroundings, cell=8)
@@ -282,31 +283,11 @@ def quantisation_level(planes: Sequence[Any], tables: Sequence[Any], colour: str
 
 
 def _correction(c: Component, plane: Tensor, k: Tensor, error: float | None = None) -> Tensor:
-    """T^-1 (clamp(T p, (k - 1/2) q, (k + 1/2) q) - T p) of a plane p of blocks, or with expectations given the error."""
+    """T^-1 (clamp(T p, (k - 1/2) q, (k + 1/2) q) - T p) of a plane p of blocks; see `Jpeg.fit`."""
     steps = _steps(c, plane)
     off = transform(plane).div_(steps).sub_(k)
     inside = off if error is None else expected_in_interval(off, error * HALF_RANGE / steps)
     return inverse_transform(inside.clamp(-SLACK, SLACK).sub_(off).mul_(steps))
-
-
-def expected_in_interval(mean: Tensor, deviation: Tensor) -> Tensor:
-    """The expectation of normal numbers that are known to be between -1/2 and 1/2: of a truncated normal distribution.
-
-    With a = (-1/2 - m) / s, b = (1/2 - m) / s and the normal density phi and distribution Phi it is
-
-        m + s (phi(a) - phi(b)) / (Phi(b) - Phi(a))
-
-    Args:
-        mean: m. Those more than 6 s outside are taken as at 6 s.
-        deviation: s, of the same shape. Those above 4 are taken as 4; the result is then almost 0 anyway.
-    """
-    s = deviation.clamp(1e-3, 4.0)
-    m = mean.abs()  # by symmetry: Phi is most accurate in the lower tail
-    m = torch.minimum(m, 6 * s + 0.5, out=m)
-    a, b = (-0.5 - m) / s, (0.5 - m) / s
-    densities = torch.exp(a * a / -2) - torch.exp(b * b / -2)
-    probability = torch.erfc(b * -(0.5**0.5)) - torch.erfc(a * -(0.5**0.5))
-    return m.add_(s * densities / probability, alpha=(2 / math.pi) ** 0.5).copysign_(mean)
 
 
 def _correct_edges(

@@ -1,0 +1,79 @@
+"""Expectations within the intervals of rounded numbers, alone and as JPEG's data consistency."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.jpegs import ALIGNED, KINDS, ODD, compressed, guess, picture, psnr, to_tensor
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import truncnorm
+
+from bcm_restore import tasks
+from bcm_restore.operators import Jpeg
+from bcm_restore.operators.interval import expected_in_interval
+
+
+def expected(mean, deviation):
+    return expected_in_interval(torch.tensor([float(mean)]), torch.tensor([float(deviation)])).item()
+
+
+@given(st.floats(-40, 40), st.floats(0.01, 4))
+def test_it_is_the_mean_of_a_truncated_normal_distribution(mean, deviation):
+    inside = min(max(mean, -0.5 - 6 * deviation), 0.5 + 6 * deviation)  # further away it stays as it is there
+    ends = (-0.5 - inside) / deviation, (0.5 - inside) / deviation
+    assert expected(mean, deviation) == pytest.approx(truncnorm.mean(*ends, inside, deviation), abs=3e-4)
+
+
+def test_extremes():
+    assert expected(0.3, 0) == pytest.approx(0.3)  # a sure estimate is kept, or moved to the edge
+    assert expected(-7.0, 0) == pytest.approx(-0.5, abs=1e-3)
+    assert expected(0.3, 1e6) == pytest.approx(0, abs=2e-3)  # an estimate that says nothing: the middle
+    assert expected(1e6, 1e6) == pytest.approx(0, abs=0.15)
+    assert expected(0.0, 0.2) == 0
+
+
+def test_it_has_the_least_error():
+    """Numbers, rounded; and estimates of them with normal errors."""
+    random = np.random.default_rng(0)
+    estimates = random.normal(0, 1, 200_000)
+    numbers = estimates + random.normal(0, 0.4, estimates.shape)
+    off = torch.tensor(estimates - numbers.round()).float()
+    best = numbers.round() + expected_in_interval(off, torch.full_like(off, 0.4)).numpy()
+    error = lambda x: float(np.square(x - numbers).mean())  # noqa: E731
+    assert error(best) < 0.9 * error(numbers.round() + off.clamp(-0.5, 0.5).numpy())
+    for deviation in (0.3, 0.5):
+        assert error(best) < error(numbers.round() + expected_in_interval(off, torch.full_like(off, deviation)).numpy())
+
+
+@pytest.mark.parametrize("size", [ALIGNED, ODD, (97, 121), (8, 8), (1, 1), (3, 200)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_expected_coefficients_are_those_of_the_file_and_closer_to_the_picture(kind, size, tmp_path):
+    original = picture(*size, kind)
+    x = to_tensor(original)
+    estimate = guess(x, strength=0.05)
+    for quality in (50, 90):
+        operator = Jpeg(compressed(original, tmp_path, quality, kind)[0])
+        projected = operator.fit(estimate, operator.y)
+        operator.error = 0.05
+        fitted = operator.fit(estimate, operator.y)
+        if size == ALIGNED:
+            assert all(map(torch.equal, operator.A(fitted), operator.y))
+        if min(size) > 8 and kind in ("4:4:4", "grey"):  # averaged chroma has smaller errors here
+            assert psnr(fitted, x) > psnr(projected, x) + 0.05
+
+
+@pytest.mark.parametrize("strip", [8, 64, 1000])
+def test_strips_change_nothing(strip, tmp_path, monkeypatch):
+    operator = Jpeg(compressed(picture(*ODD), tmp_path, 50)[0])
+    operator.error, x = 0.05, guess(to_tensor(picture(*ODD)))
+    whole = operator.fit(x, operator.y)
+    monkeypatch.setattr("bcm_restore.operators.jpeg.STRIP", strip)
+    torch.testing.assert_close(operator.fit(x, operator.y), whole, rtol=0, atol=1e-6)
+
+
+def test_the_task_sets_the_error(tmp_path):
+    """In proportion to that of the decoded picture; for grey pictures too, whose t0 has another factor."""
+    for kind in ("4:2:0", "grey"):
+        coefficients, decoded = compressed(picture(*ALIGNED, kind), tmp_path, 30, kind)
+        operator = tasks.get("jpeg").problem(decoded, coefficients=coefficients).operator
+        assert operator.error == pytest.approx(0.8 * operator.level(), rel=1e-3)
