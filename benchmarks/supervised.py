@@ -15,6 +15,7 @@ damage of the same task, which BCM does not know either. `table` only writes the
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -27,6 +28,7 @@ from training import add_budget, train
 from bcm_restore import weights
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import choose_device
+from bcm_restore.supervised import I2SB, Palette
 from bcm_restore.train import start
 from bcm_restore.train.config import make_config, tomllib
 from bcm_restore.train.trainer import MODEL, Diverged
@@ -150,22 +152,70 @@ def tables(runs: Path) -> str:
     """The report: how the models were trained, and tables of each task on each set of pictures."""
     text = __doc__ or ""
     parts = ["# Models that are trained for one kind of damage, beside BCM", "```sh\n" + commands(text) + "\n```"]
-    parts.append(INTRODUCTION)
+    start = bcm(runs)
+    parts.append(SCRATCH if start.endswith(MODEL) else STARTED.format(start=start))
     parts.append(training(runs))
+    found = list(benches(runs))
+    parts.append(summary(found))
+    for task, name, results in found:
+        parts += [f"## {task}, {name}", facts(results), means(results), by_case(task, results)]
+    return "\n\n".join(parts) + "\n"
+
+
+SCRATCH = """All models have the network of bcm-photo-small, and were trained from scratch by the same optimizer with
+batches of the same size. BCM is one model for all tasks, trained on clean crops alone; I2SB and Palette are one model a
+task, trained on a pool of damaged crops."""
+
+STARTED = """All models have the same network and begin with the weights of {start}. That model is the BCM: one for all
+tasks, trained on clean crops alone. I2SB and Palette are one model a task; to its training they add that of the table,
+on a pool of damaged crops, so that they have seen all that BCM has, and the damage."""
+
+
+COMPARED = """PSNR over that of BCM at the same NFE, in dB, mean over all sets of pictures and cases. "Trained" is the
+damage that I2SB and Palette were trained for, "other" is other damage of the same task, which no model was trained for.
+In all tables cells are trained / other."""
+
+
+def benches(runs: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The task, the name of the pictures and the results, for trained and other damage, of each bench."""
     for task in DAMAGE:
         for folder in sorted(runs.glob(f"bench-{task}-trained-*")):
             name = folder.name.removeprefix(f"bench-{task}-trained-")
             found = {kind: folder.with_name(f"bench-{task}-{kind}-{name}") / "results.json" for kind in KINDS}
             if all(path.exists() for path in found.values()):
-                results = {kind: json.loads(path.read_text(encoding="utf-8")) for kind, path in found.items()}
-                parts += [f"## {task}, {name}", facts(results), means(results), by_case(task, results)]
-    return "\n\n".join(parts) + "\n"
+                yield task, name, {kind: json.loads(path.read_text(encoding="utf-8")) for kind, path in found.items()}
 
 
-INTRODUCTION = """All models have the network of bcm-photo-small, and were trained from scratch by the same optimizer
-with batches of the same size. BCM is one model for all tasks, trained on clean crops alone; I2SB and Palette are one
-model a task, trained on a pool of damaged crops. "Trained" is the damage that these were trained for, "other" is not.
-Cells are means over pictures and cases: trained / other damage."""
+def summary(found: list[tuple[str, str, dict[str, Any]]]) -> str:
+    """PSNR over BCM's at equal NFE, mean over sets of pictures and cases; a row for each model and task."""
+    lines = [
+        COMPARED,
+        "",
+        f"| | {' | '.join(f'NFE {nfe}' for nfe in NFES)} |",
+        "| --- " * (len(NFES) + 1) + "|",
+    ]
+    for task in DAMAGE:
+        sets = [results for name, _, results in found if name == task]
+        for label in (I2SB.label, Palette.label):
+            cells = []
+            for nfe in NFES:
+                gains = [mean(mean(over_bcm(one[kind], label, nfe)) for one in sets) for kind in KINDS] if sets else []
+                cells.append(" / ".join(f"{gain:+.2f}" for gain in gains))
+            lines.append(f"| {label}, {task} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def over_bcm(results: dict[str, Any], label: str, nfe: int) -> list[float]:
+    """The mean PSNR of I2SB or Palette over that of BCM, in dB, of each case."""
+    differences = []
+    for case in results["cases"]:
+        psnr = {row["contestant"].split()[0].rstrip(","): row["mean"]["psnr"] for row in at_nfe(case, nfe)}
+        differences.append(psnr[label] - psnr["BCM"])
+    return differences
+
+
+def at_nfe(case: dict[str, Any], nfe: int) -> list[dict[str, Any]]:
+    return [row for row in case["rows"] if row["contestant"].endswith(f", NFE {nfe}")]
 
 
 def commands(text: str) -> str:
