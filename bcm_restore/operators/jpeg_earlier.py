@@ -46,7 +46,7 @@ def find_earlier(own: Coefficients | Any, x: Tensor, quality: int | None = None)
         clear = float(evidence.gather(2, steps.long()[:, :, None] - 1).sum()) > 0
         found = Table(steps, quality, 0.0)
         aligned = History((steps,), quality=quality, noise=noise)
-    moved = None if aligned and (quality is None or clear) else search_grids(x, quality, [noise], excluding=(0, 0))
+    moved = None if aligned and (quality is None or clear) else search_grids(x, quality, [[noise]], excluding=(0, 0))
     if moved and quality is None and not _coarser(moved.tables[0], table):
         moved = None
     history = moved or aligned

@@ -18,6 +18,9 @@ SMOOTH, OUTLIERS = 0.2, 0.02  # their shares
 FINEST = 96  # quality; above it the steps are as fine as rounding to pixels, and any picture would match
 EVIDENCE = 30.0  # nats: by chance, one picture in e^30 would match a JPEG this well
 STEPS = 255  # the coarsest step
+NEAR = 0.1  # median distance from multiples, in steps: below 0.08 for JPEGs, even if saved twice, above it if restored
+CLOSE = 0.9  # the same in standard deviations of the noise; that of normal noise is 0.67
+FEW = 20  # coefficients that are too few to tell
 CUSTOM_EVIDENCE = 0.5  # a custom table needs this many nats per block, and
 FREQUENCIES = 8  # evidence in this many frequencies, because its steps are free
 
@@ -90,6 +93,28 @@ def gap_evidence(k: Tensor, table: Tensor) -> Tensor:
         evidence = counts[1:] * w.log() - n0 * (w - 1)
         total[frequency] = torch.where((w < 1) & (first > second), evidence, 0).sum(1)
     return total.view(8, 8, STEPS)
+
+
+def is_rounded(coefficients: Tensor, steps: Tensor, noise: float | Tensor = NOISE) -> bool:
+    """Whether coefficients (N, 8, 8) are as close to multiples of the steps (8, 8) as the noise puts them.
+
+    Those of a restored JPEG are near the multiples too, as they are expectations within intervals, but their distance
+    grows with the step. It is looked at where it would be largest: in the quarter with the coarsest steps.
+
+    Args:
+        coefficients: of blocks; multiples of zero are ignored, as zeros are common in any picture.
+        steps: quantisation steps.
+        noise: standard deviation.
+    """
+    sigma, steps = (torch.as_tensor(each).to(coefficients).expand_as(coefficients) for each in (noise, steps))
+    multiple = (coefficients / steps).round()
+    off, other = (coefficients - multiple * steps).abs(), multiple != 0
+    other[:, 0, 0] = False
+    if int(other.sum()) < FEW:
+        return True
+    off, steps, sigma = off[other], steps[other], sigma[other]
+    coarse = steps >= steps.sort().values[len(steps) * 3 // 4]
+    return bool((off / steps)[coarse].median() < NEAR or (off / sigma)[coarse].median() < CLOSE)
 
 
 def best_table(evidence: Tensor, component: int) -> Table:

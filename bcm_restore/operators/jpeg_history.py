@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .banded import Banded
 from .dct import averaged, standard_tables, to_blocks, to_ycc, transform
-from .jpeg_evidence import EVIDENCE, FINEST, step_evidence
+from .jpeg_evidence import EVIDENCE, FINEST, is_rounded, step_evidence
 
 BLOCKS = 4096  # the largest number used
 SAMPLINGS = ((1, 1), (2, 2), (1, 2), (2, 1))  # of luma (vertical, horizontal): 4:4:4, 4:2:0, 4:2:2 and 4:4:0
@@ -28,7 +28,8 @@ def quality_of_parts(parts: Iterable[Tensor]) -> int | None:
     tables = torch.stack([standard_tables(quality)[0] for quality in range(1, 101)])
     evidence = step_evidence(coefficients, tables).sum((0, 1))
     best = int(evidence.argmax())
-    return best + 1 if evidence[best] > EVIDENCE and best < FINEST else None
+    found = evidence[best] > EVIDENCE and best < FINEST and is_rounded(coefficients, tables[best])
+    return best + 1 if found else None
 
 
 def find_sampling(x: Tensor, quality: int) -> tuple[int, int] | None:

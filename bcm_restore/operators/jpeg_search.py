@@ -12,7 +12,17 @@ from torch import Tensor
 from ..errors import RestoreError
 from .dct import standard_tables, to_blocks, to_ycc, transform
 from .jpeg import Noise
-from .jpeg_evidence import CUSTOM_EVIDENCE, EVIDENCE, FINEST, NOISE, Table, all_steps, best_table, step_evidence
+from .jpeg_evidence import (
+    CUSTOM_EVIDENCE,
+    EVIDENCE,
+    FINEST,
+    NOISE,
+    Table,
+    all_steps,
+    best_table,
+    is_rounded,
+    step_evidence,
+)
 from .jpeg_history import SAMPLINGS, chroma, clean_blocks, quality_of_parts
 
 NOISES = (NOISE, 1.2, 3.0)  # of pixels that were rounded, saved again at high quality, reduced to a palette
@@ -91,7 +101,7 @@ def find_history(x: Tensor, quality: int | None = None) -> History | None:
     aligned = History((standard_tables(plain)[0],), quality=plain) if plain else None
     found = None
     if quality or not aligned:
-        found = search_grids(x, quality) or search_grids(x, quality, [(COARSE, COARSE)])
+        found = search_grids(x, quality)
     history = found or aligned
     return with_chroma(centre(x), history) if history else None
 
@@ -99,31 +109,41 @@ def find_history(x: Tensor, quality: int | None = None) -> History | None:
 def search_grids(
     x: Tensor,
     quality: int | None = None,
-    noises: Sequence[tuple[Noise, Noise]] = tuple(zip(NOISES, NOISES, strict=True)),
+    noises: Sequence[Sequence[tuple[Noise, Noise]]] = (tuple(zip(NOISES, NOISES, strict=True)), ((COARSE, COARSE),)),
     excluding: tuple[int, int] | None = None,
 ) -> History | None:
     """Finds the compression of luma with most evidence, on any block grid; chroma is ignored.
 
     Grids are compared by their number of coefficients near zero (`_corners`); on the likely ones, tables are compared
-    by how close coefficients are to multiples of their steps (`step_evidence`).
+    by how close coefficients are to multiples of their steps (`step_evidence`). Pixels that were restored since have
+    no history.
 
     Args:
         x: (1, 3, H, W) in [-1, 1].
         quality: of the table, if known.
-        noises: noise levels to try for the coefficients of luma and chroma.
+        noises: noise levels to try for the coefficients of luma and chroma; the second ones, if the first find nothing.
         excluding: a corner where the blocks do not begin.
     """
     x = centre(x)
     y = to_ycc(x, 1)[0]
-    found, best = None, 0.0
-    for top, left in _corners(y, excluding):
-        blocks = clean_blocks(y[:, top:, left:], x[:, :, top:, left:], (1, 1), MOST)
-        for noise in noises:
+    corners = [
+        (top, left, clean_blocks(y[:, top:, left:], x[:, :, top:, left:], (1, 1), MOST))
+        for top, left in _corners(y, excluding)
+    ]
+    for levels in noises:
+        found, best = None, 0.0
+        for (top, left, blocks), noise in product(corners, levels):
             table = _table(blocks, noise[0], quality)
             worth = table.evidence if table.quality else table.evidence / 2  # as in `best_table`
-            if worth > best and is_significant(table, len(blocks)):
-                found, best = History((table.steps,), (1, 1), (top, left), table.quality, noise), worth
-    return found
+            if worth <= best or not is_significant(table, len(blocks)):
+                continue
+            known = quality or isinstance(noise[0], Tensor)  # from a later compression
+            if not known and not is_rounded(blocks, table.steps, noise[0]):
+                return None
+            found, best = History((table.steps,), (1, 1), (top, left), table.quality, noise), worth
+        if found:
+            return found
+    return None
 
 
 def with_chroma(x: Tensor, luma: History, own: tuple[int, int] | None = None) -> History:

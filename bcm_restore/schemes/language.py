@@ -10,7 +10,7 @@ The state is an image estimate x at a level t. The moves:
     to u             follows the ODE to level u, forwards or backwards; `to 0` stops at sigma_min (1 NFE)
     mean [n]         replaces x by its posterior mean, at level zero (1 NFE); `n`: averaged over n of the eight
                      orientations of the image (n NFE)
-    fit              data consistency: projects x onto the measurements (0 NFE)
+    fit              data consistency: projects x onto the measurements, as the operator's `fit` does (0 NFE)
 
 A level is a number, or a multiple of the level t0 that the task assigns to its first estimate: "1.1t0"; "t0" means
 "1t0".

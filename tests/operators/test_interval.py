@@ -1,16 +1,22 @@
 """Expectations within the intervals of rounded numbers, alone and as JPEG's data consistency."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
 from helpers.jpegs import ALIGNED, KINDS, ODD, compressed, guess, picture, psnr, to_tensor
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.stats import truncnorm
+from skimage import data
 
 from bcm_restore import tasks
+from bcm_restore.errors import NothingToRestore
 from bcm_restore.operators import Jpeg
 from bcm_restore.operators.interval import expected_in_interval
+from bcm_restore.operators.jpeg_evidence import is_rounded
 
 
 def expected(mean, deviation):
@@ -69,6 +75,37 @@ def test_strips_change_nothing(strip, tmp_path, monkeypatch):
     whole = operator.fit(x, operator.y)
     monkeypatch.setattr("bcm_restore.operators.jpeg.STRIP", strip)
     torch.testing.assert_close(operator.fit(x, operator.y), whole, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea"])
+@pytest.mark.parametrize("quality", [50, 80])
+def test_a_restored_picture_is_not_taken_for_a_jpeg(name, quality):
+    """Although its coefficients are near the middles of intervals."""
+    pixels = getattr(data, name)()[40:184, 150:294]
+    once = tasks.get("jpeg").restore(reopened(pixels, quality), model="bcm-photo-small", nfe=2)
+    with pytest.raises(NothingToRestore, match="no trace of JPEG compression"):
+        tasks.get("jpeg").restore(np.asarray(once), model="bcm-photo-small", nfe=1)
+    assert not tasks.get("super-resolve").run(np.asarray(once), model="bcm-photo-small", scale=2, nfe=1).remark
+
+
+def reopened(pixels, quality):
+    """The JPEG of pixels, as a PIL image that knows its file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return Image.open(file)
+
+
+def test_noise_and_expectations_are_told_apart():
+    generator = torch.Generator().manual_seed(0)
+    steps = torch.full((8, 8), 4.0).cumsum(1)
+    multiples = torch.randint(-3, 4, (200, 8, 8), generator=generator) * steps
+    normal = torch.randn(200, 8, 8, generator=generator)
+    assert is_rounded(multiples + 0.4 * normal, steps)
+    assert is_rounded(multiples + 3.0 * normal, steps, 3.0)
+    assert not is_rounded(multiples + 0.2 * steps * normal, steps)
+    assert not is_rounded(multiples + 0.2 * steps * normal, steps, 1.2)
+    assert is_rounded(0.1 * steps * normal[:, :1, :1], steps)  # zeros say nothing
 
 
 def test_the_task_sets_the_error(tmp_path):
