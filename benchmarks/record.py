@@ -22,12 +22,13 @@ bcm-restore bench reproduce NAME --data FOLDER
 Means over the pictures of a set, one table per bench and set. The best value of a column is bold. All other
 measurements (other metrics, standard errors, differences to BCM with their intervals, seconds, memory) are in
 [recorded/](recorded). Seconds and memory were measured beside other work and are not comparable. LPIPS and FID are
-not measured, as their networks could not be downloaded. I2SB and Palette are missing, as no results were available.
+not measured, as their networks could not be downloaded. I2SB and Palette, trained here, are in
+[supervised.md](supervised.md).
 
 All tables of `jpeg`, `jpeg-64`, `inpaint-64` and `interpolate-64`, and those of `inpaint` and `interpolate` for
-scikit-image's pictures and set5, were measured with today's default model; `jpeg` of bsds-val and `jpeg-64` with its
-former schemes for NFE 4 and 8, which do not average over orientations. All others still show the former model: the
-network of today's bcm-photo-small with other weights.
+scikit-image's pictures and set5, were measured with today's default model; `jpeg` and `jpeg-64` with its former schemes
+and without expected coefficients, which gain 0.05 to 0.5 dB more ([restoration.md](restoration.md)). All others still
+show the former model: the network of today's bcm-photo-small with other weights.
 """
 
 
