@@ -92,7 +92,8 @@ class Jpeg(Operator):
     `error`, None by default, may be set to the standard deviation of the errors of x, images in [-1, 1]: then `fit`
     replaces each coefficient of x by its expectation within the interval (`expected_in_interval`). The result
     compresses to exactly y as well, and is closer to the clean image: a projection leaves what is outside at the
-    interval's edge, where the coefficient hardly ever is.
+    interval's edge, where the coefficient hardly ever is. The error of a block is at most what varies in it
+    (`_activity`): a larger one would bring back the blocks' borders in smooth areas.
 
         >>> operator = Jpeg.from_pixels(torch.zeros(1, 3, 16, 16), quality=50)
         >>> x = torch.rand(1, 3, 16, 16) * 2 - 1
@@ -286,8 +287,19 @@ def _correction(c: Component, plane: Tensor, k: Tensor, error: float | None = No
     """T^-1 (clamp(T p, (k - 1/2) q, (k + 1/2) q) - T p) of a plane p of blocks; see `Jpeg.fit`."""
     steps = _steps(c, plane)
     off = transform(plane).div_(steps).sub_(k)
-    inside = off if error is None else expected_in_interval(off, error * HALF_RANGE / steps)
+    if error is None:
+        inside = off
+    else:
+        deviation = _activity(off.add(k).mul_(steps)).clamp(max=error * HALF_RANGE)
+        inside = expected_in_interval(off, deviation / steps)
     return inverse_transform(inside.clamp(-SLACK, SLACK).sub_(off).mul_(steps))
+
+
+def _activity(coefficients: Tensor) -> Tensor:
+    """The RMS of each block's coefficients but the first, (B, 8m, 8n) like the coefficients."""
+    blocks = to_blocks(coefficients)
+    squares = blocks.square().sum((3, 4), keepdim=True) - blocks[..., :1, :1].square()
+    return from_blocks((squares.clamp(min=0) / 63).sqrt().expand_as(blocks))
 
 
 def _correct_edges(

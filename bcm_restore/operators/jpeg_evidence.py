@@ -20,6 +20,7 @@ EVIDENCE = 30.0  # nats: by chance, one picture in e^30 would match a JPEG this 
 STEPS = 255  # the coarsest step
 NEAR = 0.1  # median distance from multiples, in steps: below 0.08 for JPEGs, even if saved twice, above it if restored
 CLOSE = 0.9  # the same in standard deviations of the noise; that of normal noise is 0.67
+RESTORED = 0.15  # the least standard deviation of restored coefficients from multiples, in steps
 FEW = 20  # coefficients that are too few to tell
 CUSTOM_EVIDENCE = 0.5  # a custom table needs this many nats per block, and
 FREQUENCIES = 8  # evidence in this many frequencies, because its steps are free
@@ -99,7 +100,9 @@ def is_rounded(coefficients: Tensor, steps: Tensor, noise: float | Tensor = NOIS
     """Whether coefficients (N, 8, 8) are as close to multiples of the steps (8, 8) as the noise puts them.
 
     Those of a restored JPEG are near the multiples too, as they are expectations within intervals, but their distance
-    grows with the step. It is looked at where it would be largest: in the quarter with the coarsest steps.
+    grows with the step. It is looked at where it would be largest: in the quarter with the coarsest steps. There they
+    are rounded if their distances are small, or if more are within the noise than of normal ones in proportion to the
+    step: in a picture that something was painted on, only some blocks are.
 
     Args:
         coefficients: of blocks; multiples of zero are ignored, as zeros are common in any picture.
@@ -114,7 +117,10 @@ def is_rounded(coefficients: Tensor, steps: Tensor, noise: float | Tensor = NOIS
         return True
     off, steps, sigma = off[other], steps[other], sigma[other]
     coarse = steps >= steps.sort().values[len(steps) * 3 // 4]
-    return bool((off / steps)[coarse].median() < NEAR or (off / sigma)[coarse].median() < CLOSE)
+    off, steps, sigma = off[coarse], steps[coarse], sigma[coarse]
+    within = (off < 2 * sigma).float().mean()
+    restored = torch.erf(2 * sigma / (RESTORED * steps) * 0.5**0.5).mean()
+    return bool((off / steps).median() < NEAR or (off / sigma).median() < CLOSE or within > 1.3 * restored)
 
 
 def best_table(evidence: Tensor, component: int) -> Table:

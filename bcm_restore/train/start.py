@@ -16,6 +16,7 @@ from ..model import choose_device
 from ..networks import Network
 from ..networks.adm_unet import infer_config
 from ..supervised import Palette
+from ..supervised.model import SIGMA_DATA
 from ..weights.convert import read_checkpoint
 from .catalogue import SUPERVISED
 from .config import Config
@@ -111,14 +112,12 @@ def initial_network(config: Config) -> tuple[Network, dict[str, Any], dict[str, 
         tensors = read_consistency_model(path)
         description = {"architecture": "AdmUNet", "config": infer_config(tensors), "model": {}}
     architecture, arguments = description["architecture"], description["config"]
+    _check_start(config, path, description)
+    condition = {"condition": arguments["condition"]} if arguments.get("condition") else {}
     if config.network is not None:
         architecture, arguments = _architecture(config.network)
-    conditional = config.objective.name == Palette.name
-    if arguments.get("condition") and not conditional:
-        raise RestoreError(f"{path}: gets the damaged image too, which only the objective '{Palette.name}' gives")
-    if conditional and not arguments.get("condition"):
-        if architecture != "ConvUNet":
-            raise RestoreError(f"{path}: is a {architecture}; the objective '{Palette.name}' needs a ConvUNet")
+        arguments |= condition
+    if config.objective.name == Palette.name and not condition:
         tensors, arguments = add_condition(tensors, arguments)
     network = networks.build(architecture, arguments)
     load_weights(network, tensors, path)
@@ -145,6 +144,19 @@ def load_weights(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) 
                 "omit [network], or only add blocks"
             )
     network.load_state_dict(dict(tensors), strict=False)
+
+
+def _check_start(config: Config, path: Path, description: Mapping[str, Any]) -> None:
+    """Refuses a model of another kind: its output means something else."""
+    objective, own = config.objective.name, description["model"].get("objective")
+    if own and own != objective:
+        raise RestoreError(f"{path}: was trained by the objective '{own}'; it is a start for that objective only")
+    if objective not in SUPERVISED:
+        return
+    if description["architecture"] != "ConvUNet":
+        raise RestoreError(f"{path}: is a {description['architecture']}; the objective '{objective}' needs a ConvUNet")
+    if description["model"].get("sigma_data", None if own else SIGMA_DATA) != SIGMA_DATA:
+        raise RestoreError(f"{path}: the objective '{objective}' starts from models with sigma_data {SIGMA_DATA} only")
 
 
 def add_condition(

@@ -142,7 +142,7 @@ def test_training_lowers_the_loss(folder, tmp_path, objective):
     made = config(folder, objective, "jpeg", "quality-10", steps=80, batch=24)
     trainer = start.prepare(made, tmp_path / "run", "cpu").trainer
     loss = [trainer.step()[objective] for _ in range(80)]
-    assert sum(loss[-20:]) < 0.9 * sum(loss[:20])
+    assert sum(loss[-20:]) < 0.95 * sum(loss[:20])
 
 
 def test_a_large_picture_is_evaluated_in_tiles_with_its_condition(folder, tmp_path):

@@ -52,10 +52,19 @@ def test_a_conditional_network_starts_as_the_same_function(tmp_path):
     torch.testing.assert_close(conditional(torch.cat([x, torch.randn(2, 3, 16, 16)], 1), t, t), small(x, t, t))
 
     again = tmp_path / "conditional.safetensors"
-    weights.save_model(again, conditional, arguments)
-    assert network({"start": str(again), **palette})[1]["condition"] == 3
-    with pytest.raises(RestoreError, match=r"conditional.safetensors: gets the damaged image too, which only .*palett"):
+    weights.save_model(again, conditional, arguments, objective="palette", sigma_data=0.5)
+    for own in ({}, {"network": table}, {"network": {**table, "condition": 3}}):
+        kept = network({"start": str(again), **palette, **own})[0]
+        assert torch.equal(kept.entrance.weight, conditional.entrance.weight)
+    with pytest.raises(
+        RestoreError, match=r"conditional.safetensors: was trained by the objective 'palette'; it is a s"
+    ):
         network({"start": str(again)})
+    weights.save_model(path, small, table, sigma_data=0.4)
+    with pytest.raises(
+        RestoreError, match=r"small.safetensors: the objective 'palette' starts from models with sigma_d"
+    ):
+        network({"start": str(path), **palette})
 
 
 def test_weights_of_another_width_do_not_fit(tmp_path):
