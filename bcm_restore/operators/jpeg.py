@@ -37,6 +37,7 @@ from .local_range import clamp_to_surroundings
 # to float32 afterwards cannot change k.
 SLACK = 0.499
 STRIP = 32  # image rows at a time: fits the processor's cache and limits memory
+VARIES = 3.0  # the largest error of a block, as a multiple of the RMS of its coefficients
 ROUNDS = 4  # iterations of the correction at the right and lower edges: further ones change less than 0.2 8-bit steps
 
 Noise = float | Tensor  # standard deviation of coefficients: one for all frequencies, or (8, 8)
@@ -92,8 +93,8 @@ class Jpeg(Operator):
     `error`, None by default, may be set to the standard deviation of the errors of x, images in [-1, 1]: then `fit`
     replaces each coefficient of x by its expectation within the interval (`expected_in_interval`). The result
     compresses to exactly y as well, and is closer to the clean image: a projection leaves what is outside at the
-    interval's edge, where the coefficient hardly ever is. The error of a block is at most what varies in it
-    (`_activity`): a larger one would bring back the blocks' borders in smooth areas.
+    interval's edge, where the coefficient hardly ever is. The error of a block is at most three times what
+    varies in it (`_activity`): a larger one would bring back the blocks' borders in smooth areas.
 
         >>> operator = Jpeg.from_pixels(torch.zeros(1, 3, 16, 16), quality=50)
         >>> x = torch.rand(1, 3, 16, 16) * 2 - 1
@@ -290,7 +291,7 @@ def _correction(c: Component, plane: Tensor, k: Tensor, error: float | None = No
     if error is None:
         inside = off
     else:
-        deviation = _activity(off.add(k).mul_(steps)).clamp(max=error * HALF_RANGE)
+        deviation = (VARIES * _activity(off.add(k).mul_(steps))).clamp(max=error * HALF_RANGE)
         inside = expected_in_interval(off, deviation / steps)
     return inverse_transform(inside.clamp(-SLACK, SLACK).sub_(off).mul_(steps))
 
