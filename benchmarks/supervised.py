@@ -168,7 +168,8 @@ task, trained on a pool of damaged crops."""
 
 STARTED = """All models have the same network and begin with the weights of {start}. That model is the BCM: one for all
 tasks, trained on clean crops alone. I2SB and Palette are one model a task; to its training they add that of the table,
-on a pool of damaged crops, so that they have seen all that BCM has, and the damage."""
+on a pool of damaged crops, so that they have seen all that BCM has, and the damage. The tables show what this training
+gives; longer training may give more. --recipe benchmarks/recipes/supervised.toml is for a CPU."""
 
 
 COMPARED = """PSNR over that of BCM at the same NFE, in dB, mean over all sets of pictures and cases. "Trained" is the
