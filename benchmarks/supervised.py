@@ -132,14 +132,14 @@ def bench_all(options: argparse.Namespace) -> None:
                 output = options.runs / f"bench-{task}-{kind}-{data.resolve().name}"
                 print(output, flush=True)
                 settings = {"limit": options.limit, "size": side(data), "nfe": NFES, "device": options.device}
-                models = [bcm(options.runs), *others]
+                models = [started(options.runs) or str(options.runs / BCM / MODEL), *others]
                 run(BenchSettings(task=task, data=data, case=cases[task], model=models, output=output, **settings))
 
 
-def bcm(runs: Path) -> str:
-    """The name or file of the model that is trained for no damage."""
+def started(runs: Path) -> str | None:
+    """The name or file of the BCM that the runs started from; None: from scratch."""
     starts = [json.loads(path.read_text(encoding="utf-8")).get("start") for path in sorted(runs.glob(f"*/{RECIPE}"))]
-    return next(filter(None, starts), str(runs / BCM / MODEL))
+    return next(filter(None, starts), None)
 
 
 def side(folder: Path) -> int:
@@ -152,8 +152,8 @@ def tables(runs: Path) -> str:
     """The report: how the models were trained, and tables of each task on each set of pictures."""
     text = __doc__ or ""
     parts = ["# Models that are trained for one kind of damage, beside BCM", "```sh\n" + commands(text) + "\n```"]
-    start = bcm(runs)
-    parts.append(SCRATCH if start.endswith(MODEL) else STARTED.format(start=start))
+    start = started(runs)
+    parts.append(STARTED.format(start=start) if start else SCRATCH)
     parts.append(training(runs))
     found = list(benches(runs))
     parts.append(summary(found))

@@ -287,11 +287,10 @@ def quantisation_level(planes: Sequence[Any], tables: Sequence[Any], colour: str
 def _correction(c: Component, plane: Tensor, k: Tensor, error: float | None = None) -> Tensor:
     """T^-1 (clamp(T p, (k - 1/2) q, (k + 1/2) q) - T p) of a plane p of blocks; see `Jpeg.fit`."""
     steps = _steps(c, plane)
-    off = transform(plane).div_(steps).sub_(k)
-    if error is None:
-        inside = off
-    else:
-        deviation = (VARIES * _activity(off.add(k).mul_(steps))).clamp(max=error * HALF_RANGE)
+    coefficients = transform(plane)
+    off = inside = (coefficients / steps).sub_(k)
+    if error is not None:
+        deviation = (VARIES * _activity(coefficients)).clamp(max=error * HALF_RANGE)
         inside = expected_in_interval(off, deviation / steps)
     return inverse_transform(inside.clamp(-SLACK, SLACK).sub_(off).mul_(steps))
 

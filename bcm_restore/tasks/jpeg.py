@@ -96,7 +96,6 @@ class _Compressed(BandProblem):
         whole: the operator of the whole image, if it is in memory.
         unit: rows that hold whole blocks; also how far pixels outside a band influence it.
         level: the expected error of the image.
-        shared: whether the channels share it.
     """
 
     def __init__(
@@ -105,10 +104,10 @@ class _Compressed(BandProblem):
         whole: JpegOperator | JpegPart | None,
         unit: int,
         level: float,
-        shared: bool,
+        t0: float,
         remark: str = "",
     ) -> None:
-        super().__init__(image, t0=SHARED * level if shared else level, remark=remark)
+        super().__init__(image, t0=t0, remark=remark)
         self._whole, self._error = whole if image.in_memory else None, ERROR * level
         self.unit = self.reach = unit
 
@@ -133,10 +132,9 @@ class _LastCompression(_Compressed):
 
     def __init__(self, image: BandImage, coefficients: Coefficients, grey: bool | None = None) -> None:
         whole = JpegOperator(coefficients, grey) if image.in_memory else None
-        colour = _colour(coefficients)
-        shared = (_grey(image) if grey is None else grey) and colour == "YCbCr"
-        level = _level(coefficients.planes, coefficients.tables, colour, shared)
-        super().__init__(image, whole, _unit(coefficients), level, shared)
+        one = _grey(image) if grey is None else grey
+        levels = _levels(coefficients.planes, coefficients.tables, _colour(coefficients), one)
+        super().__init__(image, whole, _unit(coefficients), *levels)
         self._coefficients, self._grey = coefficients, grey
 
     def _of_band(self, rows: slice) -> JpegOperator:
@@ -158,9 +156,8 @@ class _EarlierCompression(_Compressed):
     ) -> None:
         unit, grey = math.lcm(UNIT, _unit(coefficients) if coefficients else UNIT), _grey(image)
         jpeg = sample.jpeg if isinstance(sample, JpegPart) else sample
-        shared = grey and jpeg.colour == "YCbCr"
-        level = _level([k[0] for k in jpeg.y], [c.table for c in jpeg.components], jpeg.colour, shared)
-        super().__init__(image, sample, unit, level, shared, str(history))
+        levels = _levels([k[0] for k in jpeg.y], [c.table for c in jpeg.components], jpeg.colour, grey)
+        super().__init__(image, sample, unit, *levels, str(history))
         self._history, self._coefficients, self._grey = history, coefficients, grey
 
     def _of_band(self, rows: slice) -> JpegOperator | JpegPart:
@@ -168,10 +165,13 @@ class _EarlierCompression(_Compressed):
         return operator_of(self._history, self.image.read(rows).cpu(), own, self._grey)
 
 
-def _level(planes: Sequence[Any], tables: Sequence[Any], colour: str, shared: bool) -> float:
-    """The error of the first estimate; if the channels share it that of the luma, as the chroma has no error."""
-    components = slice(1 if shared else None)
-    return quantisation_level(planes[components], tables[components], colour)
+def _levels(planes: Sequence[Any], tables: Sequence[Any], colour: str, grey: bool) -> tuple[float, float]:
+    """The error of the first estimate, and t0; for a grey picture by the luma, as the chroma has no error."""
+    if grey and colour == "YCbCr":
+        level = quantisation_level(planes[:1], tables[:1])
+        return level, SHARED * level
+    level = quantisation_level(planes, tables, colour)
+    return level, level
 
 
 def _unit(coefficients: Coefficients) -> int:

@@ -153,7 +153,7 @@ def _check_start(config: Config, path: Path, description: Mapping[str, Any]) -> 
         raise RestoreError(f"{path}: was trained by the objective '{own}'; it is a start for that objective only")
     if objective not in SUPERVISED:
         return
-    if description["architecture"] != "ConvUNet":
+    if objective == Palette.name and description["architecture"] != "ConvUNet":
         raise RestoreError(f"{path}: is a {description['architecture']}; the objective '{objective}' needs a ConvUNet")
     if description["model"].get("sigma_data", None if own else SIGMA_DATA) != SIGMA_DATA:
         raise RestoreError(f"{path}: the objective '{objective}' starts from models with sigma_data {SIGMA_DATA} only")

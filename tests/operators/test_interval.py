@@ -68,6 +68,17 @@ def test_expected_coefficients_are_those_of_the_file_and_closer_to_the_picture(k
             assert psnr(fitted, x) > psnr(projected, x) + 0.05
 
 
+def test_smooth_areas_keep_no_blocks(tmp_path):
+    """A slope stays where it is: the middles of the intervals would be the decoded blocks."""
+    slope = np.linspace(90, 140, 96)[:, None, None] + np.linspace(0, 9, 128)[None, :, None] + np.zeros(3)
+    coefficients, decoded = compressed(Image.fromarray(slope.round().astype(np.uint8)), tmp_path, 20, "4:4:4")
+    operator = Jpeg(coefficients)
+    x = torch.tensor(slope / 127.5 - 1).float().permute(2, 0, 1)[None]
+    assert (decoded - x).abs().max() * 127.5 > 2
+    operator.error = 0.05
+    assert (operator.fit(x, operator.y) - x).abs().max() * 127.5 < 0.6
+
+
 @pytest.mark.parametrize("strip", [8, 64, 1000])
 def test_strips_change_nothing(strip, tmp_path, monkeypatch):
     operator = Jpeg(compressed(picture(*ODD), tmp_path, 50)[0])
@@ -105,6 +116,9 @@ def test_noise_and_expectations_are_told_apart():
     assert is_rounded(multiples + 3.0 * normal, steps, 3.0)
     assert not is_rounded(multiples + 0.2 * steps * normal, steps)
     assert not is_rounded(multiples + 0.2 * steps * normal, steps, 1.2)
+    painted = torch.rand(200, 8, 8, generator=generator) * 8 * steps  # on 70 % of a JPEG
+    painted[:60] = (multiples + 0.4 * normal)[:60]
+    assert is_rounded(painted, steps)
     assert is_rounded(0.1 * steps * normal[:, :1, :1], steps)  # zeros say nothing
 
 
