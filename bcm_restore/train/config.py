@@ -19,7 +19,7 @@ else:
 
 TEACHERS = ("none", "ffdnet", "model", "deepinv")
 SOURCES = {"model": "its name or file", "deepinv": "the denoiser's class (DRUNet)"}  # teachers that need a source
-SHARES = ("filled", "diagonal", "to_min", "to_max", "from_max")  # objectives' options between 0 and 1
+SHARES = ("filled", "diagonal", "round_trips", "to_min", "to_max", "from_max")  # objectives' options between 0 and 1
 COUNTS = ("first", "last")  # objectives' options that are numbers of noise levels
 
 

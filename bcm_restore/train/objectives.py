@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 Losses = dict[str, Tensor]
 
 EMPHASIS = 3.0  # weight of the loss on a teacher's target, which has no noise
+SOFT = 0.05  # weight of round trips in `flow_map`
+INVERTED = (-2.4, 0.6)  # mean and deviation of log s, for the levels s that round trips start from: 0.09 and near it
+TO_MAX = 0.6  # share of round trips that go to sigma_max
+STOPS = 0.5  # share of round trips that stop on the way up
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ def flow_map(
     batch: Batch,
     *,
     diagonal: float = 0.5,
+    round_trips: float = 0.0,
     to_min: float = 0.45,
     to_max: float = 0.2,
     from_max: float = 0.15,
@@ -132,19 +137,26 @@ def flow_map(
 ) -> Losses:
     """Self-distillation of the two-time flow map: `diffusion` on the diagonal, f(x, t, u) = f(f(x, t, s), s, u) off it.
 
+    The errors of up and down add up in a round trip; with `round_trips`, BCM's soft constraint holds them together.
+
     Args:
         flow: the flow map to train.
         target: the same flow map with averaged weights, for the right-hand side.
         batch: the images.
         diagonal: share of the batch for the `diffusion` objective.
-        to_min, to_max: shares of the other images with u = sigma_min and u = sigma_max.
-        from_max: share of the other images with t = sigma_max, which the density of log t hardly reaches.
+        round_trips: share of the other images for the `soft` constraint.
+        to_min, to_max: shares of the rest with u = sigma_min and u = sigma_max.
+        from_max: share of the rest with t = sigma_max, which the density of log t hardly reaches.
         mean, deviation: of log t, and of log u elsewhere.
     """
     count = round(diagonal * len(batch))
-    off = batch[count:]
+    trips = round(round_trips * (len(batch) - count))
+    terms = diffusion(flow, target, batch[:count]) if count else {}
+    if trips:
+        terms["round_trips"] = SOFT * soft(flow, target, batch[count : count + trips])
+    off = batch[count + trips :]
     if not len(off):
-        return diffusion(flow, target, batch)
+        return terms
     draw = lambda: lognormal(len(off), mean, deviation, batch.generator).clamp(flow.sigma_min, flow.sigma_max)  # noqa: E731
     t, u, end = draw(), draw(), uniform(len(off), batch.generator)
     t = torch.where(uniform(len(off), batch.generator) < from_max, flow.sigma_max, t)
@@ -152,8 +164,39 @@ def flow_map(
     start, stop = flow.levels(t, off.known), flow.levels(u, off.known)
     x = off.clean + start.pixel * off.noise()
     error = flow.F(x, start, stop, off.labels) - semigroup_target(target, x, start, stop, off.known, off.labels)
-    terms = diffusion(flow, target, batch[:count]) if count else {}
     return {**terms, "semigroup": in_hole(error.square(), off).mean()}
+
+
+def soft(flow: FlowMap, target: FlowMap, batch: Batch) -> Tensor:
+    """BCM's soft constraint (arXiv 2403.18035, eq. 11), for inversion.
+
+    A round trip changes nothing: f(f(x_t, t, u), u, sigma_min) = f(x_s, s, sigma_min). x_s is an image at a low noise
+    level s, and x_t = f(x_s, s, t) where the way up stops at t, else t = s: what comes back must not depend on the
+    stop. u is sigma_max, or log u is uniform above log s. Gradients flow through both halves.
+
+    Args:
+        flow: the flow map to train.
+        target: the same flow map with averaged weights, for x_t and the right-hand side.
+        batch: the images.
+
+    Returns:
+        Mean square of the difference, in units of sigma_data.
+    """
+    n, generator = len(batch), batch.generator
+    between = lambda low, high: low * (high / low) ** uniform(n, generator)  # noqa: E731
+    low = lognormal(n, *INVERTED, generator).clamp(flow.sigma_min, flow.sigma_max)
+    high = torch.where(uniform(n, generator) < TO_MAX, flow.sigma_max, between(low, flow.sigma_max))
+    stops = uniform(n, generator) < STOPS
+    s, t, u, end = (
+        flow.levels(level, batch.known)
+        for level in (low, torch.where(stops, between(low, high), low), high, torch.full_like(low, flow.sigma_min))
+    )
+    with torch.no_grad():
+        x = batch.clean + s.pixel * batch.noise()
+        goal = target.traverse(x, s, end, batch.labels)
+        x = torch.where(stops.view(-1, 1, 1, 1), target.traverse(x, s, t, batch.labels), x)
+    back = flow.traverse(flow.traverse(x, t, u, batch.labels), u, end, batch.labels)
+    return in_hole(((back - goal) / flow.sigma_data).square(), batch).mean()
 
 
 @torch.no_grad()

@@ -194,7 +194,7 @@ def test_the_test_above_covers_every_key():
         ("objective.maps", 2, "'objective.maps' is 2; it must be between 0 and 1"),
         ("objective.maps", float("nan"), "'objective.maps' is nan; it must be between 0 and 1"),
         ("objective.name", "ddpm", "'objective.name' is 'ddpm'; choose one of diffusion, bct, flow-map"),
-        ("objective.first", 10, "'objective.first' is not an option of flow-map; its options: diagonal, to_min"),
+        ("objective.first", 10, "'objective.first' is not an option of flow-map; its options: diagonal, round_trips"),
         ("objective.options", {}, "'objective.options' is not an option of flow-map"),
         ("run.steps", 0, "'run.steps' is 0; it must be above 0"),
         ("data.held_out", -1, "'data.held_out' is -1; it must be at least 0"),

@@ -1,5 +1,6 @@
 """The objectives against distributions whose flow is known exactly."""
 
+import functools
 import itertools
 import math
 
@@ -14,6 +15,7 @@ from bcm_restore.model import BCM
 from bcm_restore.networks import ConvUNet
 from bcm_restore.train.levels import Levels, pseudo_huber
 from bcm_restore.train.objectives import (
+    SOFT,
     bct,
     diffusion,
     diffusion_target,
@@ -24,9 +26,11 @@ from bcm_restore.train.objectives import (
     interval_probabilities,
     karras_levels,
     semigroup_target,
+    soft,
 )
 
 GENERATOR = torch.Generator()
+with_round_trips = functools.partial(flow_map, diagonal=0.25, round_trips=0.5)
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +86,48 @@ def test_the_semigroup_loss_is_positive_for_a_map_without_the_property():
     wrong = flow(Around(ExactF(0.3), lambda x, t, u, maps: 0.3 * (t != u).view(-1, 1, 1, 1)))
     batch = batch_of(normal_images(400, 0.3))
     assert flow_map(wrong, wrong, batch, diagonal=0.0)["semigroup"] > 1e-3
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_round_trips_of_the_exact_map_change_nothing(mapped):
+    exact = flow(ExactF(0.3))
+    batch = batch_of(normal_images(300, 0.3, side=4), half_known(300) & mapped)
+    assert soft(exact, exact, batch) < 1e-9
+
+
+def test_the_loss_of_round_trips_is_what_an_error_on_the_way_up_leaves_at_the_end():
+    """Up, F is shifted; the exact way down scales what that has moved."""
+    off = Around(ExactF(0.3), lambda x, t, u, maps: 0.1 * (u > 0.0021).view(-1, 1, 1, 1))
+    loss = soft(flow(off), flow(ExactF(0.3)), batch_of(normal_images(300, 0.3)))
+    (_, t, u, _), (_, turn, end, _) = off.calls
+    assert torch.equal(u, turn) and (end == 0.002).all()
+    t, u = t.double(), u.double()
+    moved = 0.1 * 0.5 * (u - t) / (t**2 + 0.25).sqrt()
+    left = moved * ((0.09 + 0.002**2) / (0.09 + u**2)).sqrt()
+    assert loss.item() == pytest.approx((left / 0.5).square().mean().item(), rel=1e-3)
+
+
+def test_round_trips_train_both_halves():
+    up, down = (torch.full((), 0.1, requires_grad=True) for _ in range(2))
+    off = Around(ExactF(0.3), lambda x, t, u, maps: torch.where(u > 0.0021, up, down).view(-1, 1, 1, 1))
+    slopes = torch.autograd.grad(soft(flow(off), flow(ExactF(0.3)), batch_of(normal_images(300, 0.3))), [up, down])
+    assert all(abs(slope) > 0.01 for slope in slopes)
+
+
+def test_round_trips_start_at_low_levels_and_half_of_them_stop_on_the_way():
+    student, target, clean = Around(ExactF(0.3)), Around(ExactF(0.3)), normal_images(4000, 0.3)
+    soft(flow(student), flow(target), batch_of(clean))
+    (x, s, end, _), (_, _, t, _) = target.calls
+    (at_t, start, u, _), _ = student.calls
+    assert (end == 0.002).all() and torch.equal(start, t)
+    assert s.log().mean().item() == pytest.approx(-2.4, abs=0.05)
+    assert (t == s).float().mean().item() == pytest.approx(0.5, abs=0.04)
+    assert (u == 80).float().mean().item() == pytest.approx(0.6, abs=0.04)
+    assert ((s <= t) & (t <= u * 1.0001)).all()
+    # the networks' inputs are scaled to standard deviation 1 at sigma_data
+    scale = lambda level: (level**2 + 0.25).sqrt().view(-1, 1, 1, 1)  # noqa: E731
+    moved = toys.gaussian_flow(x * scale(s), s.view(-1, 1, 1, 1), t.view(-1, 1, 1, 1), 0.3)
+    torch.testing.assert_close(at_t * scale(t), moved, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("t", [0.05, 0.3, 4.0])
@@ -179,7 +225,7 @@ def test_the_soft_term_of_bct_is_weighted_by_distance_and_trains_the_first_half_
     assert torch.autograd.grad(soft, to_end, allow_unused=True)[0] in (None, torch.zeros(()))
 
 
-@pytest.mark.parametrize("objective", [diffusion, flow_map, bct])
+@pytest.mark.parametrize("objective", [diffusion, flow_map, with_round_trips, bct])
 def test_no_objective_trains_its_target_network(objective):
     student, target = toys.Linear(), toys.Linear()
     terms = objective(flow(student), flow(target.requires_grad_(False)), batch_of(normal_images(64, 0.5)))
@@ -187,7 +233,7 @@ def test_no_objective_trains_its_target_network(objective):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in student.parameters())
 
 
-@pytest.mark.parametrize("objective", [diffusion, flow_map, bct])
+@pytest.mark.parametrize("objective", [diffusion, flow_map, with_round_trips, bct])
 def test_known_pixels_do_not_change_the_loss(objective):
     clean, known = normal_images(100, 0.3, side=4), half_known(100)
     plain, changed = (
@@ -208,7 +254,7 @@ def test_the_loss_of_an_image_is_the_mean_over_its_hole():
     assert in_hole(squares, batch_of(squares, known)).tolist() == pytest.approx([first, second])
 
 
-@pytest.mark.parametrize("objective", [diffusion, flow_map, bct])
+@pytest.mark.parametrize("objective", [diffusion, flow_map, with_round_trips, bct])
 def test_level_maps_are_relative_to_the_level_of_the_image(objective):
     network, known = Around(ExactF(0.3)), half_known(50)
     objective(flow(network), flow(network), batch_of(normal_images(50, 0.3, side=4), known))
@@ -250,6 +296,15 @@ def test_flow_map_splits_its_batch_by_the_given_shares():
     assert (u == 80).float().mean().item() == pytest.approx(0.2, abs=0.03)
     assert (t < 0.002).sum() == 0 == (t > 80).sum()
     assert (t == 80).float().mean().item() == pytest.approx(0.15, abs=0.03)
+
+
+def test_flow_map_gives_round_trips_their_share_and_their_weight():
+    wrong, clean = Around(ExactF(0.3), shifted(0.1)), normal_images(40, 0.3)
+    terms = flow_map(flow(wrong), flow(ExactF(0.3)), batch_of(clean), diagonal=0.25, round_trips=0.4)
+    assert set(terms) == {"diagonal", "round_trips", "semigroup"}
+    assert sorted(len(t) for _, t, _, _ in wrong.calls) == [10, 12, 12, 18]
+    alone = flow_map(flow(wrong), flow(ExactF(0.3)), batch_of(clean), diagonal=0.0, round_trips=1.0)
+    assert alone == {"round_trips": SOFT * soft(flow(wrong), flow(ExactF(0.3)), batch_of(clean))}
 
 
 @pytest.mark.parametrize("diagonal", [0.0, 1.0])
