@@ -19,6 +19,7 @@ CONTESTANTS = (
     ("Telea", "Telea", 0),
     (ODD, ODD, None),
 )
+FEW = (("BCM, NFE 1", "BCM", 1), ("BCM, NFE 4", "BCM", 4), ("Telea", "Telea", 0))
 METRICS = {
     "psnr": ("PSNR", "dB", "higher"),
     "psnr_hole": ("PSNR in the hole", "dB", "higher"),
@@ -154,4 +155,14 @@ def picture(case, who, name):
     if who != "damaged":
         strength = 2 + zlib.crc32(who.encode()) % 9
         shown[box] = cv2.GaussianBlur(clean, (0, 0), strength)[box]
+    return shown
+
+
+def flat(case, source, name):
+    """Grey 200x160 pictures; contestants differ only at (30..50, 100..120)."""
+    shown = np.full((200, 160, 3), 90, np.uint8)
+    if source == "clean":
+        shown[170:190, 130:150] = 255  # all contestants are equally wrong here
+    if source.startswith("BCM"):
+        shown[100:120, 30:50] = 100 + 20 * int(source[-1])
     return shown
