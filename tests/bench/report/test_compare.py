@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from bcm_restore.bench.report import compare, read, tables
 from bcm_restore.errors import RestoreError
 
-# Two reports
-
 
 def test_compare_has_every_metric_of_both_and_the_difference():
     a, b = reports.make(missing=("fid",)), reports.make(missing=("fid", "lpips_alex"))

@@ -12,8 +12,6 @@ from helpers.reports import FEW
 from bcm_restore.bench.report import figures
 from bcm_restore.bench.report.html import to_html
 
-# Figures
-
 
 def marks(svg, colour):
     """The positions of markers of a colour, (x, y) in points."""

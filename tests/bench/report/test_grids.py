@@ -17,8 +17,6 @@ from PIL import Image
 from bcm_restore.bench.report import grids
 from bcm_restore.bench.report.html import to_html
 
-# Pictures
-
 
 def decoded(uri):
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))

@@ -59,9 +59,6 @@ def check_paired(shown, case):
             assert share == f"{100 * paired['win_rate']:.0f} %"
 
 
-# Tables
-
-
 def test_markdown_has_the_numbers_of_the_results(results):
     text = to_markdown(results)
     shown = markdown_tables(text)
