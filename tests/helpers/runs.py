@@ -1,4 +1,4 @@
-"""The files of a run, and a run that is stopped."""
+"""Processes, what they leave, and the lines of their errors."""
 
 import hashlib
 import os
@@ -7,6 +7,21 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def python(*arguments, env=ENVIRONMENT, **options):
+    """Runs Python in another process."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env, **options)
+
+
+def line_of(refused):
+    """The message of an error that pytest caught, which must be one line."""
+    line = str(refused.value)
+    assert "\n" not in line
+    return line
 
 
 def contents(folder: Path) -> dict[str, str]:
