@@ -86,7 +86,7 @@ def _expand_one(argument: str, recursive: bool, earlier: str, left_out: set[str]
     elif glob.has_magic(argument) and not is_remote(path):
         matches = sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207 (Path.glob refuses absolute patterns)
         sources = [Source(file) for file in _sift(matches, earlier, left_out) if _is_picture(file, strange)]
-        missing = f"{argument}: no picture matches this pattern"
+        missing = f"{argument}: no picture matches this pattern; check it"
     else:
         raise RestoreError(f"{argument}: {reason}")
     if not sources:

@@ -78,8 +78,8 @@ def inpaint(
 ) -> None:
     """Fill holes, scratches and unwanted objects that a mask marks.
 
-    All other pixels stay identical. The output is photo_inpainted.png beside photo.png, or the folder
-    dir_inpainted beside dir.
+    All other pixels stay identical, except in lossy formats such as JPEG. The output is photo_inpainted.png
+    beside photo.png, or the folder dir_inpainted beside dir.
 
     Example: bcm-restore inpaint photo.png --mask mask.png --nfe 8
     """

@@ -20,7 +20,9 @@ ELSEWHERE = {  # names in other programs
     "--out": "-o PATH names the output",
 }
 
-WORDINGS = (  # messages of pydantic, with which typer checks values
+WORDINGS = (  # messages of typer, and of pydantic, with which it checks values
+    (r"^No such command ('.*')\.$", r"no such command \1; bcm-restore --help lists them"),
+    (r"^Missing (option|argument) ('.*')\.$", r"the \1 \2 is missing; --help says what it takes"),
     (r"Value error, ", ""),
     (r"Input should be greater than or equal to (\S+)", r"give \1 or more"),
     (r"Input should be less than or equal to (\S+)", r"give \1 or less"),

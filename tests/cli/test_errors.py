@@ -87,6 +87,13 @@ def test_unknown_command_and_option_offer_close_ones(cli, tmp_path):
     assert "--scale" in cli.refuses(tmp_path, "super-resolve", "x.png", "--scal", "4")
 
 
+def test_what_is_missing_or_unlike_any_command_has_a_way_out(cli, tmp_path, photo):
+    unknown = cli.refuses(tmp_path, "frobnicate")
+    assert unknown == "error: no such command 'frobnicate'; bcm-restore --help lists them"
+    assert cli.refuses(tmp_path, "inpaint", photo) == "error: the option '--mask' is missing; --help says what it takes"
+    assert "'A' is missing" in cli.refuses(tmp_path, "interpolate")
+
+
 def test_missing_file(cli, tmp_path):
     missing = tmp_path / "missing.png"
     for command in (["super-resolve"], ["jpeg-restore"], ["inpaint", "--mask", "alpha"], ["interpolate", missing]):
