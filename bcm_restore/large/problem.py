@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..operators import Operator
+from ..operators import Operator, data_consistency
 from ..spans import widened
 from .images import BandImage, DiskImage, MemoryImage
 
@@ -58,11 +58,12 @@ class BandProblem(ABC):
         """Data consistency of a tile (1, 3, h, w) if `fit` is pixelwise, else None."""
         return None
 
-    def fit(self, x: DiskImage, fitted: DiskImage) -> None:
-        """Data consistency of the whole image, written to `fitted`."""
+    def fit(self, x: DiskImage, fitted: DiskImage, error: float = 0.0) -> None:
+        """Data consistency of the whole image, written to `fitted`; for `error` see `data_consistency`."""
         for rows in x.bands(self.unit):
             outer, inner = widened(rows, self.reach, self.size[0])
             operator = self.operator(outer)
             part = x.read(outer)
             y = self.measured(outer, operator)
-            fitted.write(operator.fit(part, y.to(part.device) if isinstance(y, Tensor) else y)[:, :, inner], rows)
+            y = y.to(part.device) if isinstance(y, Tensor) else y
+            fitted.write(data_consistency(operator, part, y, error)[:, :, inner], rows)

@@ -79,7 +79,7 @@ class _Run:
             noise,
             progress,
         )
-        self._level, self._hole, self._fitted = problem.t0, False, False
+        self._level, self._denoised_from, self._hole, self._fitted = problem.t0, 0.0, False, False
         self._last_renoise = max((n for n, move in enumerate(scheme.moves) if move.word == "renoise"), default=-1)
         images = [
             files.enter_context(DiskImage(problem.size, model.device)) for _ in range(2 + (self._last_renoise >= 0))
@@ -93,10 +93,12 @@ class _Run:
         move, self._remember = self._moves[position], position <= self._last_renoise
         if move.word == "fit":
             if not self._fitted:
-                self._problem.fit(self.x, self._spare)
+                error = schemes.remaining_error(self._level, self._denoised_from, self._problem.t0)
+                self._problem.fit(self.x, self._spare, error)
                 self._swap()
             self._fitted = False
         elif move.nfe:
+            self._denoised_from = self._level if move.word == "mean" else 0.0
             following = self._moves[position + 1 : position + 2]
             self._evaluate(position, fit=bool(following) and following[0].word == "fit")
         elif move.word == "level":

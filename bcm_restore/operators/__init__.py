@@ -1,6 +1,6 @@
 """Degradation operators: objects with `A(x)`, `pinv(y)` and `fit(x, y)`. They do not include noise."""
 
-from .base import Operator, as_operator
+from .base import Operator, as_operator, data_consistency
 from .blur import Blur
 from .chain import Chain
 from .dct import standard_tables
@@ -33,6 +33,7 @@ __all__ = [
     "UnitRange",
     "White",
     "as_operator",
+    "data_consistency",
     "estimate_quality",
     "given_noise",
     "measure_noise",

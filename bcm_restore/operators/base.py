@@ -93,6 +93,19 @@ def as_operator(thing: Any) -> Operator:
     raise RestoreError(f"{kind} is not an operator: it needs A, pinv and fit, or A and A_adjoint or A_dagger (deepinv)")
 
 
+def data_consistency(operator: Operator, x: Tensor, y: Any, error: float) -> Tensor:
+    """`operator.fit(x, y)`, or `operator.fit_denoised(x, y, error)` if there is one and x is a posterior mean.
+
+    Args:
+        operator: the operator.
+        x: (B, 3, H, W), the estimate.
+        y: the measurements.
+        error: standard deviation of the errors of x, if it is a posterior mean; 0: it is something else.
+    """
+    denoised = getattr(operator, "fit_denoised", None)
+    return operator.fit(x, y) if denoised is None or error == 0 else denoised(x, y, error)
+
+
 def check_image(x: Tensor, size: tuple[int, int]) -> None:
     """Raises RestoreError unless x is a batch (B, 3, H, W) of floating-point images with (H, W) = size."""
     if not x.is_floating_point() or x.ndim != 4 or tuple(x.shape[1:]) != (3, *size):

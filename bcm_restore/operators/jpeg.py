@@ -90,11 +90,10 @@ class Jpeg(Operator):
     `surroundings`, None by default, may be set to the least and greatest values of the decoded picture's 8x8 `cells`:
     then `fit` first clamps x to them (`clamp_to_surroundings`), so that flat areas stay flat.
 
-    `error`, None by default, may be set to the standard deviation of the errors of x, images in [-1, 1]: then `fit`
-    replaces each coefficient of x by its expectation within the interval (`expected_in_interval`). The result
-    compresses to exactly y as well, and is closer to the clean image: a projection leaves what is outside at the
-    interval's edge, where the coefficient hardly ever is. The error of a block is at most three times what
-    varies in it (`_activity`): a larger one would bring back the blocks' borders in smooth areas.
+    `fit_denoised(x, y, error)`, for a posterior mean x with errors of that standard deviation, replaces each
+    coefficient by its expectation within the interval (`expected_in_interval`) instead. The result compresses to
+    exactly y as well, and is closer to the clean image: a projection leaves what is outside at the interval's edge,
+    where the coefficient hardly ever is.
 
         >>> operator = Jpeg.from_pixels(torch.zeros(1, 3, 16, 16), quality=50)
         >>> x = torch.rand(1, 3, 16, 16) * 2 - 1
@@ -116,7 +115,6 @@ class Jpeg(Operator):
         ]
         self.y = tuple(_checked(plane, c) for plane, c in zip(planes, self.components, strict=True))
         self.surroundings: tuple[Tensor, Tensor] | None = None
-        self.error: float | None = None
 
     @classmethod
     def from_pixels(cls, x: Tensor, quality: int, sampling: tuple[int, int] | None = None) -> Jpeg:
@@ -162,7 +160,20 @@ class Jpeg(Operator):
         return x
 
     def fit(self, x: Tensor, y: Measurement) -> Tensor:
-        """x + T^+ (clamp(T x, (y - 1/2) q, (y + 1/2) q) - T x); with `error`, the expectation instead of the clamp."""
+        """x + T^+ (clamp(T x, (y - 1/2) q, (y + 1/2) q) - T x)."""
+        return self.fit_denoised(x, y, 0.0)
+
+    def fit_denoised(self, x: Tensor, y: Measurement, error: float) -> Tensor:
+        """`fit` with expectations instead of projections, for a posterior mean x.
+
+        The error of a block is taken to be at most three times what varies in it (`_activity`): a larger one would
+        bring back the blocks' borders in smooth areas.
+
+        Args:
+            x: (B, 3, H, W) in [-1, 1].
+            y: as in `fit`.
+            error: standard deviation of the errors of x, images in [-1, 1]; 0: `fit`.
+        """
         check_image(x, self.size)
         self._check(y, len(x))
         fitted = x.clone() if self.surroundings is None else clamp_to_surroundings(x, *self.surroundings, cell=8)
@@ -174,8 +185,8 @@ class Jpeg(Operator):
             corrections = []
             for c, plane, blocks in zip(self.components, planes, y, strict=True):
                 k = _cut(blocks, c, rows).to(plane.device)
-                corrections.append(_correction(c, plane, k, self.error))
-                _correct_edges(corrections[-1], c, plane, k, rows, self.error)
+                corrections.append(_correction(c, plane, k, error))
+                _correct_edges(corrections[-1], c, plane, k, rows, error)
             strip += self._synthesise(corrections, rows)
         return fitted
 
@@ -284,12 +295,12 @@ def quantisation_level(planes: Sequence[Any], tables: Sequence[Any], colour: str
     return math.sqrt(sum(gain * error for gain, error in zip(gains, errors, strict=False))) / HALF_RANGE
 
 
-def _correction(c: Component, plane: Tensor, k: Tensor, error: float | None = None) -> Tensor:
+def _correction(c: Component, plane: Tensor, k: Tensor, error: float) -> Tensor:
     """T^-1 (clamp(T p, (k - 1/2) q, (k + 1/2) q) - T p) of a plane p of blocks; see `Jpeg.fit`."""
     steps = _steps(c, plane)
     coefficients = transform(plane)
     off = inside = (coefficients / steps).sub_(k)
-    if error is not None:
+    if error:
         deviation = (VARIES * _activity(coefficients)).clamp(max=error * HALF_RANGE)
         inside = expected_in_interval(off, deviation / steps)
     return inverse_transform(inside.clamp(-SLACK, SLACK).sub_(off).mul_(steps))
@@ -302,9 +313,7 @@ def _activity(coefficients: Tensor) -> Tensor:
     return from_blocks((squares.clamp(min=0) / 63).sqrt().expand_as(blocks))
 
 
-def _correct_edges(
-    correction: Tensor, c: Component, plane: Tensor, k: Tensor, rows: slice, error: float | None
-) -> None:
+def _correct_edges(correction: Tensor, c: Component, plane: Tensor, k: Tensor, rows: slice, error: float) -> None:
     """Recomputes, in place, the correction of the blocks that extend beyond the image's right and lower edges.
 
     Outside the image the plane gets the decoder's samples. The correction would change those as well, so it is repeated
@@ -323,7 +332,7 @@ def _correct_edges(
         known[inside] = part[inside]
         total = torch.zeros_like(known)
         for n in range(ROUNDS):
-            total[inside] += _correction(c, known + total, wanted, error if n == 0 else None)[inside]
+            total[inside] += _correction(c, known + total, wanted, error if n == 0 else 0.0)[inside]
         correction[:, top:, left:] = total
 
 

@@ -40,8 +40,13 @@ class JpegPart(Operator):
 
     def fit(self, x: Tensor, y: Any) -> Tensor:
         """See `Jpeg.fit`."""
+        return self.fit_denoised(x, y, 0.0)
+
+    def fit_denoised(self, x: Tensor, y: Any, error: float) -> Tensor:
+        """See `Jpeg.fit_denoised`."""
         fitted = x.clone() if self.surroundings is None else clamp_to_surroundings(x, *self.surroundings, cell=8)
-        fitted[:, :, self.rows, self.columns] = self.jpeg.fit(fitted[:, :, self.rows, self.columns], y)
+        part = fitted[:, :, self.rows, self.columns]
+        fitted[:, :, self.rows, self.columns] = self.jpeg.fit_denoised(part, y, error)
         return fitted
 
     def level(self) -> float:

@@ -1,7 +1,7 @@
 """Schemes: restorations written as short lists of moves, e.g. "noise 0.07, to 80, to 0, fit"."""
 
 from .language import WORDS, Level, Move, Scheme, parse
-from .running import Progress, Setting, State, advance, check, run, step
+from .running import Progress, Setting, State, advance, check, remaining_error, run, step
 
 __all__ = [
     "WORDS",
@@ -14,6 +14,7 @@ __all__ = [
     "advance",
     "check",
     "parse",
+    "remaining_error",
     "run",
     "step",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..errors import RestoreError
 from ..model import BCM, Noise
-from ..operators import Operator, as_operator
+from ..operators import Operator, as_operator, data_consistency
 from .language import Move, MoveError, Scheme, check_last, explain_without_t0
 
 Progress = Callable[[int, int], None]  # called with (evaluations done, total evaluations) after each evaluation
@@ -25,6 +25,7 @@ class State:
         known: (B, 1, H, W), pixels that are clean while the rest is at `level`.
         removed: the standard noise that the last evaluation removed.
         remember: whether a later move needs `removed`.
+        denoised_from: the noise level that x is the posterior mean for; 0 after `to`.
     """
 
     x: Tensor
@@ -32,6 +33,7 @@ class State:
     known: Tensor | None = None
     removed: Tensor | None = None
     remember: bool = False
+    denoised_from: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,7 @@ def _evaluate(states: Sequence[State], move: Move, settings: Sequence[Setting]) 
     else:
         result = model.traverse(x, t, per_image(ends), known, labels)
     for state, own, end in zip(states, result.split(counts), ends, strict=True):
+        state.denoised_from = state.level if move.word == "mean" else 0.0
         _set(state, own, end)
 
 
@@ -206,7 +209,24 @@ def _set(state: State, x: Tensor, level: float) -> None:
 
 
 def _fit(state: State, move: Move, setting: Setting) -> None:
-    state.x = setting.operator.fit(state.x, setting.y)
+    error = remaining_error(state.level, state.denoised_from, setting.t0)
+    state.x = data_consistency(setting.operator, state.x, setting.y, error)
+
+
+def remaining_error(level: float, denoised_from: float, t0: float) -> float:
+    """The error to expect of a posterior mean: its noise level before, but not more than the first estimate had.
+
+    Args:
+        level: the noise level now; above 0, the estimate is no posterior mean any more.
+        denoised_from: the noise level that it is the posterior mean for; 0: it is none.
+        t0: the error of the first estimate; 0: not known.
+
+    Returns:
+        A standard deviation; 0: not a posterior mean.
+    """
+    if level:
+        return 0.0
+    return min(denoised_from, t0 or denoised_from)
 
 
 def _target(move: Move, setting: Setting) -> float:

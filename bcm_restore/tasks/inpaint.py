@@ -162,11 +162,11 @@ class _Filling(BandProblem):
             return None
         return self.operator(rows, columns).fit(x, self.image.read(rows, columns).to(x.device))
 
-    def fit(self, x: DiskImage, fitted: DiskImage) -> None:
+    def fit(self, x: DiskImage, fitted: DiskImage, error: float = 0.0) -> None:
         if isinstance(self._mask, SeamlessMask):
             self._mask.fit_image(x, self.image, fitted)
         else:
-            super().fit(x, fitted)
+            super().fit(x, fitted, error)
 
 
 def known_range(images: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,7 +27,6 @@ from .band_task import BandTask
 from .pil import with_coefficients
 
 UNIT = 32  # rows: whole blocks, whatever the chroma
-ERROR = 0.8  # standard deviation of the error after an evaluation, as a multiple of the first estimate's
 SHARED = 4 / 3  # factor on t0 if the channels share the error: its luma is that of stronger independent noise
 REACH = 32  # rows: a chroma sample does not depend on pixels further away
 SAMPLE = 1 << 22  # pixels of a large picture that are searched for an earlier compression
@@ -95,27 +94,19 @@ class _Compressed(BandProblem):
         image: the decoded picture.
         whole: the operator of the whole image, if it is in memory.
         unit: rows that hold whole blocks; also how far pixels outside a band influence it.
-        level: the expected error of the image.
+        t0: the expected error of the image.
     """
 
     def __init__(
-        self,
-        image: BandImage,
-        whole: JpegOperator | JpegPart | None,
-        unit: int,
-        level: float,
-        t0: float,
-        remark: str = "",
+        self, image: BandImage, whole: JpegOperator | JpegPart | None, unit: int, t0: float, remark: str = ""
     ) -> None:
         super().__init__(image, t0=t0, remark=remark)
-        self._whole, self._error = whole if image.in_memory else None, ERROR * level
+        self._whole = whole if image.in_memory else None
         self.unit = self.reach = unit
 
     def operator(self, rows: slice) -> JpegOperator | JpegPart:
         operator = self._whole or self._of_band(rows)
         operator.surroundings = cells(self.image.read(rows), 8)
-        jpeg = operator.jpeg if isinstance(operator, JpegPart) else operator
-        jpeg.error = self._error
         return operator
 
     def measured(self, rows: slice, operator: Operator) -> Any:
@@ -133,8 +124,8 @@ class _LastCompression(_Compressed):
     def __init__(self, image: BandImage, coefficients: Coefficients, grey: bool | None = None) -> None:
         whole = JpegOperator(coefficients, grey) if image.in_memory else None
         one = _grey(image) if grey is None else grey
-        levels = _levels(coefficients.planes, coefficients.tables, _colour(coefficients), one)
-        super().__init__(image, whole, _unit(coefficients), *levels)
+        t0 = _level(coefficients.planes, coefficients.tables, _colour(coefficients), one)
+        super().__init__(image, whole, _unit(coefficients), t0)
         self._coefficients, self._grey = coefficients, grey
 
     def _of_band(self, rows: slice) -> JpegOperator:
@@ -156,8 +147,8 @@ class _EarlierCompression(_Compressed):
     ) -> None:
         unit, grey = math.lcm(UNIT, _unit(coefficients) if coefficients else UNIT), _grey(image)
         jpeg = sample.jpeg if isinstance(sample, JpegPart) else sample
-        levels = _levels([k[0] for k in jpeg.y], [c.table for c in jpeg.components], jpeg.colour, grey)
-        super().__init__(image, sample, unit, *levels, str(history))
+        t0 = _level([k[0] for k in jpeg.y], [c.table for c in jpeg.components], jpeg.colour, grey)
+        super().__init__(image, sample, unit, t0, str(history))
         self._history, self._coefficients, self._grey = history, coefficients, grey
 
     def _of_band(self, rows: slice) -> JpegOperator | JpegPart:
@@ -165,13 +156,11 @@ class _EarlierCompression(_Compressed):
         return operator_of(self._history, self.image.read(rows).cpu(), own, self._grey)
 
 
-def _levels(planes: Sequence[Any], tables: Sequence[Any], colour: str, grey: bool) -> tuple[float, float]:
-    """The error of the first estimate, and t0; for a grey picture by the luma, as the chroma has no error."""
+def _level(planes: Sequence[Any], tables: Sequence[Any], colour: str, grey: bool) -> float:
+    """The error of the first estimate; for a grey picture by the luma, as the chroma has no error."""
     if grey and colour == "YCbCr":
-        level = quantisation_level(planes[:1], tables[:1])
-        return level, SHARED * level
-    level = quantisation_level(planes, tables, colour)
-    return level, level
+        return SHARED * quantisation_level(planes[:1], tables[:1])
+    return quantisation_level(planes, tables, colour)
 
 
 def _unit(coefficients: Coefficients) -> int:

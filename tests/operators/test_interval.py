@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 import torch
 from helpers.jpegs import ALIGNED, KINDS, ODD, compressed, guess, picture, psnr, to_tensor
+from helpers.networks import toy
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.stats import truncnorm
 from skimage import data
 
-from bcm_restore import tasks
+from bcm_restore import schemes, tasks
 from bcm_restore.errors import NothingToRestore
+from bcm_restore.model import Noise
 from bcm_restore.operators import Jpeg
 from bcm_restore.operators.interval import expected_in_interval
 from bcm_restore.operators.jpeg_evidence import is_rounded
@@ -60,8 +62,7 @@ def test_expected_coefficients_are_those_of_the_file_and_closer_to_the_picture(k
     for quality in (50, 90):
         operator = Jpeg(compressed(original, tmp_path, quality, kind)[0])
         projected = operator.fit(estimate, operator.y)
-        operator.error = 0.05
-        fitted = operator.fit(estimate, operator.y)
+        fitted = operator.fit_denoised(estimate, operator.y, 0.05)
         if size == ALIGNED:
             assert all(map(torch.equal, operator.A(fitted), operator.y))
         if min(size) > 8 and kind in ("4:4:4", "grey"):  # averaged chroma has smaller errors here
@@ -75,17 +76,16 @@ def test_smooth_areas_keep_no_blocks(tmp_path):
     operator = Jpeg(coefficients)
     x = torch.tensor(slope / 127.5 - 1).float().permute(2, 0, 1)[None]
     assert (decoded - x).abs().max() * 127.5 > 2
-    operator.error = 0.05
-    assert (operator.fit(x, operator.y) - x).abs().max() * 127.5 < 0.6
+    assert (operator.fit_denoised(x, operator.y, 0.05) - x).abs().max() * 127.5 < 0.6
 
 
 @pytest.mark.parametrize("strip", [8, 64, 1000])
 def test_strips_change_nothing(strip, tmp_path, monkeypatch):
     operator = Jpeg(compressed(picture(*ODD), tmp_path, 50)[0])
-    operator.error, x = 0.05, guess(to_tensor(picture(*ODD)))
-    whole = operator.fit(x, operator.y)
+    x = guess(to_tensor(picture(*ODD)))
+    whole = operator.fit_denoised(x, operator.y, 0.05)
     monkeypatch.setattr("bcm_restore.operators.jpeg.STRIP", strip)
-    torch.testing.assert_close(operator.fit(x, operator.y), whole, rtol=0, atol=1e-6)
+    torch.testing.assert_close(operator.fit_denoised(x, operator.y, 0.05), whole, rtol=0, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -122,9 +122,21 @@ def test_noise_and_expectations_are_told_apart():
     assert is_rounded(0.1 * steps * normal[:, :1, :1], steps)  # zeros say nothing
 
 
-def test_the_task_sets_the_error(tmp_path):
-    """In proportion to that of the decoded picture; for grey pictures too, whose t0 has another factor."""
-    for kind in ("4:2:0", "grey"):
-        coefficients, decoded = compressed(picture(*ALIGNED, kind), tmp_path, 30, kind)
-        operator = tasks.get("jpeg").problem(decoded, coefficients=coefficients).operator
-        assert operator.error == pytest.approx(0.8 * operator.level(), rel=1e-3)
+@pytest.mark.parametrize(
+    ("moves", "error"),
+    [
+        ("level 0.15, mean, fit", 0.15),
+        ("level 0.3, mean, fit", 0.2),  # that of the first estimate
+        ("level 0.3, mean, fit, level 0.1, mean, fit", 0.1),
+        ("level 0.3, to 0, fit", 0.0),
+        ("level 0.3, mean, fit, level 0.1, to 0, fit", 0.0),
+        ("level 0.3, mean, noise 0.1, fit, to 0", 0.0),
+    ],
+)
+def test_a_scheme_gives_the_error_of_a_posterior_mean(moves, error, tmp_path):
+    coefficients, decoded = compressed(picture(*ALIGNED), tmp_path, 30)
+    operator, given = Jpeg(coefficients), []
+    operator.fit_denoised = lambda x, y, error: given.append(error) or x
+    operator.fit = lambda x, y: given.append(0.0) or x
+    schemes.run(schemes.parse(moves), toy(), decoded, operator, operator.y, Noise([0]), t0=0.2)
+    assert given[-1] == error
