@@ -8,7 +8,7 @@ horizontally and vertically; 1 for pictures that know of no blocks. Every third 
 """
 
 import argparse
-import io
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from PIL import Image
 
 from bcm_restore import images, tasks, weights
 from bcm_restore.metrics import psnr
+from bcm_restore.simulation.degradations import Example, compressed
 
 SIDE = 256
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -31,12 +32,6 @@ def crops(folder: Path) -> list[np.ndarray]:
             y, x = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
             found.append(np.ascontiguousarray(pixels[y : y + height, x : x + width]))
     return found
-
-
-def compressed(pixels: np.ndarray, quality: int) -> Image.Image:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    return Image.open(file)
 
 
 def blockiness(pixels: np.ndarray) -> float:
@@ -61,19 +56,22 @@ def main() -> None:
     print("| | " + " | ".join(f"quality {q}: PSNR, dB | blockiness" for q in options.quality) + " |")
     print("| --- " * (2 * len(options.quality) + 1) + "|")
 
-    def row(name: str, restore: Callable[[Image.Image], Image.Image]) -> None:
+    damaged = {q: [compressed(q)(x, np.random.default_rng(0)) for x in clean] for q in options.quality}
+
+    def row(name: str, restore: Callable[[Example], np.ndarray]) -> None:
         cells = []
-        for quality in options.quality:
-            results = [np.asarray(restore(compressed(x, quality)).convert("RGB")) for x in clean]
+        for examples in damaged.values():
+            results = [restore(example) for example in examples]
             cells.append(f"{np.mean([psnr(y, x) for y, x in zip(results, clean, strict=True)]):.2f}")
             cells.append(f"{np.mean([blockiness(y) for y in results]):.2f}")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
-    row("decoded", lambda file: file)
+    row("decoded", lambda example: example.damaged)
     for name in options.model:
         model = weights.load_model(name, device="cpu")
         for nfe in options.nfe:
-            row(f"{model.name}, NFE {nfe}", lambda file: jpeg.restore(file, model=model, nfe=nfe))  # noqa: B023
+            run = functools.partial(jpeg.restore, model=model, nfe=nfe)
+            row(f"{model.name}, NFE {nfe}", lambda example: run(example.damaged, **example.inputs))  # noqa: B023
 
 
 if __name__ == "__main__":
