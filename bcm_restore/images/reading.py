@@ -115,7 +115,10 @@ def decoded(path: str | Path, file: BytesIO, max_pixels: int) -> Picture:
         raise RestoreError(f"{path}: too large for this computer's memory; give a smaller picture") from None
     except Exception as error:  # decoders raise anything on damaged bytes
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise RestoreError(f"{path}: truncated or damaged ({reason}); get a new copy of the file") from error
+        raise RestoreError(
+            f"{path}: truncated or damaged ({reason}); get a new copy of the file, "
+            "or save what a viewer shows of it as PNG and inpaint the rest"
+        ) from error
     if turned != 1:
         picture = replace(picture, orientation=turned, exif=with_orientation(picture.exif, turned))
     return picture

@@ -109,7 +109,8 @@ def test_unreadable_picture(cli, tmp_path, data):
 
 def test_truncated_picture(cli, tmp_path, photo):
     photo.write_bytes(photo.read_bytes()[:-400])
-    assert str(photo) in cli.refuses(tmp_path, "super-resolve", photo)
+    message = cli.refuses(tmp_path, "super-resolve", photo)
+    assert str(photo) in message and "save what a viewer shows of it as PNG and inpaint the rest" in message
 
 
 def test_folder_without_pictures(cli, tmp_path, photo):
