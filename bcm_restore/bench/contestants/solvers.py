@@ -89,7 +89,7 @@ class ZeroShot(Contestant):
         task, example = tasks.get(case.task), sample.example
         x, back = to_tensor(example.damaged)
         inputs = dict(example.inputs)
-        if case.task == "super-resolve" and "coefficients" in inputs:  # a small JPEG is enlarged as it is
+        if case.task == "super-resolve":  # a small JPEG or a noisy small picture is enlarged as it is
             inputs |= {"coefficients": None, "noise": 0}
         problem = task.problem(x.to(self.model.device), **inputs)
         exact, levels = case.task in EXACT, self._levels[case.task]

@@ -26,7 +26,7 @@ from bcm_restore.bench.contestants.solvers import SOLVERS, solvers, spread
 from bcm_restore.errors import RestoreError
 from bcm_restore.model import BCM
 from bcm_restore.networks import ConvUNet, TiledNetwork
-from bcm_restore.simulation.degradations import VARIANTS
+from bcm_restore.simulation.degradations import VARIANTS, downscaled, then_noisy
 
 # --- all of them
 
@@ -65,6 +65,17 @@ def test_a_small_jpeg_is_enlarged_as_it_is(exact, face):
     plain = replace(small, inputs={"scale": 4, "kernel": "bicubic", "noise": 0}, data=None)
     of_jpeg, of_pixels = (contestant("ddnm", 1, exact).restore(case, Sample("face", one)) for one in (small, plain))
     np.testing.assert_array_equal(of_jpeg, of_pixels)
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_a_noisy_small_picture_is_enlarged_as_it_is(exact, portrait, name):
+    """Noise that the task would find and remove is no part of the solvers' problem."""
+    example = then_noisy(downscaled(2), 10)(portrait, np.random.default_rng(0))
+    assert "noise" in tasks.get("super-resolve").run(example.damaged, model=exact, nfe=1, scale=2).remark
+    plain = replace(example, inputs={**example.inputs, "noise": 0})
+    case, solver = case_of("super-resolve", "x2"), contestant(name, 1, exact)
+    of_noisy, of_plain = (solver.restore(case, Sample("portrait", one)) for one in (example, plain))
+    np.testing.assert_array_equal(of_noisy, of_plain)
 
 
 @pytest.mark.parametrize("name", EACH)
