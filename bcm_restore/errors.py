@@ -1,7 +1,9 @@
 """Errors for the user, and how errors are worded."""
 
+import difflib
 import os
 import traceback
+from collections.abc import Iterable
 
 
 class RestoreError(ValueError):
@@ -32,6 +34,13 @@ def describe(error: BaseException) -> str:
         return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}"
     first_line = (str(error).strip().splitlines() or ["no further message"])[0]
     return f"{type(error).__name__}: {first_line}; run again with --debug to see where"
+
+
+def instead(name: str, known: Iterable[str], otherwise: str = "choose one of") -> str:
+    """What to give instead of an unknown name: the most similar one, or any of them all."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, 1)
+    return f"did you mean '{close[0]}'?" if close else f"{otherwise} {', '.join(names)}"
 
 
 def portable(error: Exception) -> RestoreError:

@@ -5,7 +5,6 @@ noise to an image, because the map is inaccurate near level zero, and then raise
 [-1, 1].
 """
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import ode, schemes
-from .errors import RestoreError
+from .errors import RestoreError, instead
 from .model import BCM, Label, Noise
 from .operators import Mask
 from .schemes import Progress, Scheme
@@ -221,8 +220,7 @@ def _parse(schedule: str | Scheme, known: dict[str, str]) -> Scheme:
     if isinstance(schedule, Scheme):
         scheme = schedule
     elif known and len(schedule.split()) == 1 and schedule not in (*known, "mean", "fit"):
-        close = difflib.get_close_matches(schedule, known, 1) or known
-        raise RestoreError(f"schedule '{schedule}' is not known; did you mean {', '.join(close)}? (or give a scheme)")
+        raise RestoreError(f"schedule '{schedule}' is not known; {instead(schedule, known)} (or give a scheme)")
     else:
         scheme = schemes.parse(known.get(schedule, schedule))
     for move in scheme.moves:

@@ -1,6 +1,5 @@
 """Chains of restorations: "jpeg, super-resolve x2 noise=5" names the tasks in order, each with its own options."""
 
-import difflib
 import math
 import re
 import shlex
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import RestoreError
+from .errors import RestoreError, instead
 
 Steps = str | Sequence[str | tuple[str, Mapping[str, Any]]]
 Kinds = Mapping[str, Any]  # the type of each option
@@ -165,10 +164,7 @@ def _arguments(step: Step, known: Kinds | None) -> dict[str, Any]:
 
 
 def _unknown(name: str, known: Kinds) -> str:
-    names = [*known, "nfe"]
-    close = difflib.get_close_matches(name, names, 1)
-    hint = f"did you mean '{close[0]}'?" if close else f"it takes {', '.join(sorted(names))}"
-    return f"there is no option '{name}'; {hint}"
+    return f"there is no option '{name}'; {instead(name, sorted([*known, 'nfe']), 'it takes')}"
 
 
 def _converted(step: str, name: str, value: Any, kind: Any) -> Any:

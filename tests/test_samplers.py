@@ -141,7 +141,7 @@ def test_default_model():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda m, x: samplers.generate(m, 1, "zigzag-2"), "schedule 'zigzag-2' is not known; did you mean zigzag-3"),
+        (lambda m, x: samplers.generate(m, 1, "zigzag-2"), "schedule 'zigzag-2' is not known; did you mean 'zigzag-3'"),
         (lambda m, x: samplers.invert(m, x, "inverse"), "schedule 'inverse' is not known"),
         (lambda m, x: samplers.generate(m, 1, "to 0"), 'does not start from noise; begin it with "noise 80"'),
         (lambda m, x: samplers.generate(m, 1, "noise 80, to 1"), "leaves noise in the image"),

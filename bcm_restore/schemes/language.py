@@ -16,13 +16,12 @@ A level is a number, or a multiple of the level t0 that the task assigns to its 
 "1t0".
 """
 
-import difflib
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import RestoreError
+from ..errors import RestoreError, instead
 from ..networks.orientations import COUNT
 
 WORDS = ("level", "noise", "renoise", "to", "mean", "fit")
@@ -129,9 +128,7 @@ def _parse_move(words: list[str]) -> Move:
         raise MoveError(f"a move is missing; the moves are {', '.join(WORDS)}")
     word, arguments = words[0], words[1:]
     if word not in WORDS:
-        close = difflib.get_close_matches(word, WORDS, 1)
-        hint = f"did you mean '{close[0]}'?" if close else f"the moves are {', '.join(WORDS)}"
-        raise MoveError(f"'{word}' is not a move; {hint}")
+        raise MoveError(f"'{word}' is not a move; {instead(word, WORDS, 'the moves are')}")
     usage = {"noise": "noise LEVEL [hole]", "renoise": "renoise LEVEL ETA", "mean": "mean [ORIENTATIONS]", "fit": "fit"}
     wrong = MoveError(f"write '{usage.get(word, word + ' LEVEL')}', not '{' '.join(words)}'")
     if word in ("mean", "fit"):

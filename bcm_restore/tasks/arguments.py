@@ -1,6 +1,5 @@
 """Checks the arguments of tasks, with messages that name the argument and the fix."""
 
-import difflib
 import inspect
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from ..errors import RestoreError
+from ..errors import RestoreError, instead
 from ..weights import load_model
 
 if TYPE_CHECKING:
@@ -30,8 +29,7 @@ def check_names(task: "Task", given: Mapping[str, Any]) -> None:
         return
     for name in given:
         if name not in own | inputs:
-            close = difflib.get_close_matches(name, own | inputs, 1)
-            hint = f"did you mean '{close[0]}'?" if close else f"it takes {', '.join(sorted(own | inputs))}"
+            hint = instead(name, sorted(own | inputs), "it takes")
             if name in _names(load_model):
                 hint = f"it belongs to the model: give model=load_model({name}=...)"
             raise TypeError(f"{task.name} got an unexpected keyword argument '{name}'; {hint}")

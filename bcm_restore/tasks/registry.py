@@ -1,10 +1,9 @@
 """The tasks of this package and of others, by name."""
 
-import difflib
 import functools
 from importlib.metadata import entry_points
 
-from ..errors import RestoreError
+from ..errors import RestoreError, instead
 from .base import Task
 from .colorize import Colorize
 from .deblur import Deblur
@@ -39,8 +38,7 @@ def get(name: str) -> Task:
             return point.load()()
     if not isinstance(name, str):
         raise RestoreError(f"task {name!r} is a {type(name).__name__}; give a task's name: {', '.join(names())}")
-    close = difflib.get_close_matches(name, [*names(), *COMMANDS], 1) or names()
-    raise RestoreError(f"task '{name}' is not known; did you mean {', '.join(close)}?")
+    raise RestoreError(f"task '{name}' is not known; {instead(name, dict.fromkeys([*names(), *COMMANDS]))}")
 
 
 def _registered() -> list:

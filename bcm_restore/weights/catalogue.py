@@ -1,12 +1,11 @@
 """The catalogue of downloadable weights: URL, size, licence and SHA-256."""
 
-import difflib
 import sys
 from dataclasses import dataclass
 from typing import Any
 
 from .. import package_data
-from ..errors import RestoreError
+from ..errors import RestoreError, instead
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -64,8 +63,7 @@ def get(name: str) -> Entry:
     """
     known = entries()
     if name not in known:
-        close = difflib.get_close_matches(name, known, 1) or known
-        raise RestoreError(f"'{name}' is not in the catalogue of weights; did you mean {', '.join(close)}?")
+        raise RestoreError(f"'{name}' is not in the catalogue of weights; {instead(name, known)}")
     return known[name]
 
 

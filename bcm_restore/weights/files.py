@@ -1,6 +1,5 @@
 """Model files: self-contained safetensors, with a description of the network in their metadata."""
 
-import difflib
 import hashlib
 import json
 import os
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import networks, package_data
-from ..errors import RestoreError
+from ..errors import RestoreError, instead
 from ..model import BCM
 
 DEFAULT = "bcm-photo"
@@ -50,8 +49,8 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
         raise RestoreError(
             f"model '{name_or_path}' is not in the cache; run 'bcm-restore weights download {name_or_path}'"
         )
-    close = difflib.get_close_matches(str(name_or_path), names(), 1) or names()
-    raise RestoreError(f"model '{name_or_path}' is neither a model's name nor a file; did you mean {', '.join(close)}?")
+    hint = instead(str(name_or_path), names())
+    raise RestoreError(f"model '{name_or_path}' is neither a model's name nor a file; {hint}")
 
 
 def load_model(

@@ -59,8 +59,9 @@ def fetch(url: str, part: Path, progress: Progress = silent) -> None:
             attempt = 0 if _size(part) > best else attempt + 1
             best = max(best, _size(part))
             if attempt > len(PAUSES):
+                what = "the download was interrupted" if best else "nothing could be downloaded"
                 way = "run it again to resume" if best else "check the connection and HTTPS_PROXY"
-                raise RestoreError(f"{url}: the download was interrupted ({error}); {way}, {BY_HAND}") from error
+                raise RestoreError(f"{url}: {what} ({error}); {way}, {BY_HAND}") from error
             time.sleep(PAUSES[max(attempt, 1) - 1])
 
 

@@ -102,7 +102,7 @@ def test_errors_of_one_file_are_raised(save, face, album, tmp_path):
         ("jpeg", {"engine": "dask"}, RestoreError, "engine 'dask' is not known; give local, ray"),
         ("interpolate", {}, RestoreError, "interpolate takes two pictures; use tasks.get"),
         ("super-resolve", {"scale": "4"}, RestoreError, "scale '4' is not supported; use 2, 3, 4, 8"),
-        ("paint", {}, RestoreError, "task 'paint' is not known; did you mean inpaint"),
+        ("paint", {}, RestoreError, "task 'paint' is not known; did you mean 'inpaint'"),
     ],
 )
 def test_what_is_refused_before_any_work(photo, task, options, kind, message):

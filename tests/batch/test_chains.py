@@ -230,7 +230,7 @@ def test_pictures_that_are_restored_together(save, face, never, tmp_path):
 
 
 def test_errors_before_any_picture_is_read(photo, tmp_path):
-    assert "task 'jpg' is not known; did you mean jpeg" in refusal(photo, "jpg, super-resolve x2")
+    assert "task 'jpg' is not known; did you mean 'jpeg'" in refusal(photo, "jpg, super-resolve x2")
     assert "scale 5 is not supported" in refusal(photo, "super-resolve x5")
     assert "jpeg has no default scheme with NFE 5" in refusal(photo, "jpeg nfe=5")
     assert "interpolate takes two pictures" in refusal(photo, "interpolate")

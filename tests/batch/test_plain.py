@@ -131,7 +131,7 @@ def test_help_and_errors(cli, album, tmp_path):
         assert word in text
     assert "--reason" in cli.refuses(tmp_path, "run", "brighten", album)
     assert "give 1 or less" in cli.refuses(tmp_path, *RUN, album, "--strength", 2)
-    assert "task 'brigthen' is not known; did you mean brighten?" in cli.refuses(tmp_path, "run", "brigthen", album)
+    assert "task 'brigthen' is not known; did you mean 'brighten'?" in cli.refuses(tmp_path, "run", "brigthen", album)
     assert "an input 'seed', an option of every command" in cli.refuses(tmp_path, "run", "clashing", album)
     assert "Cannot be run" in cli("run", "clashing", "--help").stdout
 

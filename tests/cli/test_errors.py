@@ -164,7 +164,7 @@ def test_scheme_and_nfe_disagree(cli, tmp_path, photo):
 
 def test_unknown_model_task_and_device(cli, tmp_path, photo):
     assert "bcm-photo-small" in cli.refuses(tmp_path, "super-resolve", photo, "--model", "bcm-photo-smal")
-    assert "did you mean inpaint" in cli.refuses(tmp_path, "tasks", "inpant")
+    assert "did you mean 'inpaint'" in cli.refuses(tmp_path, "tasks", "inpant")
     assert "quantum" in cli.refuses(tmp_path, "super-resolve", photo, "--device", "quantum")
 
 

@@ -59,7 +59,7 @@ def test_grid_and_folder(cli, folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--schedule", "zigzag"], "schedule 'zigzag' is not known; did you mean zigzag-3"),
+        (["--schedule", "zigzag"], "schedule 'zigzag' is not known; did you mean 'zigzag-3'"),
         (["--schedule", "noise 80, to 0, fit"], "needs measurements"),
         (["--schedule", "noise 80, to 3"], "leaves noise"),
         (["--size", "12x"], "--size '12x': write WIDTHxHEIGHT"),

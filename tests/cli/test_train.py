@@ -102,7 +102,7 @@ def test_unreadable_pictures_are_reported_and_skipped(cli, config, pictures, tmp
         (CONFIG, ["--minutes", "1", "--steps", "2"], "--minutes and --steps"),
         (CONFIG, ["--data", "nowhere"], "nowhere: no such file or folder"),
         (CONFIG, [], "no pictures to train on: give --data FOLDER, or 'sources' in the [data] of"),
-        ("start = 'bcm-photo-smal'\n" + CONFIG, ["--data", "pictures"], "did you mean bcm-photo-small"),
+        ("start = 'bcm-photo-smal'\n" + CONFIG, ["--data", "pictures"], "did you mean 'bcm-photo-small'"),
         (CONFIG.replace("[data]", "[data]\nlabels = true"), ["--data", "pictures"], "is not class-conditional"),
         (CONFIG.replace("crop = 16", "crop = 18"), ["--data", "pictures"], "a multiple of 8"),
         (CONFIG.replace("[8, 8]", "[8]"), ["--data", "pictures"], "cannot be built"),

@@ -90,12 +90,12 @@ def test_download(cli, home, tmp_path, monkeypatch):
 
 
 def test_refusals(cli, tmp_path, own):
-    assert "did you mean lpips-alex" in cli.refuses(tmp_path, "weights", "download", "lpips-alec")
+    assert "did you mean 'lpips-alex'" in cli.refuses(tmp_path, "weights", "download", "lpips-alec")
     assert "inside the package" in cli.refuses(tmp_path, "weights", "download", weights.DEFAULT)
     assert "'weights download lpips-alex'" in cli.refuses(tmp_path, "weights", "path", "lpips-alex").replace(
         "bcm-restore ", ""
     )
-    assert "did you mean" in cli.refuses(tmp_path, "weights", "path", "nothing")
+    assert "choose one of bcm-imagenet64, " in cli.refuses(tmp_path, "weights", "path", "nothing")
     assert "not in the cache" in cli.refuses(tmp_path, "weights", "remove", "own")
     assert "not in the cache" in cli.refuses(tmp_path, "weights", "remove", "../own")
     assert "not in the cache" in cli.refuses(tmp_path, "weights", "verify", "own")

@@ -121,7 +121,7 @@ def test_nothing_and_errors(face):
     with pytest.raises(NothingToRestore, match=r"nothing to restore in any step \(jpeg, jpeg\)"):
         tasks.chain("jpeg, jpeg-restore").restore(never)
     for steps, message in (
-        ("jpg", "task 'jpg' is not known; did you mean jpeg"),
+        ("jpg", "task 'jpg' is not known; did you mean 'jpeg'"),
         ("interpolate", "interpolate takes two pictures"),
         ("super-resolve kernl=box", "step 'super-resolve': there is no option 'kernl'; did you mean 'kernel'"),
         ("super-resolve x2, inpaint mask=m.png", "inpaint comes after super-resolve"),

@@ -340,7 +340,7 @@ def test_read_only_arrays_give_no_warning(restore, portrait):
 
 def test_tasks_are_found_by_their_command_name():
     assert tasks.get("jpeg-restore").name == "jpeg"
-    with pytest.raises(RestoreError, match="did you mean jpeg-restore"):
+    with pytest.raises(RestoreError, match="did you mean 'jpeg-restore'"):
         tasks.get("jpeg-restor")
 
 

@@ -15,7 +15,7 @@ from bcm_restore.tasks import registry
 def test_names_and_close_matches():
     assert {"deblur", "denoise", "inpaint", "interpolate", "jpeg", "super-resolve"} <= set(tasks.names())
     assert tasks.get("inpaint").name == "inpaint"
-    with pytest.raises(RestoreError, match="task 'inpant' is not known; did you mean inpaint"):
+    with pytest.raises(RestoreError, match="task 'inpant' is not known; did you mean 'inpaint'"):
         tasks.get("inpant")
 
 

@@ -73,7 +73,7 @@ def test_the_catalogue_is_complete():
         assert entry.folder is None or entry.url.endswith(f"folder_path={entry.folder}")
         if entry.kind == "metric":  # the publishers' file names end in the first digits
             assert entry.sha256[:8] in entry.url and entry.url.endswith(entry.file)
-    with pytest.raises(RestoreError, match="did you mean bcm-imagenet64"):
+    with pytest.raises(RestoreError, match="did you mean 'bcm-imagenet64'"):
         catalogue.get("bcm-imagenet46")
 
 

@@ -50,7 +50,7 @@ def test_bfloat16_on_cpu_stays_near_float32():
 
 
 def test_errors_of_unknown_models_suggest_close_names():
-    with pytest.raises(RestoreError, match=r"'bcm-photo-smal' is neither .* did you mean bcm-photo-small"):
+    with pytest.raises(RestoreError, match=r"'bcm-photo-smal' is neither .* did you mean 'bcm-photo-small'"):
         bcm_restore.load_model("bcm-photo-smal")
 
 

@@ -1,10 +1,10 @@
 """The recipes of the tasks."""
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from ...errors import instead
 from ..settings import NAMES, Settings
 from .base import Recipe
 from .chain import ChainRecipe
@@ -62,7 +62,6 @@ def recipe(task: str, settings: Settings, inputs: Mapping[str, Any]) -> Recipe:
     known = set(kinds(task) or ())
     for name in inputs:
         if name not in known:
-            close = difflib.get_close_matches(name, known | NAMES, 1)
-            hint = f"did you mean '{close[0]}'?" if close else f"it takes {', '.join(sorted(known | NAMES))}"
+            hint = instead(name, sorted(known | NAMES), "it takes")
             raise TypeError(f"{task} got an unexpected keyword argument '{name}'; {hint}")
     return _OWN[task].create(settings, **inputs)

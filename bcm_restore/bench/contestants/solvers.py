@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from ... import __version__, tasks
-from ...errors import RestoreError
+from ...errors import RestoreError, instead
 from ...model import BCM
 from ...packages import required
 from ...tasks.arrays import to_tensor
@@ -111,7 +111,7 @@ def solvers(
     """
     for name in names:
         if name not in SOLVERS:
-            raise RestoreError(f"solver '{name}' is not known; choose one of {', '.join(SOLVERS)}")
+            raise RestoreError(f"solver '{name}' is not known; {instead(name, SOLVERS)}")
         if SOLVERS[name].diagonal and not model.diagonal:
             raise RestoreError(f"{name} needs the posterior mean, which model '{model.name}' lacks; omit {name}")
         if SOLVERS[name].deepinv:
