@@ -17,7 +17,11 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("--share", type=float, default=0.5, help="of the result; the start has the rest")
     options = parser.parse_args()
-    (_, start), (description, result) = read(options.start), read(options.result)
+    if not 0 <= options.share <= 1:
+        parser.error(f"--share {options.share:g}: give 0 to 1")
+    (other, start), (description, result) = read(options.start), read(options.result)
+    if any(other[key] != description[key] for key in ("architecture", "config")):
+        parser.error(f"{options.start} and {options.result} have different networks; give two models of one network")
     tensors = {name: start[name].float().lerp(value.float(), options.share) for name, value in result.items()}
     save_file(tensors, options.output, metadata(description, tensors))
 
