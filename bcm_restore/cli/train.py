@@ -107,7 +107,8 @@ def _run(trainer: "Trainer", reports: list[Callable[["Status"], None]], quiet: b
         try:
             trainer.run(report)
         except KeyboardInterrupt:
-            printing.note(f"saved at step {trainer.steps}; --resume resumes the run")
+            saved = f"stopped within step {trainer.steps + 1}" if trainer.stepping else f"saved at step {trainer.steps}"
+            printing.note(f"{saved}; --resume resumes the run")
             raise
     return last
 

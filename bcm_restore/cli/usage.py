@@ -21,7 +21,7 @@ ELSEWHERE = {  # names in other programs
 }
 
 WORDINGS = (  # messages of typer, and of pydantic, with which it checks values
-    (r"^No such command ('.*')\.$", r"no such command \1; bcm-restore --help lists them"),
+    (r"^No such command ('.*')\.$", r"no such command \1; --help lists them"),
     (r"^Missing (option|argument) ('.*')\.$", r"the \1 \2 is missing; --help says what it takes"),
     (r"Value error, ", ""),
     (r"Input should be greater than or equal to (\S+)", r"give \1 or more"),

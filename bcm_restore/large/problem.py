@@ -50,6 +50,10 @@ class BandProblem(ABC):
             x.write(self.estimate(rows), rows)
         self.complete(x)
 
+    def finish(self, x: DiskImage) -> None:
+        """Completes the result in place; by default does nothing."""
+        return
+
     def known(self, rows: slice, columns: slice) -> Tensor | None:
         """The known pixels of a region, (1, 1, h, w) bool; None if the task has none."""
         return None

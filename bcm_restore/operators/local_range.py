@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ..spans import steps
 
-SLACK = 0.5  # how far a pixel may exceed the range of its surroundings, as a share of that range
+SLACK = 0.5
 STRIP = 64  # rows of cells at a time: limits the memory for the bounds of a large picture
 
 
@@ -14,8 +14,10 @@ def cells(x: Tensor, cell: int) -> tuple[Tensor, Tensor]:
     return -F.max_pool2d(-x, cell, ceil_mode=True), F.max_pool2d(x, cell, ceil_mode=True)
 
 
-def clamp_to_surroundings(x: Tensor, low: Tensor, high: Tensor, cell: int, radius: int = 1) -> Tensor:
-    """Clamps each pixel to [low - SLACK (high - low), high + SLACK (high - low)] of the cells around it.
+def clamp_to_surroundings(
+    x: Tensor, low: Tensor, high: Tensor, cell: int, radius: int = 1, slack: float = SLACK
+) -> Tensor:
+    """Clamps each pixel to [low - slack (high - low), high + slack (high - low)] of the cells around it.
 
     In flat areas no texture can be added; elsewhere the bounds are rarely reached.
 
@@ -25,14 +27,14 @@ def clamp_to_surroundings(x: Tensor, low: Tensor, high: Tensor, cell: int, radiu
         high: (B, C, h, w), the greatest.
         cell: side of a cell in pixels of x.
         radius: radius of the surroundings, in cells.
+        slack: how far a pixel may exceed the range of its surroundings, as a share of that range.
 
     Returns:
         (B, C, H, W), a new tensor.
     """
-    window = 2 * radius + 1
-    low, high = -F.max_pool2d(-low, window, 1, radius), F.max_pool2d(high, window, 1, radius)
-    slack = SLACK * (high - low)
-    low, high = low - slack, high + slack
+    low, high = -_greatest(-low, radius), _greatest(high, radius)
+    margin = slack * (high - low)
+    low, high = low - margin, high + margin
     clamped = x.new_empty(x.shape)
     width = x.shape[3]
     for rows in steps(low.shape[2], STRIP):
@@ -41,6 +43,12 @@ def clamp_to_surroundings(x: Tensor, low: Tensor, high: Tensor, cell: int, radiu
         bounds = (_in_pixels(each[:, :, rows], cell) for each in (low, high))
         clamped[:, :, pixels] = part.clamp(*(each[:, :, : part.shape[2], :width] for each in bounds))
     return clamped
+
+
+def _greatest(x: Tensor, radius: int) -> Tensor:
+    """The greatest value within a square around each one, along one side and then the other: windows may be large."""
+    window = 2 * radius + 1
+    return F.max_pool2d(F.max_pool2d(x, (window, 1), 1, (radius, 0)), (1, window), 1, (0, radius))
 
 
 def _in_pixels(values: Tensor, cell: int) -> Tensor:

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from .base import Operator
 from .linear import along, square
+from .local_range import clamp_to_surroundings
 
+REACH = 4  # pixels: in white noise, their range is some five times its standard deviation
 WINDOW = 5  # pixels: side of the neighbourhood over which the squared residual is averaged
 
 
@@ -44,7 +46,15 @@ class _Noisy(Operator):
         """S r, (B, 3, H, W)."""
 
 
-class White(_Noisy):
+class _Denoised(_Noisy):
+    """Its `fit` first clamps x to the range of y within REACH pixels, so that flat areas stay flat."""
+
+    def fit(self, x: Tensor, y: Tensor) -> Tensor:
+        """x + S r + grain (r - S r), of the clamped x."""
+        return super().fit(clamp_to_surroundings(x, y, y, 1, REACH), y)
+
+
+class White(_Denoised):
     """Noise that is independent between pixels and channels, all of it in the residual: S r = 0."""
 
     def image_part(self, r: Tensor) -> Tensor:
@@ -78,7 +88,7 @@ class Noisy(_Noisy):
         return (1 - self.sigma.to(r).view(-1, 1, 1, 1) ** 2 / power).clamp(min=0) * r
 
 
-class LumaNoisy(_Noisy):
+class LumaNoisy(_Denoised):
     """All channels have the same noise, so that only the luma is noisy: S r = C r, the residual's chroma.
 
     `fit` restores the chroma of y.

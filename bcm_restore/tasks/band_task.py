@@ -49,6 +49,7 @@ class BandTask(Task):
         posed, scheme = self._pose_array(array, inputs, options)
 
         def finish(result: DiskImage) -> Any:
+            posed.finish(result)
             return from_array(from_disk(result, array))
 
         restored = large.run(scheme, model, posed, Noise([options.seed]), finish, options.progress)

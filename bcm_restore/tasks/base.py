@@ -127,6 +127,8 @@ class Task(ABC):
         summary: one line that says what it does.
         batches: whether `problem` takes batches of more than one image.
         default_nfe: number of network evaluations where none is given.
+        as_stored: whether JPEG coefficients that `problem` takes have to match the pixels, so that a file is restored
+            as stored and turned upright afterwards.
         inputs: the further inputs of `problem` that `bcm-restore run` offers as options.
     """
 
@@ -134,6 +136,7 @@ class Task(ABC):
     summary: str
     batches = True
     default_nfe = DEFAULT_NFE
+    as_stored = True
     inputs: tuple[Input, ...] = ()
 
     @abstractmethod

@@ -5,15 +5,17 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import NothingToRestore, RestoreError
-from ..large import BandImage, BandProblem
+from ..large import BandImage, BandProblem, DiskImage
 from ..operators import Blur
 from ..operators.blur import expected_error
 from ..operators.blur_search import find_blur, noise_of_blurred
 from ..operators.dct import HALF_RANGE
 from ..operators.jpeg import quantisation_level
+from ..operators.local_range import clamp_to_surroundings
 from ..spans import widened
 from .arguments import real
 from .band_task import BandTask
+from .base import Problem
 from .kernels import AUTO, as_kernel
 
 SAMPLE = 1 << 20  # pixels of a large picture in which blur and noise are estimated
@@ -28,6 +30,7 @@ class Deblur(BandTask):
     name = "deblur"
     summary = "sharpens a blurred picture, with a given kernel or one found in the picture"
     batches = False  # pictures differ in blur and noise
+    as_stored = False  # the kernel is that of the upright picture; coefficients only tell the noise
 
     def pose(
         self,
@@ -62,6 +65,19 @@ class Deblur(BandTask):
         remark = f"blur found: {found}" if found is not kernel else ""
         return _Blurred(image, as_kernel(found), sigma, bool((sample == sample[:, :1]).all()), remark)
 
+    def united(self, x: Tensor, problem: Problem) -> Tensor:
+        """See `Task.united`; clamped, so that flat areas stay flat."""
+        assert isinstance(problem.operator, Blur)
+        return _bounded(x, problem.y, problem.operator.kernel)
+
+
+def _bounded(x: Tensor, y: Tensor, kernel: Tensor) -> Tensor:
+    """Clamps a result so that flat areas stay flat.
+
+    A pixel that differs from its surroundings by d changes the blurred picture by d times the kernel's greatest weight.
+    """
+    return clamp_to_surroundings(x, y, y, 1, max(kernel.shape) // 2 + 1, slack=1 / kernel.max().item())
+
 
 class _Blurred(BandProblem):
     """Sharpening a picture, given the kernel and the noise."""
@@ -78,6 +94,11 @@ class _Blurred(BandProblem):
         outer, inner = widened(rows, self.reach, self.size[0])
         operator, y = self.operator(outer), self.image.read(outer)
         return operator.fit(operator.pinv(y), y)[:, :, inner]  # sharper than `pinv`, for a network that removes noise
+
+    def finish(self, x: DiskImage) -> None:
+        for rows in x.bands():
+            outer, inner = widened(rows, max(self._kernel.shape), self.size[0])
+            x.write(_bounded(x.read(outer), self.image.read(outer), self._kernel)[:, :, inner], rows)
 
 
 def _given(noise: float | None) -> float | None:

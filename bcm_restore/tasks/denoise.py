@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import NothingToRestore, RestoreError
 from ..large import BandImage, BandProblem
 from ..operators import LumaNoisy, NoiseLevel, Operator, White, given_noise, measure_noise
 from ..operators.dct import HALF_RANGE
-from ..operators.noise import chroma
+from ..operators.noise import REACH, chroma
+from ..spans import widened
 from ..task_inputs import Input
 from .arguments import real
 from .arrays import as_array
@@ -137,7 +139,12 @@ class _IndependentNoise(BandProblem):
         return self._operator
 
     def fit_tile(self, x: Tensor, rows: slice, columns: slice) -> Tensor:
-        return self._operator.fit(x, self.image.read(rows, columns))
+        (outer_rows, inner_rows), (outer_columns, inner_columns) = (
+            widened(span, REACH, length) for span, length in zip((rows, columns), self.size, strict=True)
+        )
+        y = self.image.read(outer_rows, outer_columns)
+        edges = inner_columns.start, y.shape[3] - inner_columns.stop, inner_rows.start, y.shape[2] - inner_rows.stop
+        return self._operator.fit(F.pad(x, edges), y)[:, :, inner_rows, inner_columns]
 
 
 class _CoarseNoise(_IndependentNoise):

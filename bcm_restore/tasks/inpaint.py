@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..errors import RestoreError
 from ..fill import clusters
 from ..large import BandImage, BandProblem, DiskImage, MemoryImage, neighbourhood
 from ..large import fill as large_fill
@@ -81,6 +82,9 @@ class Inpaint(BandTask):
         mask = inputs.get("mask")
         plain = getattr(mask, "dtype", None) in (bool, torch.bool)
         hole = as_hole(mask, size_of(image), [] if plain else to_integers(image))
+        pictures = len(image) if isinstance(image, Tensor) and image.ndim == 4 else 1
+        if len(hole) not in (1, pictures):
+            raise RestoreError(f"mask: {len(hole)} masks for {pictures} pictures; give one, or one for each")
         inputs = {**inputs, "mask": hole}
         if isinstance(image, Image.Image):
             return without_hidden(image, hole[0, 0].numpy()), inputs

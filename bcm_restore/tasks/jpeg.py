@@ -63,7 +63,8 @@ class Jpeg(BandTask):
         pixels = image.read(rows).cpu()  # a search through many small blocks
         if coefficients is not None:
             own = _cropped(coefficients, rows, image)
-            history = find_earlier(own, pixels, quality) if _colour(own) == "YCbCr" else None
+            searched = _colour(own) == "YCbCr" and _full_luma(own)
+            history = find_earlier(own, pixels, quality) if searched else None
             if history is None:
                 return _LastCompression(image, coefficients)
             return _EarlierCompression(image, history, coefficients, operator_of(history, pixels, own))
@@ -214,6 +215,12 @@ def _usable(coefficients: Any, quality: int | None) -> Any:
 
 def _colour(coefficients: Any) -> str:
     return getattr(coefficients, "colour", "YCbCr")
+
+
+def _full_luma(coefficients: Any) -> bool:
+    """Whether no component has a higher resolution than luma: earlier compressions are searched in blocks of luma."""
+    luma, *others = coefficients.sampling
+    return all(luma[0] >= down and luma[1] >= across for down, across in others)
 
 
 def _no_trace() -> NothingToRestore:

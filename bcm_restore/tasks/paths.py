@@ -25,7 +25,7 @@ def open_file(path: str | Path) -> Image.Image:
 
 
 def read_for(task: "Task", path: str | Path, inputs: Mapping[str, Any]) -> tuple[images.Picture, Mapping[str, Any]]:
-    """Reads a picture for a task: upright or, if the task takes its coefficients, a JPEG as stored.
+    """Reads a picture for a task: upright, or a JPEG as stored if its coefficients have to match the pixels.
 
     Args:
         task: restores it.
@@ -43,7 +43,7 @@ def read_for(task: "Task", path: str | Path, inputs: Mapping[str, Any]) -> tuple
         found = images.jpeg_coefficients(path, data=data)
     if found is None or len(found.planes) == 4:
         return images.read(path, data=data), inputs
-    return images.read(path, upright=False, data=data), {**inputs, COEFFICIENTS: found}
+    return images.read(path, upright=not task.as_stored, data=data), {**inputs, COEFFICIENTS: found}
 
 
 def run_file(task: "Task", path: str | Path, inputs: Mapping[str, Any], run_kwargs: Mapping[str, Any]) -> "Restoration":

@@ -144,13 +144,14 @@ def flow_map(
         target: the same flow map with averaged weights, for the right-hand side.
         batch: the images.
         diagonal: share of the batch for the `diffusion` objective.
-        round_trips: share of the other images for the `soft` constraint.
+        round_trips: share of the other images for the `soft` constraint; above 0, at least one image.
         to_min, to_max: shares of the rest with u = sigma_min and u = sigma_max.
         from_max: share of the rest with t = sigma_max, which the density of log t hardly reaches.
         mean, deviation: of log t, and of log u elsewhere.
     """
     count = round(diagonal * len(batch))
-    trips = round(round_trips * (len(batch) - count))
+    others = len(batch) - count
+    trips = min(max(round(round_trips * others), 1), others) if round_trips else 0
     terms = diffusion(flow, target, batch[:count]) if count else {}
     if trips:
         terms["round_trips"] = SOFT * soft(flow, target, batch[count : count + trips])

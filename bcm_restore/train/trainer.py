@@ -112,13 +112,14 @@ class Trainer:
         self.steps, self.seconds = 0, 0.0
         self.losses: dict[str, float] = {}
         self.stop = False  # set by a signal handler: save after this step and raise KeyboardInterrupt
+        self.stepping = False  # within a step, when the state is not one to resume from
 
     def run(self, report: Callable[[Status], None]) -> None:
         """Trains until the budget is spent, with checkpoints and validations at intervals and at the end.
 
         Raises:
             Diverged: names the step; the checkpoint has the weights from before it.
-            KeyboardInterrupt: after saving a checkpoint.
+            KeyboardInterrupt: after saving a checkpoint; within a step, without.
         """
         started, before, steps_before = time.monotonic(), self.seconds, self.steps
         checkpointed = validated = self.seconds
@@ -139,7 +140,8 @@ class Trainer:
                 speed = (self.steps - steps_before) * self.config.run.batch * self.world / elapsed
                 report(Status(self.steps, self.seconds, self.progress, dict(self.losses), speed, scores))
         except (KeyboardInterrupt, Diverged):
-            self.save()
+            if not self.stepping:
+                self.save()
             raise
 
     @property
@@ -158,7 +160,7 @@ class Trainer:
         Raises:
             Diverged: the loss is not finite; the weights are unchanged.
         """
-        optimizer = self.config.optimizer
+        optimizer, self.stepping = self.config.optimizer, True
         self._set_rates()
         terms = self.objective(self.flow, self.target_flow, self._batch(), **self.config.objective.options)
         for each in self.optimizers:
@@ -167,11 +169,13 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), optimizer.clip)
         *losses, size = torch.stack([*(term.detach() for term in terms.values()), norm]).tolist()
         if not all(map(math.isfinite, [*losses, size])):
+            self.stepping = False
             raise Diverged(f"step {self.steps + 1}: the loss is not finite; lower the learning rates and --resume")
         for each in self.optimizers:
             each.step()
         self.steps += 1
         self._average()
+        self.stepping = False
         values = dict(zip(terms, losses, strict=True))
         self.losses = {
             name: SMOOTHING * self.losses.get(name, value) + (1 - SMOOTHING) * value for name, value in values.items()

@@ -89,7 +89,7 @@ def test_unknown_command_and_option_offer_close_ones(cli, tmp_path):
 
 def test_what_is_missing_or_unlike_any_command_has_a_way_out(cli, tmp_path, photo):
     unknown = cli.refuses(tmp_path, "frobnicate")
-    assert unknown == "error: no such command 'frobnicate'; bcm-restore --help lists them"
+    assert unknown == "error: no such command 'frobnicate'; --help lists them"
     assert cli.refuses(tmp_path, "inpaint", photo) == "error: the option '--mask' is missing; --help says what it takes"
     assert "'A' is missing" in cli.refuses(tmp_path, "interpolate")
 

@@ -44,6 +44,17 @@ def test_every_task_leaves_flat_pictures_flat(model, nfe, colour, tmp_path):
     decoded, coefficients = images.read(tmp_path / "flat.jpg").pixels, images.jpeg_coefficients(tmp_path / "flat.jpg")
     restored = tasks.get("jpeg").restore(decoded, coefficients=coefficients, nfe=nfe, model=model)
     assert off(restored, decoded[0, 0]) <= 1
+    for kernel in ("gaussian:2", "motion:15:0"):
+        assert off(tasks.get("deblur").restore(flat(colour), kernel=kernel, nfe=nfe, model=model), colour) <= 1
+    for sigma in (5, 50):
+        assert off(tasks.get("denoise").restore(flat(colour), sigma=sigma, nfe=nfe, model=model), colour) <= 1
+
+
+@pytest.mark.parametrize(("task", "inputs"), [("deblur", {"kernel": "motion:9:0"}), ("denoise", {"sigma": 25})])
+def test_flat_pictures_that_are_restored_in_files(model, task, inputs, monkeypatch):
+    monkeypatch.setattr("bcm_restore.spans.LARGE", 1000)
+    monkeypatch.setattr("bcm_restore.spans.BAND_PIXELS", 640)
+    assert off(tasks.get(task).restore(flat((0, 0, 255)), nfe=1, model=model, **inputs), (0, 0, 255)) <= 1
 
 
 @pytest.mark.parametrize("scale", [3, 8])

@@ -90,3 +90,15 @@ def test_a_seamless_fit_is_a_projection():
     torch.testing.assert_close(operator.fit(once, y), once)
     # a drift at the known pixels is removed from the hole
     torch.testing.assert_close(operator.fit(y + 0.2, y), y, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("count", "masks", "message"), [(1, 2, "2 masks for 1 pictures"), (2, 3, "3 masks for 2 pictures")]
+)
+def test_a_wrong_number_of_masks_is_refused(portrait, model, count, masks, message):
+    several, batch = [portrait] * count, torch.zeros(count, 3, *portrait.shape[:2])
+    marked = np.zeros((masks, *portrait.shape[:2]), bool)
+    marked[:, 5:7] = True
+    for images in (several if count > 1 else portrait, batch):
+        with pytest.raises(RestoreError, match=message if images is batch else f"{masks} masks for 1 pictures"):
+            tasks.get("inpaint").restore(images, mask=torch.from_numpy(marked)[:, None], model=model)

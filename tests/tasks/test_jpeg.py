@@ -79,3 +79,13 @@ def test_grey_jpegs_are_restored_at_a_higher_level(portrait, mode, tmp_path):
     made = [task.restore(decoded, coefficients=file, scheme=f"level {s}t0, mean, fit") for s in (1.5, 1.5 * 3 / 4)]
     gained, before = (psnr(one, np.asarray(clean)) for one in made)
     assert gained > before
+
+
+def test_luma_of_a_lower_resolution_than_chroma(model):
+    """Rare, but Pillow reads it: an earlier compression is not searched."""
+    planes = [np.zeros((2, 3, 8, 8), np.int16), *np.zeros((2, 4, 6, 8, 8), np.int16)]
+    tables = (np.full((8, 8), 12, np.uint16),) * 3
+    coefficients = images.JpegCoefficients((32, 48), tuple(planes), tables, ((1, 1), (2, 2), (2, 2)))
+    grey = np.full((32, 48, 3), 128, np.uint8)
+    restored = tasks.get("jpeg").restore(grey, coefficients=coefficients, nfe=1, model=model)
+    assert np.abs(restored.astype(int) - grey).max() <= 1

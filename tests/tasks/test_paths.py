@@ -111,3 +111,11 @@ def test_files_that_are_no_pictures(tmp_path, old):
         tasks.get("jpeg").restore(tmp_path / "none.jpg")
     with pytest.raises(RestoreError, match="is a folder"):
         tasks.get("inpaint").restore(str(tmp_path), mask=old)
+
+
+def test_the_kernel_is_that_of_the_upright_picture(save, face):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save("turned.jpg", face, exif=exif, quality=95)
+    restored = tasks.get("deblur").restore(path, kernel="motion:9:0", nfe=1)
+    np.testing.assert_array_equal(restored, by_command("deblur", path, kernel="motion:9:0").pixels)

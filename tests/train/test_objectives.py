@@ -305,6 +305,7 @@ def test_flow_map_gives_round_trips_their_share_and_their_weight():
     assert sorted(len(t) for _, t, _, _ in wrong.calls) == [10, 12, 12, 18]
     alone = flow_map(flow(wrong), flow(ExactF(0.3)), batch_of(clean), diagonal=0.0, round_trips=1.0)
     assert alone == {"round_trips": SOFT * soft(flow(wrong), flow(ExactF(0.3)), batch_of(clean))}
+    assert "round_trips" in flow_map(flow(wrong), flow(ExactF(0.3)), batch_of(clean), round_trips=0.01)
 
 
 @pytest.mark.parametrize("diagonal", [0.0, 1.0])

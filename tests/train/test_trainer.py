@@ -89,6 +89,22 @@ def test_an_interrupted_run_resumes_bit_for_bit(tmp_path, objective):
         assert_same_weights(weights_of(one.network), weights_of(other.network))
 
 
+def test_a_run_that_is_stopped_within_a_step_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    run = tiny_trainer(tmp_path, run={"steps": 3})
+    with pytest.raises(KeyboardInterrupt):
+        run.run(interrupt_at(1))
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def stop(self):
+        self.crops(1, self.generator)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainer.Trainer, "_batch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(lambda status: None)
+    assert run.stepping and {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
+
+
 def test_runs_depend_on_the_seed(tmp_path):
     runs = [tiny_trainer(tmp_path, run={"steps": 2, "seed": seed}) for seed in (0, 0, 1)]
     for run in runs:
