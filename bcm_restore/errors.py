@@ -1,6 +1,5 @@
 """Errors for the user, and how errors are worded."""
 
-import difflib
 import os
 import traceback
 from collections.abc import Iterable
@@ -38,6 +37,8 @@ def describe(error: BaseException) -> str:
 
 def instead(name: str, known: Iterable[str], otherwise: str = "choose one of") -> str:
     """What to give instead of an unknown name: the most similar one, or any of them all."""
+    import difflib
+
     names = list(known)
     close = difflib.get_close_matches(name, names, 1)
     return f"did you mean '{close[0]}'?" if close else f"{otherwise} {', '.join(names)}"

@@ -37,9 +37,12 @@ class _Noisy(Operator):
 
     def fit(self, x: Tensor, y: Tensor) -> Tensor:
         """x + S r + grain (r - S r)."""
-        r = y - x
-        image = self.image_part(r)
-        return image + x if self.grain == 0 else image.lerp(r, self.grain) + x
+        clear = self.clear(x, y)
+        return clear if self.grain == 0 else clear.lerp(y, self.grain)
+
+    def clear(self, x: Tensor, y: Tensor) -> Tensor:
+        """x + S r: `fit` without grain."""
+        return x + self.image_part(y - x)
 
     @abstractmethod
     def image_part(self, r: Tensor) -> Tensor:
@@ -47,11 +50,11 @@ class _Noisy(Operator):
 
 
 class _Denoised(_Noisy):
-    """Its `fit` first clamps x to the range of y within REACH pixels, so that flat areas stay flat."""
+    """x + S r is clamped to the surroundings of y within REACH pixels, so that flat areas stay flat."""
 
-    def fit(self, x: Tensor, y: Tensor) -> Tensor:
-        """x + S r + grain (r - S r), of the clamped x."""
-        return super().fit(clamp_to_surroundings(x, y, y, 1, REACH), y)
+    def clear(self, x: Tensor, y: Tensor) -> Tensor:
+        """x + S r, clamped."""
+        return clamp_to_surroundings(super().clear(x, y), y, y, 1, REACH)
 
 
 class White(_Denoised):
