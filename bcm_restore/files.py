@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import url2pathname
 
 from .errors import DiskFull, RestoreError
 
@@ -45,6 +44,8 @@ def located(name: str) -> Path:
     if not is_url:
         return Path(name)
     if protocol == "file":
+        from urllib.request import url2pathname  # imports http and email
+
         return Path(url2pathname(rest))
     try:
         from upath import UPath

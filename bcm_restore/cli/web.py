@@ -13,7 +13,6 @@ from typing import Annotated, Any, get_args
 import typer
 
 from .. import package_data
-from ..web import server
 from ..web.forms import Field, Form, Options
 from . import printing
 from .options import Batch, Calculation, Precision, Reading, option, shared
@@ -55,6 +54,8 @@ def web(
 
     Example: bcm-restore web
     """
+    from ..web import server  # imports asyncio, which --help can do without
+
     if password is None and host not in server.LOCAL:
         password = secrets.token_urlsafe(12)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+DEADLINE = 300  # seconds
 
 
 def python(*arguments, env=ENVIRONMENT, **options):
@@ -36,17 +37,21 @@ def contents(folder: Path) -> dict[str, str]:
 def stopped(
     folder: Path, arguments: Sequence[str], number: int, count: int, env: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
-    """Restores folder/album by a process that is sent a signal after a number of outputs; its status and stderr."""
+    """Restores folder/album by a process that is sent a signal after a number of outputs; its status and stderr.
+
+    A busy machine may take minutes to start a cluster; a process that has not got there by the deadline is killed.
+    """
     command = [sys.executable, "-m", "bcm_restore", *arguments]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=folder, env=env, **pipes) as process:
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            if len(list(folder.glob("album_*/*.png"))) >= count:
-                break
+        deadline = time.monotonic() + DEADLINE
+        while process.poll() is None and len(list(folder.glob("album_*/*.png"))) < count:
+            if time.monotonic() > deadline:
+                process.kill()
+                raise TimeoutError(f"fewer than {count} outputs in {DEADLINE} seconds")
             time.sleep(0.01)
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=DEADLINE)
     return process.returncode, stderr
 
 
