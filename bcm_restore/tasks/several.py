@@ -35,12 +35,16 @@ def run_several(
         run_kwargs: the other arguments of `run`.
 
     Raises:
-        RestoreError: there is no picture.
+        RestoreError: there is no picture, or see `Task.run`; the message says which picture.
     """
     if not len(images):
         raise RestoreError(f"{name} needs at least one picture: the list is empty")
-    pairs = zip(images, per_picture(inputs, images), strict=True)
-    results = [run(image, **own, **run_kwargs) for image, own in pairs]
+    results = []
+    for n, (image, own) in enumerate(zip(images, per_picture(inputs, images), strict=True), 1):
+        try:
+            results.append(run(image, **own, **run_kwargs))
+        except RestoreError as error:
+            raise type(error)(f"picture {n} of {len(images)}: {error}") from error
     restored = [one.image for one in results]
     several: Any = restored
     if not isinstance(images, list | tuple):

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 
 import bcm_restore
 from bcm_restore import schemes, tasks
-from bcm_restore.errors import RestoreError
+from bcm_restore.errors import NothingToRestore, RestoreError
 from bcm_restore.model import BCM
 from bcm_restore.tasks.arrays import to_tensor
 
@@ -230,6 +230,14 @@ def test_a_list_may_hold_any_types_and_sizes(quick, portrait):
     assert made.nfe == 1
     with pytest.raises(RestoreError, match="the list is empty"):
         task.restore([])
+
+
+def test_an_error_says_which_picture_of_a_list(quick, portrait, tmp_path):
+    Image.fromarray(portrait).save(jpeg := tmp_path / "portrait.jpg", quality=20)
+    with pytest.raises(NothingToRestore, match=r"^picture 2 of 3: no trace of JPEG compression in the pixels"):
+        tasks.get("jpeg").restore([Image.open(jpeg), portrait, portrait], model=quick, scheme="mean, fit")
+    with pytest.raises(RestoreError, match=r"^picture 1 of 2: .*mask"):
+        tasks.get("inpaint").restore([portrait] * 2, model=quick)
 
 
 @pytest.mark.parametrize("together", [list, np.stack, lambda masks: np.stack(masks)[..., None, :, :]])
