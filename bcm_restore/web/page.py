@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import gradio as gr
 
 from . import file_tab, inpaint_tab, interpolate_tab
-from .controls import Page
+from .controls import SHORT, Page
 from .forms import Form
 
 # fonts of the reader's system: none is loaded from elsewhere
@@ -52,8 +52,12 @@ def build(page: Page, forms: Sequence[Form]) -> gr.Blocks:
             with gr.Tab("Interpolate"):
                 interpolate_tab.build(page)
 
+        def begin(request: gr.Request) -> None:
+            page.session(request)  # so that the end of another session leaves its first upload alone
+
         def end(request: gr.Request) -> None:
             page.storage.end(str(request.session_hash))
 
+        blocks.load(begin, None, None, **SHORT)
         blocks.unload(end)
     return blocks

@@ -327,3 +327,18 @@ def test_closing_the_page_deletes_its_files(visit, photo, server):
             return
         time.sleep(0.3)
     raise AssertionError(server.files())
+
+
+def test_an_open_page_has_a_session_before_its_first_upload(visit, server):
+    """Else the end of the only session deletes what this page is uploading."""
+    before = sessions(server)
+    page = visit()
+    for _ in range(100):
+        if sessions(server) - before:
+            return
+        page.wait_for_timeout(300)
+    raise AssertionError(before)
+
+
+def sessions(server):
+    return set(server.temporary.glob("bcm-restore-web-*/sessions/*"))
