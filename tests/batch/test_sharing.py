@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.runs import contents, die
+from helpers.runs import DEADLINE, contents, die
 
 from bcm_restore.batch import pipeline, processes
 from bcm_restore.batch.manifest import CLAIMS, LOCK, NAME, Manifest
@@ -195,13 +195,13 @@ def test_two_runs_share_a_folder(cli, save, face, tmp_path, number):
     out = tmp_path / "album_x2"
     command = [sys.executable, "-m", "bcm_restore", *RUN, "album", "--device", "cpu,cpu"]
     with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.DEVNULL) as first:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + DEADLINE
         while first.poll() is None and len(list(out.glob("*.png"))) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         if number:
             first.send_signal(number)
         cli(*RUN, tmp_path / "album", "--join")
-        first.wait(timeout=60)
+        first.wait(timeout=DEADLINE)
     cli(*RUN, tmp_path / "album", "--join")
     assert len(files(out)) == 30
     if number is None:

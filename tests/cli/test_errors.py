@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.runs import ENVIRONMENT, python
+from helpers.runs import DEADLINE, ENVIRONMENT, python
 from PIL import Image
 
 from bcm_restore import tasks
@@ -285,11 +285,11 @@ def test_interrupted(tmp_path, save, face):
     run = [sys.executable, "-m", "bcm_restore", "super-resolve", "album", "--nfe", "1", "--json"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(run, cwd=tmp_path, env=ENVIRONMENT, **pipes) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + DEADLINE
         while process.poll() is None and not list(tmp_path.glob("album_x4/*.png")) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130
     assert stderr.splitlines()[-1] == "interrupted"
     assert "Traceback" not in stderr

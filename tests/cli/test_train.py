@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from helpers.runs import DEADLINE
 from PIL import Image
 
 import bcm_restore
@@ -161,7 +162,7 @@ def test_a_signal_saves_and_ends(config, pictures, tmp_path, number):
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130
     assert "--resume resumes the run" in errors and "Traceback" not in errors
     steps = torch.load(folder / CHECKPOINT, weights_only=True)["steps"]

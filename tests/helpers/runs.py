@@ -15,7 +15,7 @@ DEADLINE = 300  # seconds
 def python(*arguments, env=ENVIRONMENT, **options):
     """Runs Python in another process."""
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=env, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False, env=env, **options)
 
 
 def line_of(refused):

@@ -119,8 +119,8 @@ def test_a_picture_in_files_gives_the_same(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("nfe", [1, 4])
 def test_the_model_of_the_package(nfe, model, monkeypatch):
-    image = np.ascontiguousarray(np.tile(skimage.data.astronaut(), (2, 3, 1))[:1000, :1400])
-    mask = marked((slice(500, 508), slice(700, 740)), image.shape[:2])
+    image = np.ascontiguousarray(np.tile(skimage.data.astronaut(), (2, 2, 1))[:640, :1000])
+    mask = marked((slice(300, 308), slice(500, 540)), image.shape[:2])
     found = []
     for share in (1.0, 0.0):
         monkeypatch.setattr(neighbourhood, "SHARE", share)

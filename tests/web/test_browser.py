@@ -104,7 +104,7 @@ def paint(page, *points):
     page.mouse.move(x + first[0], y + first[1])
     page.mouse.down()
     for point in rest:
-        page.mouse.move(x + point[0], y + point[1], steps=8)
+        page.mouse.move(x + point[0], y + point[1], steps=2)
     page.mouse.up()
     page.wait_for_timeout(500)
 

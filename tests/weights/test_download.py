@@ -15,6 +15,7 @@ import threading
 import pytest
 import torch
 from helpers.published import CHECKPOINT, Server, archive, checkpoint, consistency_model, left, saved, tensors
+from helpers.runs import DEADLINE
 from safetensors.torch import load_file
 
 from bcm_restore import networks, weights
@@ -339,7 +340,7 @@ def test_two_processes_at_once(home, server):
         both = [subprocess.Popen(command, env=dict(os.environ), **pipes) for _ in range(2)]
         for process in both:
             assert process.stdout.readline() == "another process is downloading 'net'; waiting for it\n"
-    answers = [process.communicate(timeout=60)[0].splitlines() for process in both]
+    answers = [process.communicate(timeout=DEADLINE)[0].splitlines() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert [lines[-1] for lines in answers] == [str(home / "net.safetensors")] * 2
     assert sum("already in the cache" in line for lines in answers for line in lines) == 1
