@@ -25,9 +25,7 @@ measurements (other metrics, standard errors, differences to BCM with their inte
 not measured, as their networks could not be downloaded. I2SB and Palette, trained here, are in
 [supervised.md](supervised.md).
 
-All tables show today's default model, but for those of `inpaint` and `inpaint-64`, which were measured with bcm-photo
-after its second part ([training.md](training.md)): today's holes have 0.02 to 0.1 dB less at 4 evaluations. BCM, as in
-use, looks for noise in a small picture and removes it; the other solvers are given the picture as it is.
+BCM, as in use, looks for noise in a small picture and removes it; the other solvers are given the picture as it is.
 """
 
 
