@@ -280,8 +280,8 @@ def test_names_with_control_characters_are_printed(tmp_path, save, face):
 
 @pytest.mark.slow
 def test_interrupted(tmp_path, save, face):
-    for n in range(60):
-        save(f"album/{n:02}.png", face)
+    for n in range(150):
+        save(f"album/{n:03}.png", face)
     run = [sys.executable, "-m", "bcm_restore", "super-resolve", "album", "--nfe", "1", "--json"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(run, cwd=tmp_path, env=ENVIRONMENT, **pipes) as process:
@@ -294,9 +294,9 @@ def test_interrupted(tmp_path, save, face):
     assert stderr.splitlines()[-1] == "interrupted"
     assert "Traceback" not in stderr
     written = [path for path in (tmp_path / "album_x4").iterdir() if not path.name.startswith(".bcm-restore.")]
-    assert 0 < len(written) < 60
+    assert 0 < len(written) < 150
     assert all(Image.open(path).size == (160, 192) for path in written)
     entries = json.loads(stdout)["files"]
     restored = {tmp_path / entry["output"] for entry in entries if entry["status"] == "restored"}
     assert restored == set(written)
-    assert f"{len(restored)} of 60 files done; the same command resumes the run" in stderr
+    assert f"{len(restored)} of 150 files done; the same command resumes the run" in stderr
