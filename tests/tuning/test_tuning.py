@@ -177,10 +177,8 @@ SCHEMES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("size", "task", "variant"),
-    [(8, *one) for one in ALL] + [(1, task, next(iter(names))) for task, names in VARIANTS.items()],
-)
+@pytest.mark.parametrize(("task", "variant"), ALL)
+@pytest.mark.parametrize("size", [1, 8])
 def test_batches_and_cached_stages_give_the_results_of_restore(clean, model, monkeypatch, task, variant, size):
     monkeypatch.setattr("bcm_restore.tuning.evaluation.batches", lambda prepared, _: batches(prepared, size))
     evaluator = evaluator_of(task, variant, clean, model)
