@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.runs import DEADLINE, contents, die
+from helpers.runs import DEADLINE, contents, die, wait_for_outputs
 
 from bcm_restore.batch import pipeline, processes
 from bcm_restore.batch.manifest import CLAIMS, LOCK, NAME, Manifest
@@ -195,9 +194,7 @@ def test_two_runs_share_a_folder(cli, save, face, tmp_path, number):
     out = tmp_path / "album_x2"
     command = [sys.executable, "-m", "bcm_restore", *RUN, "album", "--device", "cpu,cpu"]
     with subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.DEVNULL) as first:
-        deadline = time.monotonic() + DEADLINE
-        while first.poll() is None and len(list(out.glob("*.png"))) < 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_for_outputs(first, tmp_path, 2)
         if number:
             first.send_signal(number)
         cli(*RUN, tmp_path / "album", "--join")

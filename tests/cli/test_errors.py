@@ -6,12 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.runs import DEADLINE, ENVIRONMENT, python
+from helpers.runs import DEADLINE, ENVIRONMENT, python, wait_for_outputs
 from PIL import Image
 
 from bcm_restore import tasks
@@ -285,9 +284,7 @@ def test_interrupted(tmp_path, save, face):
     run = [sys.executable, "-m", "bcm_restore", "super-resolve", "album", "--nfe", "1", "--json"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(run, cwd=tmp_path, env=ENVIRONMENT, **pipes) as process:
-        deadline = time.monotonic() + DEADLINE
-        while process.poll() is None and not list(tmp_path.glob("album_x4/*.png")) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        wait_for_outputs(process, tmp_path, 1)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130

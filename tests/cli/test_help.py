@@ -17,7 +17,7 @@ import bcm_restore
 from bcm_restore import tasks
 from bcm_restore.cli import startup
 
-HEAVY = ("torch", "cv2", "numpy", "PIL", "bcm_restore.tasks", "bcm_restore.images")
+HEAVY = ("asyncio", "http", "torch", "cv2", "numpy", "PIL", "bcm_restore.tasks", "bcm_restore.images")
 
 COMMANDS = [
     "inpaint",

@@ -34,22 +34,27 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def stopped(
-    folder: Path, arguments: Sequence[str], number: int, count: int, env: Mapping[str, str] | None = None
-) -> tuple[int, str]:
-    """Restores folder/album by a process that is sent a signal after a number of outputs; its status and stderr.
+def wait_for_outputs(process: subprocess.Popen, folder: Path, count: int) -> None:
+    """Waits until a process that restores folder/album has written so many outputs, or has ended.
 
     A busy machine may take minutes to start a cluster; a process that has not got there by the deadline is killed.
     """
+    deadline = time.monotonic() + DEADLINE
+    while process.poll() is None and len(list(folder.glob("album_*/*.png"))) < count:
+        if time.monotonic() > deadline:
+            process.kill()
+            raise TimeoutError(f"fewer than {count} outputs in {DEADLINE} seconds")
+        time.sleep(0.01)
+
+
+def stopped(
+    folder: Path, arguments: Sequence[str], number: int, count: int, env: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Restores folder/album by a process that is sent a signal after a number of outputs; its status and stderr."""
     command = [sys.executable, "-m", "bcm_restore", *arguments]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=folder, env=env, **pipes) as process:
-        deadline = time.monotonic() + DEADLINE
-        while process.poll() is None and len(list(folder.glob("album_*/*.png"))) < count:
-            if time.monotonic() > deadline:
-                process.kill()
-                raise TimeoutError(f"fewer than {count} outputs in {DEADLINE} seconds")
-            time.sleep(0.01)
+        wait_for_outputs(process, folder, count)
         process.send_signal(number)
         _, stderr = process.communicate(timeout=DEADLINE)
     return process.returncode, stderr
